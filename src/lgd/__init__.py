@@ -1,0 +1,34 @@
+"""Learnability-guided dataset distillation.
+
+`lgd.distill(config, out)` grows a small synthetic set, `lgd.load(run)` reads it back as a torch dataset and
+`lgd.load_config(name)` gives the configuration of a preset. Nothing heavy is imported until one of them is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .config import Config, load_config
+    from .distillation.store import load
+    from .errors import UserError
+    from .pipeline import distill
+
+__all__ = ["Config", "UserError", "__version__", "distill", "load", "load_config"]
+
+_HOMES = {
+    "Config": ".config",
+    "load_config": ".config",
+    "UserError": ".errors",
+    "load": ".distillation.store",
+    "distill": ".pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lgd' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name], __name__), name)

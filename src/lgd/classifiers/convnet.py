@@ -1,0 +1,35 @@
+"""ConvNet-d, the field's standard learner."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from lgd.errors import UserError
+
+from .layers import Shape, norm, side_of
+
+
+def convnet_depth(size: int) -> int:
+    """Blocks for an image side of `size` pixels: 2 at 8 and 16, 3 at 32, 4 at 64, 5 at 128, 6 from 224."""
+    return next((depth for limit, depth in ((31, 2), (63, 3), (127, 4), (223, 5)) if size <= limit), 6)
+
+
+def convnet(shape: Shape, classes: int, width: int, depth: int) -> nn.Sequential:
+    """ConvNet-d: d blocks of conv3x3, GroupNorm with one channel a group, ReLU, AvgPool2; then one linear layer.
+
+    Errors: UserError when the image is too small to be halved `depth` times.
+    """
+    channels, height, width_ = shape
+    depth = depth or convnet_depth(side_of(shape))
+    if side_of(shape) >> depth < 1:
+        raise UserError(f"a ConvNet of depth {depth} is too deep for images of {width_} x {height}")
+    layers: list[nn.Module] = []
+    for block in range(depth):
+        layers += [
+            nn.Conv2d(width if block else channels, width, 3, padding=1),
+            norm(width),
+            nn.ReLU(inplace=True),
+            nn.AvgPool2d(2),
+        ]
+    features = width * (height >> depth) * (width_ >> depth)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, classes))

@@ -1,0 +1,173 @@
+"""Train classifiers on image sets, measure them, keep them on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lgd.config import ClassifierConfig, TrainingConfig
+from lgd.data.augment import cutmix, random_crop, random_flip, random_resized_crop, shuffle_patches
+from lgd.data.colour import colour_jitter, lighting
+from lgd.data.imageset import ImageSet, to_float
+from lgd.errors import NonFiniteError, UserError
+from lgd.files import load_tensors_and_metadata, save_tensors
+from lgd.rng import generator as rng
+from lgd.rng import seeded_initialisation
+
+from .architectures import Classifier, channel_statistics, new_classifier, predict
+from .schedule import new_optimiser, rate_factor
+
+IMAGENET = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+"""mean and standard deviation of RGB"""
+
+
+def train_classifier(
+    train: ImageSet,
+    config: ClassifierConfig,
+    seed: int,
+    what: str,
+    device: str | torch.device = "cpu",
+    teacher: Classifier | Tensor | None = None,
+    watch: Callable[[int, Classifier], object] | None = None,
+) -> Classifier:
+    """A classifier trained from scratch, in eval mode.
+
+    seed: of the weights, the order and the augmentation. what: its name in an error. teacher: whose soft labels are
+    learned where `temperature` is above 0: a classifier that labels each augmented batch, or logits (N, classes) stored
+    per image, mixed as the images are. watch: called after each epoch with the epochs done and the classifier, in
+    training mode; training ends when it returns False. The set stays on the device as one tensor and is augmented in
+    batches. Errors: NonFiniteError naming `what` and the step.
+    """
+    training = config.training
+    imagenet = training.imagenet_statistics and train.shape[0] == 3
+    mean, std = IMAGENET if imagenet else channel_statistics(train.images)
+    with seeded_initialisation(seed, "classifier"):
+        classifier = new_classifier(config, train.shape, len(train.class_names), mean, std).to(device).train()
+    images, targets = to_float(train.images).to(device), first_targets(train, training, teacher).to(device)
+    optimiser = new_optimiser(classifier, training)
+    draw = rng(seed, "training")
+    step = 0
+    for epoch in range(training.epochs):
+        for group in optimiser.param_groups:
+            group["lr"] = training.learning_rate * rate_factor(epoch, training.epochs, training.schedule)
+        for chosen in torch.randperm(len(train), generator=draw).split(training.batch_size):
+            chosen = chosen.to(device)
+            x, y = augment(images[chosen], targets[chosen], training, classifier, draw)
+            if training.temperature and isinstance(teacher, Classifier):
+                y = soft_targets(label(teacher, x * classifier.std + classifier.mean), training.temperature)
+            loss = soft_loss(classifier.network(x), y, training.temperature or 1.0)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            step += 1
+        if not torch.isfinite(loss):
+            raise NonFiniteError(f"{what}: loss {loss.item()} at step {step}")
+        if watch is not None and watch(epoch + 1, classifier) is False:
+            break
+    return classifier.eval().requires_grad_(False)
+
+
+def first_targets(train: ImageSet, config: TrainingConfig, teacher: Classifier | Tensor | None) -> Tensor:
+    """Probabilities (N, classes) before mixing: one-hot, or the softened logits that were stored."""
+    if config.temperature and isinstance(teacher, Tensor):
+        return soft_targets(teacher, config.temperature)
+    assert teacher is not None or not config.temperature, "soft labels need a teacher"
+    return F.one_hot(train.labels, len(train.class_names)).float()
+
+
+@torch.no_grad()
+def label(teacher: Classifier, images: Tensor) -> Tensor:
+    """The teacher's logits (B, classes) of images in [0, 1]."""
+    return teacher(images)
+
+
+def soft_targets(logits: Tensor, temperature: float) -> Tensor:
+    """softmax(logits / T)."""
+    return F.softmax(logits / temperature, dim=1)
+
+
+def soft_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """Mean over the batch of the cross-entropy of softmax(logits / T) under `targets`, without the factor T^2.
+
+    Up to the entropy of the targets, which has no gradient, this is RDED's KL divergence.
+    """
+    return F.cross_entropy(logits / temperature, targets)
+
+
+def augment(
+    images: Tensor, targets: Tensor, config: TrainingConfig, classifier: Classifier, draw: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Normalised, augmented images and mixed targets (B, classes), from images in [0, 1].
+
+    Colours come before the normalisation and the padded crop after it, so that the padding is the mean colour, as with
+    the field's transforms.
+    """
+    x, y = images, targets
+    if config.patch_shuffle:
+        x = shuffle_patches(x, config.patch_shuffle, draw)
+    if config.crop_scale:
+        x = random_resized_crop(x, config.crop_scale, draw)
+    if config.colour_jitter:
+        x = colour_jitter(x, config.colour_jitter, draw)
+    if config.lighting and x.shape[1] == 3:
+        x = lighting(x, config.lighting, draw)
+    x = classifier.normalise(x)
+    if config.crop_padding:
+        x = random_crop(x, config.crop_padding, draw)
+    if config.flip:
+        x = random_flip(x, draw)
+    return cutmix(x, y, draw) if config.cutmix else (x, y)
+
+
+def accuracy(classifier: Classifier, judged: ImageSet) -> float:
+    """Top-1 accuracy in percent."""
+    logits = predict(classifier, to_float(judged.images))
+    return 100 * (logits.argmax(1) == judged.labels).double().mean().item()
+
+
+def save_classifier(classifier: Classifier, path: Path, config: ClassifierConfig, train: ImageSet) -> None:
+    """Weights and normalisation as safetensors; what is needed to rebuild the network as its metadata."""
+    metadata = {"architecture": config.architecture, "class_names": json.dumps(train.class_names)}
+    save_tensors(path, classifier.state_dict(), metadata)
+
+
+def check_classes(path: Path, metadata: Mapping[str, str], class_names: Sequence[str]) -> None:
+    """Errors: UserError naming the first class that the file has otherwise."""
+    try:
+        names = json.loads(metadata.get("class_names", "null"))
+    except ValueError:
+        names = []
+    if not isinstance(names, list):
+        raise UserError(f"{path}: does not name its classes; only classifiers saved by lgd are read here")
+    for label, (theirs, ours) in enumerate(zip_longest(names, class_names)):
+        if theirs != ours:
+            raise UserError(f"{path}: knows other classes: class {label} is {theirs!r} there, {ours!r} here")
+
+
+def load_classifier(
+    path: Path, config: ClassifierConfig, like: ImageSet, device: str | torch.device = "cpu"
+) -> Classifier:
+    """Read a classifier for images and classes as in `like`.
+
+    Errors: UserError naming the file when it is missing, corrupt, of another network or for other classes.
+    """
+    tensors, metadata = load_tensors_and_metadata(path)
+    check_classes(path, metadata, like.class_names)
+    channels = like.shape[0]
+    with seeded_initialisation(0):
+        classifier = new_classifier(
+            config, like.shape, len(like.class_names), torch.zeros(channels), torch.ones(channels)
+        )
+    try:
+        classifier.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(
+            f"{path}: not the weights of this {config.architecture}: {str(error).splitlines()[1]}"
+        ) from None
+    return classifier.eval().requires_grad_(False).to(device)

@@ -1,0 +1,375 @@
+"""The configuration of a run: frozen nested dataclasses, read from TOML, overridden by flags, written as JSON.
+
+pydantic checks types and ranges of every field, wherever it came from.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from .errors import UserError, nearest
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Whole = Annotated[int, Field(ge=0, le=2**62)]
+Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+LARGEST_TOML = 2**20  # bytes
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """The real images."""
+
+    source: str = "digits"
+    """where the images come from: digits"""
+    judge_on: Literal["test", "validation"] = "test"
+    """validation: hold out a part of the training set and judge on that, for tuning; the test set stays unseen"""
+    test_fraction: Share = 0.25
+    """share of images kept for the test, for sources that have no split of their own"""
+    validation_fraction: Share = 0.2
+    """share of the training set held out when judging on validation"""
+    split_seed: Whole = 0
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """The class-conditional diffusion transformer (DiT) and its training."""
+
+    blocks: Count = 3
+    heads: Count = 3
+    head_width: Count = 32
+    patch_size: Count = 2
+    steps: Count = 1200
+    """optimiser steps"""
+    batch_size: Count = 64
+    learning_rate: Positive = 1e-3
+    warmup_steps: Whole = 50
+    label_dropout: Share = 0.1
+    """probability of training on the null class, for classifier-free guidance"""
+    ema_decay: Share = 0.995
+    train_timesteps: Count = 1000
+    beta_start: Positive = 1e-4
+    beta_end: Positive = 0.02
+    threads: Count = 2
+    """CPU threads in training; part of the configuration because sums depend on how they are split"""
+    seed: Whole = 0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a classifier is trained."""
+
+    epochs: Count = 100
+    batch_size: Count = 64
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """adamw: weight decay decoupled; sgd: momentum 0.9"""
+    learning_rate: Positive = 1e-3
+    schedule: Literal["step", "cosine", "half-cosine"] = "step"
+    """step: x 0.2 at 2/3 and 5/6 of the epochs; cosine: to zero; half-cosine: to half the start rate"""
+    weight_decay: Strength = 0.01
+    decay_norms: bool = True
+    """weight decay on biases and norms, too"""
+    crop_padding: Whole = 1
+    """pixels of padding before a random crop back to size"""
+    crop_scale: Share = 0.0
+    """least area of a random crop that is resized back; 0: no such crop"""
+    flip: bool = False
+    """random horizontal flip"""
+    colour_jitter: Strength = 0.0
+    """most change of brightness, contrast and saturation; 0: none"""
+    lighting: Strength = 0.0
+    """standard deviation of PCA lighting, for RGB images; 0: none"""
+    patch_shuffle: Whole = 0
+    """shuffle a grid of so many by so many patches; 0: none"""
+    cutmix: bool = False
+    """CutMix on every batch, Beta(1, 1)"""
+    temperature: Strength = 0.0
+    """of a teacher's soft labels; 0: learn from the hard labels"""
+    imagenet_statistics: bool = False
+    """normalise RGB images by ImageNet's mean and deviation, not the training set's"""
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """A classifier and its training."""
+
+    architecture: str = "convnet"
+    width: Count = 64
+    """channels of a ConvNet (the field: 128)"""
+    depth: Whole = 0
+    """blocks of a ConvNet; 0 chooses by image size. The other architectures have their published widths and depths"""
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    seed: Whole = 0
+    """added to the run's seed; the reference does not depend on the run's seed"""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How images are drawn from the generator."""
+
+    scheduler: Literal["ddpm", "ddim", "dpm++"] = "ddpm"
+    steps: Count = 50
+    batch_size: Count = 256
+    """most images drawn at once; the noise of an image does not depend on it"""
+    classifier_free_scale: Strength = 1.5
+    """classifier-free guidance; 1 is none"""
+
+
+@dataclass(frozen=True)
+class GuidanceConfig:
+    """How sampling is steered (docs/method.md)."""
+
+    strength: Strength = 0.3
+    """lambda: pull towards a higher learnability score"""
+    omega: Strength = 1.0
+    """weight of the reference's loss in the score"""
+    deviation: Strength = 0.3
+    """gamma: push away from the nearest image already in the set"""
+    space: Literal["noise", "sample"] = "noise"
+    """noise: dimensionless strengths, any scheduler; sample: the lineage's form, DDPM only"""
+    route: Literal["denoiser", "x0"] = "x0"
+    """denoiser: differentiate through the denoiser; x0: treat its output as constant, far cheaper"""
+    window: tuple[Whole, Whole] = (10, 45)
+    """first and last step index that is guided; index steps - 1 is pure noise, 0 the last step"""
+    memory: Count = 64
+    """newest images per class that deviation looks at"""
+
+
+@dataclass(frozen=True)
+class ModesConfig:
+    """Mode guidance (MGD3): samples are drawn to centroids of the real images' latents."""
+
+    strength: Strength = 0.1
+    """of the pull, in standard deviations of the sampler's noise"""
+    stop: Whole = 25
+    """last step index without the pull; it acts above, while the sample is noisy"""
+
+
+@dataclass(frozen=True)
+class SurrogateConfig:
+    """The classifier of influence guidance, trained on the real set, and the checkpoints kept of it."""
+
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    checkpoints: Count = 4
+    """most checkpoints kept"""
+    similarity: Annotated[float, Field(ge=-1, le=1)] = 0.7
+    """a checkpoint is kept when its class gradients' mean cosine to those of the one kept before is lower"""
+    images: Count = 200
+    """most real images per class that a class gradient is taken over"""
+
+
+@dataclass(frozen=True)
+class InfluenceConfig:
+    """Influence guidance (IGD); its space and route are those of `guidance`."""
+
+    strength: Strength = 0.3
+    """k: pull towards images whose gradients agree with their class's"""
+    deviation: Strength = 0.3
+    """gamma: push away from the nearest image already in the set"""
+    window: tuple[Whole, Whole] | None = None
+    """first and last step index that is guided; none: as in `guidance`"""
+    surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
+
+
+@dataclass(frozen=True)
+class StagesConfig:
+    """How the set grows."""
+
+    increments: Count = 5
+    images_per_increment: Count = 2
+    """images per class in each increment"""
+    candidates: Count = 3
+    """kappa: images drawn for every one kept"""
+    selection: Literal["score", "valid-first"] = "valid-first"
+    """score: the highest; valid-first: the highest of those that the reference classifies correctly, if there is one"""
+    seed_method: str = "dit"
+    """method that draws the first increment"""
+    learners: Count = 1
+    """learners trained per increment; the score takes the mean of their losses"""
+    classes_per_unit: Count = 5
+    """classes drawn together, as one resumable unit of work"""
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Whose soft labels the soft-label protocol learns from."""
+
+    weights: str = ""
+    """safetensors file of a classifier saved by lgd; empty: the run's reference"""
+    architecture: str = "resnet18"
+    """of `weights`; the reference has its own"""
+    width: Count = 128
+    depth: Whole = 0
+    stored: bool = False
+    """label each image once, stored beside the images, instead of each augmented batch as it comes"""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How a set is judged."""
+
+    protocol: Literal["configured", "minimax", "igd", "soft"] = "configured"
+    """configured: evaluation.classifier.training as it is; minimax and igd: the field's hard-label protocols; soft: the
+    soft-label protocol of RDED (docs/protocols.md)"""
+    epochs_factor: Positive = 1.0
+    """multiplies the epochs of whichever protocol it is"""
+    evaluations: Count = 5
+    """times that a classifier is tested while it trains; the best of them is reported beside the last"""
+    architectures: tuple[str, ...] = ()
+    """classifiers to judge with, the first for the headline; none: evaluation.classifier alone"""
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
+    seeds: Count = 5
+    """fresh classifiers trained on the set after each increment"""
+    redundancy_seeds: Whole = 3
+    """fresh classifiers trained on each single increment; 0 leaves redundancy out"""
+
+
+@dataclass(frozen=True)
+class ComputeConfig:
+    """Where it runs. Nothing here changes the result on the same kind of hardware."""
+
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N"""
+    workers: Whole = 0
+    """processes for independent units of work; 0: one per core on CPU, one on a GPU"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run."""
+
+    name: str = "custom"
+    method: str = "lgd"
+    """how images are made; an unknown name lists all"""
+    seed: Whole = 0
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    reference: ClassifierConfig = field(default_factory=ClassifierConfig)
+    learner: ClassifierConfig = field(default_factory=ClassifierConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    guidance: GuidanceConfig = field(default_factory=GuidanceConfig)
+    influence: InfluenceConfig = field(default_factory=InfluenceConfig)
+    modes: ModesConfig = field(default_factory=ModesConfig)
+    stages: StagesConfig = field(default_factory=StagesConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+
+def presets() -> dict[str, Path]:
+    """The built-in presets by name."""
+    folder = Path(str(resources.files(__package__).joinpath("presets")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_config(name_or_path: str) -> Config:
+    """A preset by its name, or a TOML file by its path. Errors: UserError."""
+    if name_or_path in presets():
+        path = presets()[name_or_path]
+    elif name_or_path.endswith(".toml") or Path(name_or_path).is_file():
+        path = Path(name_or_path)
+    else:
+        raise UserError(f"unknown preset {name_or_path!r}{nearest(name_or_path, presets())}; or give a .toml file")
+    try:
+        if path.stat().st_size > LARGEST_TOML:
+            raise UserError(f"{path}: larger than {LARGEST_TOML >> 20} MiB; not a configuration")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: not TOML: {error}") from None
+    return from_dict({"name": path.stem, **values}, str(path))
+
+
+def from_dict(values: Any, where: str) -> Config:
+    """Build and check a configuration. Errors: UserError naming `where` and the first wrong field."""
+    try:
+        # Through JSON: strict about types, yet a list may fill a tuple and an integer a float.
+        config = TypeAdapter(Config).validate_json(json.dumps(values), strict=True, extra="forbid")
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error.errors()[0], values)}") from None
+    except (TypeError, ValueError, RecursionError) as error:  # a TOML date, say
+        raise UserError(f"{where}: {error}") from None
+    _check(config, where)
+    return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Plain data, as written to config.json."""
+    return json.loads(json.dumps(asdict(config)))  # tuples become lists, as when read back
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the fields that differ, with both values. `compute` is left out: it changes no result."""
+    rows = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b, name = old.get(key), new.get(key), prefix + key
+        if name == "compute":
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            rows += differences(a, b, name + ".")
+        elif a != b:
+            rows.append(f"{name} ({a!r} there, {b!r} here)")
+    return rows
+
+
+def check(config: Config, where: str = "configuration") -> Config:
+    """Validate a configuration that was built in Python or by flags. Errors: UserError."""
+    return from_dict(to_dict(config), where)
+
+
+def with_values(config: Config, **values: Any) -> Config:
+    """Replace fields by dotted names written with `__`: `with_values(c, guidance__omega=0.0)`."""
+    for name, value in values.items():
+        config = _replace(config, name.split("__"), value)
+    return check(config)
+
+
+def _replace(node: Any, path: list[str], value: Any) -> Any:
+    if not is_dataclass(node) or path[0] not in (names := [f.name for f in fields(node)]):
+        raise UserError(f"no field {path[0]!r}" + (nearest(path[0], names) if is_dataclass(node) else ""))
+    new = value if len(path) == 1 else _replace(getattr(node, path[0]), path[1:], value)
+    return replace(node, **{path[0]: new})  # type: ignore[type-var]
+
+
+def _explain(error: Any, values: Any) -> str:
+    """One line for pydantic's first error; a misspelt key comes with the nearest known one."""
+    path = [str(part) for part in error["loc"]]
+    if error["type"] == "unexpected_keyword_argument":
+        node: Any = Config()
+        for part in path[:-1]:
+            node = getattr(node, part)
+        return f"unknown field {'.'.join(path)!r}{nearest(path[-1], [f.name for f in fields(node)])}"
+    return f"{'.'.join(path) or 'the top level'}: {error['msg'].lower()}, not {error['input']!r}"
+
+
+def _check(config: Config, where: str) -> None:
+    """What one field alone cannot tell."""
+    last = config.sampling.steps - 1
+    for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
+        if window is not None and not window[0] <= window[1] <= last:
+            raise UserError(f"{where}: {part}.window: {list(window)} does not lie inside the steps 0 to {last}")
+    if config.sampling.steps > config.generator.train_timesteps:
+        raise UserError(
+            f"{where}: sampling.steps: {config.sampling.steps} is more than generator.train_timesteps"
+            f" ({config.generator.train_timesteps})"
+        )
+    if config.guidance.space == "sample" and config.sampling.scheduler != "ddpm":
+        raise UserError(
+            f"{where}: guidance.space: 'sample' works with sampling.scheduler 'ddpm' only,"
+            f" not {config.sampling.scheduler!r}; use 'noise'"
+        )
+    for role in ("reference", "learner"):
+        if getattr(config, role).training.temperature:
+            raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    if config.generator.beta_start > config.generator.beta_end or config.generator.beta_end >= 1:
+        raise UserError(f"{where}: generator.beta_start and beta_end must rise and stay below 1")

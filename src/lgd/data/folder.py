@@ -1,0 +1,71 @@
+"""Image folders: one folder per class with PNG files in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from lgd.errors import UserError
+from lgd.files import safe_name
+
+from .imageset import ImageSet
+
+
+def decode_image(path: Path) -> Tensor:
+    """uint8 (C, H, W) of a grey or RGB image file. Errors: UserError naming a file that cannot be read."""
+    try:
+        with Image.open(path) as image:
+            if image.mode not in ("L", "RGB"):
+                raise UserError(f"{path}: mode {image.mode}; only grey (L) and RGB images are read here")
+            array = np.array(image)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UserError:
+        raise
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: corrupt, not an image ({error})") from None
+    return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
+
+
+def read_folder(root: Path, class_names: Sequence[str], shape: tuple[int, int, int]) -> ImageSet:
+    """Read `root`/<class>/*.png as a set over `class_names`, images of `shape` (C, H, W).
+
+    Errors: UserError naming the first unknown class, the first empty or missing class, or the first image of another
+    size or mode.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such directory")
+    folders = {safe_name(name): label for label, name in enumerate(class_names)}
+    there = sorted(path.name for path in root.iterdir() if path.is_dir())
+    unknown = [name for name in there if name not in folders]
+    if unknown:
+        raise UserError(f"{root / unknown[0]}: not one of the classes: {', '.join(class_names)}")
+    images, labels = [], []
+    for name, label in folders.items():
+        files = sorted((root / name).glob("*.png"))
+        if not files:
+            raise UserError(f"{root / name}: no PNG images of class {class_names[label]!r}")
+        for path in files:
+            image = decode_image(path)
+            if tuple(image.shape) != shape:
+                raise UserError(f"{path}: {describe(image.shape)}, but the test images are {describe(shape)}")
+            images.append(image)
+            labels.append(label)
+    return ImageSet(torch.stack(images), torch.tensor(labels), tuple(class_names))
+
+
+def folder_files(root: Path, class_names: Sequence[str]) -> list[str]:
+    """The files that `read_folder` reads, relative to `root`, in its order."""
+    folders = [root / safe_name(name) for name in class_names]
+    return [f"{folder.name}/{path.name}" for folder in folders for path in sorted(folder.glob("*.png"))]
+
+
+def describe(shape: Sequence[int]) -> str:
+    """(C, H, W) in words."""
+    channels, height, width = shape
+    return f"{width} x {height} {'grey' if channels == 1 else 'RGB' if channels == 3 else f'{channels}-channel'}"

@@ -1,0 +1,82 @@
+"""A labelled image set in memory, and its split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lgd.errors import UserError
+from lgd.rng import generator
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with labels. `images` is uint8 (N, C, H, W), `labels` is int64 (N,) into `class_names`."""
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)"""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def subset(self, indices: Tensor | Sequence[int]) -> ImageSet:
+        """The images at `indices`, in that order, with the same classes."""
+        indices = torch.as_tensor(indices, dtype=torch.long)
+        return ImageSet(self.images[indices], self.labels[indices], self.class_names)
+
+    def indices_of(self, class_index: int) -> Tensor:
+        """Positions of the images of one class, ascending."""
+        return (self.labels == class_index).nonzero().flatten()
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The part that is learned from and the part that judges."""
+
+    train: ImageSet
+    test: ImageSet
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 to float in [0, 1], which is what classifiers and autoencoders take."""
+    return images.float() / 255
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Float in [0, 1] to uint8, rounded: the image as it will be stored."""
+    return (images.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def concatenate(sets: Sequence[ImageSet]) -> ImageSet:
+    """The union of sets over the same classes, in order."""
+    names = sets[0].class_names
+    if any(part.class_names != names for part in sets):
+        raise ValueError("sets over different classes cannot be joined")
+    return ImageSet(torch.cat([s.images for s in sets]), torch.cat([s.labels for s in sets]), names)
+
+
+def stratified_split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Split off round(fraction * n) images of each class, at least one: returns (rest, part).
+
+    Errors: UserError naming a class that is too small to leave an image on both sides.
+    """
+    rest, part = [], []
+    for c, name in enumerate(images.class_names):
+        members = images.indices_of(c)
+        take = max(1, round(fraction * len(members)))
+        if take >= len(members):
+            raise UserError(f"class {name!r} has {len(members)} images, too few to split off {fraction:.0%}")
+        order = torch.randperm(len(members), generator=generator(seed, "split", name))
+        part.append(members[order[:take]])
+        rest.append(members[order[take:]])
+    return images.subset(torch.cat(rest).sort().values), images.subset(torch.cat(part).sort().values)

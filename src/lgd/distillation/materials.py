@@ -1,0 +1,104 @@
+"""What the units of a run read from disk, loaded once per process."""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lgd.classifiers.architectures import Classifier
+from lgd.classifiers.train import load_classifier
+from lgd.config import Config, DatasetConfig
+from lgd.data.datasets import load_splits
+from lgd.data.imageset import Splits
+from lgd.diffusion.generator import Generator, load_generator
+from lgd.guidance.influence import Surrogate
+
+from .store import Run, read_latents
+from .surrogate import load_surrogate
+
+
+class Materials:
+    """Everything a method may use to draw one group of classes of one increment; loaded when first asked for.
+
+    assets: the directory that holds `generator/`, `reference.safetensors` and `surrogate/`; several runs may share it.
+    """
+
+    def __init__(self, config: Config, run: Run, assets: Path, increment: int, classes: range) -> None:
+        self.config = config
+        self.run = run
+        self.assets = assets
+        self.increment = increment
+        self.classes = classes
+        """labels of this unit"""
+        self.device = resolve_device(config.compute.device)
+
+    @cached_property
+    def splits(self) -> Splits:
+        return cached_splits(self.config.dataset)
+
+    @cached_property
+    def generator(self) -> Generator:
+        folder = self.assets / "generator"
+        return _generator(folder, _version(folder / "done"), self.device)
+
+    @cached_property
+    def reference(self) -> Classifier:
+        path = self.assets / "reference.safetensors"
+        return _classifier(path, _version(path), self.config, "reference", self.device)
+
+    @cached_property
+    def learners(self) -> list[Classifier]:
+        paths = [self.run.learner(self.increment, member) for member in range(self.config.stages.learners)]
+        return [_classifier(path, _version(path), self.config, "learner", self.device) for path in paths]
+
+    @cached_property
+    def surrogate(self) -> Surrogate:
+        """With the class gradients of this unit's classes."""
+        folder = self.assets / "surrogate"
+        version = _version(folder / "checkpoints.json")
+        return _surrogate(folder, version, self.config, self.classes, self.device)
+
+    def memory(self) -> dict[int, Tensor]:
+        """Latents of this unit's classes in earlier increments, oldest first, (M, C, H, W) each."""
+        parts: dict[int, list[Tensor]] = {label: [] for label in self.classes}
+        for index in range(1, self.increment):
+            for label, latents in read_latents(self.run.increment(index)).items():
+                if label in parts:
+                    parts[label].append(latents)
+        empty = torch.empty(0)
+        return {label: torch.cat(items) if items else empty for label, items in parts.items()}
+
+
+def resolve_device(name: str) -> str:
+    """`auto` is CUDA where there is one, else the CPU."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+@lru_cache(maxsize=2)
+def cached_splits(config: DatasetConfig) -> Splits:
+    return load_splits(config)
+
+
+def _version(path: Path) -> int:
+    """Changes when a file is made anew, so that no process keeps an old one."""
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+@lru_cache(maxsize=2)
+def _generator(folder: Path, version: int, device: str) -> Generator:
+    return load_generator(folder, device)
+
+
+@lru_cache(maxsize=8)
+def _classifier(path: Path, version: int, config: Config, role: str, device: str) -> Classifier:
+    return load_classifier(path, getattr(config, role), cached_splits(config.dataset).train, device)
+
+
+@lru_cache(maxsize=2)
+def _surrogate(folder: Path, version: int, config: Config, classes: range, device: str) -> Surrogate:
+    return load_surrogate(folder, config.influence.surrogate, cached_splits(config.dataset).train, classes, device)

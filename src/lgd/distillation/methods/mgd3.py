@@ -1,0 +1,57 @@
+"""MGD3: image j of a class is drawn to the j-th mode of the real images' latents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lgd.data.imageset import to_float
+from lgd.diffusion.sampler import steps_of
+from lgd.diffusion.types import Denoiser
+from lgd.distillation.materials import Materials
+from lgd.distillation.store import Drawn
+from lgd.errors import UserError
+from lgd.files import load_tensors, save_tensors
+from lgd.guidance.modes import find_modes, mode_guided, previous_alpha_bars
+from lgd.rng import derive_seed
+
+from .sampled import draw_sampled, without_selection
+
+
+def draw_modes(materials: Materials) -> list[Drawn]:
+    """As many modes per class as the whole set holds images; increment i takes the i-th n of them.
+
+    Errors: UserError when `modes.stop` leaves no step.
+    """
+    config = materials.config
+    if config.modes.stop >= config.sampling.steps - 1:
+        raise UserError(
+            f"modes.stop: {config.modes.stop} leaves no step to mode guidance; with sampling.steps"
+            f" {config.sampling.steps} it must be below {config.sampling.steps - 1}"
+        )
+    n = config.stages.images_per_increment
+    modes = {label: class_modes(materials, label, config.stages.increments * n) for label in materials.classes}
+    previous = previous_alpha_bars(steps_of(materials.generator.schedule(config.sampling)))
+
+    def guide(denoiser: Denoiser, labels: Tensor, slot: int) -> Denoiser:
+        own = torch.stack([modes[label][(materials.increment - 1) * n + slot] for label in labels.tolist()])
+        return mode_guided(denoiser, own.to(materials.device), previous, config.modes)
+
+    return draw_sampled(materials, without_selection(config), guide)
+
+
+def class_modes(materials: Materials, label: int, count: int) -> Tensor:
+    """The modes of one class, (count, C, H, W), on the CPU: found by the first increment, read from disk by the others.
+
+    Errors: UserError naming a corrupt file.
+    """
+    path = materials.run.modes(label)
+    if path.exists():
+        return load_tensors(path, ["modes"])["modes"]
+    train, encode = materials.splits.train, materials.generator.autoencoder.encode
+    images = to_float(train.images[train.indices_of(label)])
+    with torch.no_grad():
+        latents = torch.cat([encode(part.to(materials.device)).cpu() for part in images.split(64)])
+    modes = find_modes(latents, count, derive_seed(materials.config.seed, "modes", train.class_names[label]))
+    save_tensors(path, {"modes": modes})
+    return modes

@@ -1,0 +1,100 @@
+"""All methods, by the names that configurations and command lines know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lgd.config import Config, with_values
+from lgd.data.imageset import ImageSet
+from lgd.errors import UserError, nearest
+
+from .base import Method
+from .coresets import draw_full, draw_herding, draw_k_center, draw_random
+from .igd import draw_influence
+from .mgd3 import draw_modes
+from .sampled import draw_lgd, draw_unguided
+
+
+def lgd_without(summary: str, **fields: object) -> Method:
+    """LGD with other values of some fields: its ablations."""
+    return Method(draw_lgd, f"lgd, {summary}", needs_learner=True, fields=fields)
+
+
+METHODS = {
+    "lgd": Method(draw_lgd, "learnability-guided diffusion", needs_learner=True),
+    "lgd-omega0": lgd_without("without the reference in the score", guidance__omega=0.0),
+    "lgd-kappa1": lgd_without("without selection", stages__candidates=1),
+    "lgd-no-deviation": lgd_without("without deviation guidance", guidance__deviation=0.0),
+    "lgd-selection-only": lgd_without("selection without guidance", guidance__strength=0.0, guidance__deviation=0.0),
+    "dit": Method(draw_unguided, "unguided diffusion, one candidate"),
+    "igd": Method(draw_influence, "diffusion guided by influence", needs_surrogate=True),
+    "mgd3": Method(draw_modes, "diffusion drawn to the modes of each class", one_real_image_each=True),
+    "random": Method(draw_random, "real images drawn at random", needs_generator=False, one_real_image_each=True),
+    "herding": Method(
+        draw_herding, "real images that keep the mean of the features", needs_generator=False, one_real_image_each=True
+    ),
+    "k-center": Method(
+        draw_k_center,
+        "real images far from each other in the features",
+        needs_generator=False,
+        one_real_image_each=True,
+    ),
+    "full": Method(
+        draw_full,
+        "the whole real set: a ceiling",
+        needs_generator=False,
+        fixed_size=True,
+        fields={"stages__increments": 1, "evaluation__redundancy_seeds": 0},
+    ),
+}
+
+
+def method_named(name: str) -> Method:
+    """Errors: UserError that lists the known methods."""
+    if name not in METHODS:
+        raise UserError(f"unknown method {name!r}{nearest(name, METHODS)}")
+    return METHODS[name]
+
+
+def with_method(config: Config, name: str) -> Config:
+    """The configuration of a run of this method, with the fields that the method itself decides.
+
+    Errors: UserError for an unknown method.
+    """
+    return with_values(replace(config, method=name), **method_named(name).fields)
+
+
+def seed_config(config: Config) -> Config:
+    """The configuration of the seed set: a set of its own, of one increment, made by the seed method."""
+    single = replace(config, stages=replace(config.stages, increments=1))
+    return with_method(single, config.stages.seed_method)
+
+
+def check_method(config: Config, train: ImageSet) -> None:
+    """Find out before any work what the method, or the seed set's, cannot do.
+
+    Errors: UserError for an unknown method, for a seed method that needs a seed set itself or has no fixed number of
+    images, and naming a class with fewer real images than the IPC asks for.
+    """
+    config = with_method(config, config.method)
+    check_budget(config, train)
+    if method_named(config.method).needs_learner:
+        seed = method_named(config.stages.seed_method)
+        if seed.needs_learner or seed.fixed_size:
+            known = [name for name, method in METHODS.items() if not (method.needs_learner or method.fixed_size)]
+            name = config.stages.seed_method
+            raise UserError(f"stages.seed_method: {name!r} cannot make a seed set; use one of {', '.join(known)}")
+        check_budget(seed_config(config), train)
+
+
+def check_budget(config: Config, train: ImageSet) -> None:
+    """Errors: UserError naming the smallest class when the method would run out of its images."""
+    if not method_named(config.method).one_real_image_each:
+        return
+    ipc = config.stages.increments * config.stages.images_per_increment
+    size, name = min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))
+    if size < ipc:
+        raise UserError(
+            f"{config.method}: class {name!r} has {size} real images, fewer than the {ipc} asked for;"
+            " lower stages.increments or stages.images_per_increment"
+        )

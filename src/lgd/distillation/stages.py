@@ -1,0 +1,97 @@
+"""The loop: seed set -> learner -> candidates -> selection -> increment. The only file that knows this order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from lgd.classifiers.train import save_classifier, train_classifier
+from lgd.config import Config
+from lgd.data.imageset import to_float
+from lgd.execution.units import Engine, Unit
+from lgd.rng import derive_seed
+
+from .materials import Materials, cached_splits, resolve_device
+from .methods import Method, method_named, seed_config
+from .store import Drawn, Run, finish_increment, read_increment, read_union, write_dataset, write_group
+
+
+def grow(config: Config, run: Run, assets: Path, engine: Engine) -> None:
+    """Make all increments that are not there yet, and the union of them.
+
+    Finished increments are checked against their manifests and kept. Errors: UserError naming a corrupt file.
+    """
+    names = cached_splits(config.dataset).train.class_names
+    last = config.stages.increments
+    for increment in range(1, last + 1):
+        folder = run.increment(increment)
+        if (folder / "done").exists():
+            read_increment(folder, names)
+            continue
+        if method_of(config, increment).needs_learner:
+            engine.run(learner_units(config, run, increment), f"{run.root.name}: increment {increment}, learner")
+        units = drawing_units(config, run, assets, increment, len(names))
+        engine.run(units, f"{run.root.name}: increment {increment}, images")
+        finish_increment(folder)
+    write_dataset(run, last)
+
+
+def method_of(config: Config, increment: int) -> Method:
+    """The method that draws this increment."""
+    return method_named(config.method if increment > 1 else seed_method(config))
+
+
+def seed_method(config: Config) -> str:
+    """What draws the first increment: a method that needs a learner cannot, for there is nothing to learn from."""
+    return config.stages.seed_method if method_named(config.method).needs_learner else config.method
+
+
+def config_of(config: Config, increment: int) -> Config:
+    """What the method of this increment works with."""
+    return config if increment > 1 or seed_method(config) == config.method else seed_config(config)
+
+
+def learner_units(config: Config, run: Run, increment: int) -> list[Unit]:
+    """The learners of one increment, trained from scratch on everything before it."""
+    units = []
+    for member in range(config.stages.learners):
+        done = run.learner(increment, member)
+        units.append(Unit(f"learner {increment}.{member}", train_learner, (config, run, increment, member), done))
+    return units
+
+
+def train_learner(config: Config, run: Run, increment: int, member: int) -> None:
+    train = read_union(run, increment - 1, cached_splits(config.dataset).train.class_names)
+    seed = derive_seed(config.seed, "learner", config.learner.seed, increment, member)
+    device = resolve_device(config.compute.device)
+    learner = train_classifier(train, config.learner, seed, f"learner of increment {increment}", device)
+    save_classifier(learner, run.learner(increment, member), config.learner, train)
+
+
+def drawing_units(config: Config, run: Run, assets: Path, increment: int, classes: int) -> list[Unit]:
+    """The groups of classes of one increment. The grouping is the configuration's, never the number of workers'."""
+    size = config.stages.classes_per_unit
+    units = []
+    for group, first in enumerate(range(0, classes, size)):
+        labels = range(first, min(first + size, classes))
+        done = run.group(increment, group)
+        arguments = (config, run, assets, increment, labels, group)
+        units.append(Unit(f"increment {increment}, group {group}", draw_group, arguments, done))
+    return units
+
+
+def draw_group(config: Config, run: Run, assets: Path, increment: int, classes: range, group: int) -> None:
+    materials = Materials(config_of(config, increment), run, assets, increment, classes)
+    drawn = method_of(config, increment).draw(materials)
+    if method_named(config.method).needs_generator:
+        drawn = [remembered(item, materials) for item in drawn]
+    names = cached_splits(config.dataset).train.class_names
+    write_group(run.group(increment, group), drawn, names, increment)
+
+
+def remembered(item: Drawn, materials: Materials) -> Drawn:
+    """With a latent, which later increments keep away from; a seed set of real images comes without."""
+    if item.latent is not None:
+        return item
+    image = to_float(item.image)[None].to(materials.device)
+    return replace(item, latent=materials.generator.autoencoder.encode(image)[0].cpu())

@@ -1,0 +1,253 @@
+"""The run directory: images as PNG, one manifest row per image, and a marker written last.
+
+RUN/increments/02/<class>/02-0001.png   manifest.jsonl   groups/   learners/   done
+RUN/dataset/<class>/02-0001.png         metadata.csv
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lgd.data.folder import decode_image
+from lgd.data.imageset import ImageSet, concatenate, to_float
+from lgd.errors import UserError
+from lgd.files import (
+    copy_file,
+    load_tensors,
+    read_json,
+    read_json_lines,
+    safe_name,
+    save_tensors,
+    sha256,
+    write_bytes,
+    write_json,
+    write_text,
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of the images that competed for a slot."""
+
+    seed: int | None
+    """of its noise; None for a real image"""
+    score: float | None = None
+    """learnability, on the 8-bit image; None where no learner was trained"""
+    learner_loss: float | None = None
+    reference_loss: float | None = None
+    valid: bool | None = None
+    """whether the reference classifies it correctly"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of the manifest."""
+
+    file: str
+    """relative to the increment's folder"""
+    class_name: str
+    label: int
+    increment: int
+    slot: int
+    chosen: int
+    """index into `candidates`"""
+    candidates: tuple[Candidate, ...]
+    sha256: str
+    source: int | None = None
+    """position in the training set, for a real image"""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One kept image, before it is written."""
+
+    label: int
+    slot: int
+    image: Tensor
+    """uint8 (C, H, W)"""
+    latent: Tensor | None
+    """float (C, H, W); None where no generator is at hand"""
+    candidates: tuple[Candidate, ...]
+    chosen: int = 0
+    source: int | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of a run directory."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.json"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics.json"
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / "dataset"
+
+    def increment(self, index: int) -> Path:
+        return self.root / "increments" / f"{index:02d}"
+
+    def learner(self, increment: int, member: int) -> Path:
+        return self.increment(increment) / "learners" / f"{member}.safetensors"
+
+    def group(self, increment: int, group: int) -> Path:
+        return self.increment(increment) / "groups" / f"{group:04d}.json"
+
+    def modes(self, label: int) -> Path:
+        return self.root / "modes" / f"{label:04d}.safetensors"
+
+    def cell(self, kind: str, increment: int, seed: int) -> Path:
+        return self.root / "evaluation" / f"{kind}-{increment:02d}-{seed}.json"
+
+
+def encode_png(image: Tensor) -> bytes:
+    """uint8 (C, H, W), one or three channels, to PNG bytes."""
+    array = image.permute(1, 2, 0).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_group(path: Path, drawn: Sequence[Drawn], class_names: Sequence[str], increment: int) -> None:
+    """Write the images of one unit, their latents, and lastly their rows at `path`."""
+    folder = path.parent.parent
+    rows = []
+    for item in drawn:
+        file = f"{safe_name(class_names[item.label])}/{increment:02d}-{item.slot:04d}.png"
+        write_bytes(folder / file, encode_png(item.image))
+        digest = sha256(folder / file)
+        rows.append(
+            Row(
+                file, class_names[item.label], item.label, increment, item.slot, item.chosen, item.candidates,
+                digest, item.source,
+            )
+        )  # fmt: skip
+    latents = [item.latent for item in drawn if item.latent is not None]
+    if latents:
+        save_tensors(path.with_suffix(".safetensors"), {"latents": torch.stack(latents)})
+    write_json(path, [asdict(row) for row in rows])
+
+
+def finish_increment(folder: Path) -> None:
+    """Join the rows of an increment's groups into its manifest, ordered by class and slot, and mark it done."""
+    rows = [row for path in sorted((folder / "groups").glob("*.json")) for row in read_rows(path, read_json(path))]
+    rows.sort(key=lambda row: (row.label, row.slot))
+    write_text(folder / "manifest.jsonl", "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    write_text(folder / "done", "")
+
+
+def read_rows(path: Path, values: Any) -> list[Row]:
+    """Check plain data against `Row`. Errors: UserError naming the file and the first wrong field."""
+    try:
+        rows = TypeAdapter(list[Row]).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path}: corrupt manifest: row {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    for row in rows:
+        if Path(row.file).is_absolute() or ".." in Path(row.file).parts or not 0 <= row.chosen < len(row.candidates):
+            raise UserError(f"{path}: corrupt manifest: image {row.file!r}")
+    return rows
+
+
+def read_manifest(folder: Path) -> list[Row]:
+    """The rows of one finished increment."""
+    path = folder / "manifest.jsonl"
+    return read_rows(path, read_json_lines(path))
+
+
+def read_increment(folder: Path, class_names: Sequence[str]) -> ImageSet:
+    """The images of one finished increment, in manifest order.
+
+    Errors: UserError naming the first file that is missing, corrupt, or not what was written.
+    """
+    rows = read_manifest(folder)
+    images = []
+    for row in rows:
+        if (folder / row.file).is_file() and sha256(folder / row.file) != row.sha256:
+            raise UserError(
+                f"{folder / row.file}: corrupt: its SHA-256 differs from the manifest's; delete {folder} (and later"
+                " increments) and run the same command to make it anew"
+            )
+        images.append(decode_image(folder / row.file))
+    labels = torch.tensor([row.label for row in rows])
+    return ImageSet(torch.stack(images), labels, tuple(class_names))
+
+
+def read_union(run: Run, increments: int, class_names: Sequence[str]) -> ImageSet:
+    """Increments 1 to `increments` as one set."""
+    return concatenate([read_increment(run.increment(i), class_names) for i in range(1, increments + 1)])
+
+
+def read_latents(folder: Path) -> dict[int, Tensor]:
+    """Latents of a finished increment by class, each (n, C, H, W) in order of slots."""
+    found: dict[int, list[Tensor]] = {}
+    for path in sorted((folder / "groups").glob("*.json")):
+        latents = load_tensors(path.with_suffix(".safetensors"))["latents"]
+        for row, latent in zip(read_rows(path, read_json(path)), latents, strict=True):
+            found.setdefault(row.label, []).append(latent)
+    return {label: torch.stack(items) for label, items in found.items()}
+
+
+def write_dataset(run: Run, increments: int) -> None:
+    """The union of the increments as an image folder with metadata.csv, which `datasets` loads as it is."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["file_name", "label", "class_name", "increment", "slot", "score", "sha256"])
+    for index in range(1, increments + 1):
+        folder = run.increment(index)
+        for row in read_manifest(folder):
+            copy_file(folder / row.file, run.dataset / row.file)
+            score = row.candidates[row.chosen].score
+            writer.writerow([row.file, row.label, row.class_name, index, row.slot, score, row.sha256])
+    write_text(run.dataset / "metadata.csv", table.getvalue())
+
+
+class DistilledSet(Dataset[tuple[Tensor, int]]):
+    """A distilled set: pairs of a float image in [0, 1], (C, H, W), and its label. `images` holds it whole."""
+
+    def __init__(self, images: ImageSet, rows: Sequence[Row], metrics: Mapping[str, Any] | None) -> None:
+        self.images = images
+        self.rows = list(rows)
+        """manifest rows in the same order"""
+        self.metrics = metrics
+        self.class_names = images.class_names
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return to_float(self.images.images[index]), int(self.images.labels[index])
+
+
+def load(run: str | Path) -> DistilledSet:
+    """Read a run directory's finished increments as a torch dataset, every file checked against its SHA-256.
+
+    Errors: UserError when it is no run directory, has no finished increment, or a file is corrupt.
+    """
+    root = Path(run)
+    names = tuple(read_json(root / "classes.json"))
+    folders = sorted(path.parent for path in root.glob("increments/*/done"))
+    if not folders:
+        raise UserError(f"{root}: no finished increment")
+    rows = [row for folder in folders for row in read_manifest(folder)]
+    images = concatenate([read_increment(folder, names) for folder in folders])
+    metrics = root / "metrics.json"
+    return DistilledSet(images, rows, read_json(metrics) if metrics.exists() else None)

@@ -1,0 +1,95 @@
+"""The surrogate of influence guidance: trained once per assets directory, with the class gradients of its checkpoints.
+
+ASSETS/surrogate/0.safetensors   0.gradients.safetensors   ...   checkpoints.json, written last
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lgd.classifiers.architectures import Classifier
+from lgd.classifiers.train import load_classifier, save_classifier, train_classifier
+from lgd.config import SurrogateConfig
+from lgd.data.imageset import ImageSet, to_float
+from lgd.errors import UserError
+from lgd.files import load_tensors, read_json, save_tensors, write_json
+from lgd.guidance.influence import Surrogate, class_gradients
+from lgd.rng import derive_seed
+from lgd.rng import generator as rng
+
+
+def train_surrogate(
+    folder: Path, config: SurrogateConfig, train: ImageSet, device: str, advance: Callable[[], None]
+) -> None:
+    """Train on the real set; keep the checkpoints whose class gradients differ, and those gradients (IGD, section 3).
+
+    The first is that of epoch 1; then that of every epoch whose gradients have, averaged over the classes, a cosine
+    below `similarity` to the gradients of the one kept before. Training ends with the last checkpoint. Where the epochs
+    hold fewer of them, influence is averaged over those there are. Errors: NonFiniteError.
+    """
+    labels = list(range(len(train.class_names)))
+    images = [real_images(train, label, config).to(device) for label in labels]
+    epochs: list[int] = []
+    cosines: list[float] = []
+    last: Tensor | None = None
+
+    def keep(epoch: int, classifier: Classifier) -> bool:
+        nonlocal last
+        advance()
+        frozen = copy.deepcopy(classifier).eval().requires_grad_(False)
+        gradients = class_gradients(frozen, images, labels)  # (classes, P)
+        cosine = None if last is None else F.cosine_similarity(gradients, last, dim=1).mean().item()
+        if cosine is None or cosine < config.similarity:
+            index = len(epochs)
+            named = {str(label): gradient for label, gradient in zip(labels, gradients, strict=True)}
+            save_tensors(folder / f"{index}.gradients.safetensors", named)
+            save_classifier(frozen, folder / f"{index}.safetensors", config.classifier, train)
+            epochs.append(epoch)
+            cosines.extend([] if cosine is None else [cosine])
+            last = gradients
+        return len(epochs) < config.checkpoints
+
+    seed = derive_seed("surrogate", config.classifier.seed)
+    train_classifier(train, config.classifier, seed, "surrogate", device, watch=keep)
+    write_json(folder / "checkpoints.json", {"epochs": epochs, "cosines": cosines})
+
+
+def real_images(train: ImageSet, label: int, config: SurrogateConfig) -> Tensor:
+    """At most `config.images` images of a class, drawn with the surrogate's seed, float (N, C, H, W)."""
+    members = train.indices_of(label)
+    draw = rng(config.classifier.seed, "surrogate", train.class_names[label])
+    return to_float(train.images[members[torch.randperm(len(members), generator=draw)[: config.images]]])
+
+
+def load_surrogate(
+    folder: Path, config: SurrogateConfig, train: ImageSet, labels: Iterable[int], device: str
+) -> Surrogate:
+    """All checkpoints, with the class gradients of `labels` alone.
+
+    Errors: UserError naming the file that is missing, corrupt, or of another network.
+    """
+    count = len(read_json(folder / "checkpoints.json")["epochs"])
+    classifiers = [load_classifier(folder / f"{k}.safetensors", config.classifier, train, device) for k in range(count)]
+    weights = [dict(classifier.named_parameters()) for classifier in classifiers]
+    P = sum(parameter.numel() for parameter in weights[0].values())
+    names = [str(label) for label in labels]
+    gradients = [_gradients(folder / f"{k}.gradients.safetensors", names, P) for k in range(count)]
+    return Surrogate(
+        classifiers[0],
+        {name: torch.stack([w[name] for w in weights]) for name in weights[0]},
+        {int(name): torch.stack([g[name] for g in gradients]).to(device) for name in names},
+    )
+
+
+def _gradients(path: Path, names: list[str], size: int) -> dict[str, Tensor]:
+    found = load_tensors(path, names)
+    for name, gradient in found.items():
+        if gradient.shape != (size,):
+            raise UserError(f"{path}: not of this surrogate: {name} is of shape {list(gradient.shape)}, not [{size}]")
+    return found

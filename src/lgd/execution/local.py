@@ -1,0 +1,117 @@
+"""Units on this machine: in this process, or in worker processes of one thread each (loky)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import as_completed
+from contextlib import contextmanager
+from typing import Any
+
+from lgd.console import Console
+from lgd.errors import Failure, UserError
+
+from .units import Unit, attempt, unfinished
+
+
+class Local:
+    """Runs units with `workers` processes; with one worker, in this process.
+
+    On the CPU every unit computes with one thread, here or there, so that its bytes do not depend on `workers`.
+    """
+
+    def __init__(self, workers: int, console: Console) -> None:
+        self.workers = workers
+        self.console = console
+        self._pool: Any = None
+
+    def warm_up(self) -> None:
+        """Start the workers and let them import what they need, while this process does something else."""
+        if self.workers > 1:
+            for _ in range(self.workers):
+                self._executor().submit(_prepare)
+
+    def run(self, units: Sequence[Unit], what: str, failures: list[Failure] | None = None) -> None:
+        """Run the unfinished units; the first error stops the rest, unless `failures` collects it (see `attempt`).
+
+        Errors: the unit's own; UserError when a worker process was killed.
+        """
+        todo = unfinished(units)
+        with self.console.bar(len(todo), what) as advance:
+            if self.workers > 1 and len(todo) > 1:
+                self._run_in_pool(todo, advance, failures)
+            else:
+                with one_thread():
+                    for unit in todo:
+                        attempt(unit.function, unit.arguments, unit.name, failures)
+                        advance()
+
+    def _run_in_pool(self, units: Sequence[Unit], advance: Any, failures: list[Failure] | None) -> None:
+        from loky.process_executor import TerminatedWorkerError
+
+        futures = {self._executor().submit(unit.function, *unit.arguments): unit for unit in units}
+        try:
+            for future in as_completed(futures):
+                if isinstance(lost := future.exception(), TerminatedWorkerError):
+                    raise lost
+                attempt(future.result, (), futures[future].name, failures)
+                advance()
+        except TerminatedWorkerError:
+            time.sleep(0.2)  # Ctrl-C reaches the workers too; let our own KeyboardInterrupt come first
+            raise UserError(
+                "a worker process was killed, perhaps for lack of memory; finished work is kept: run the same command"
+                " again, with a smaller --compute.workers if it recurs"
+            ) from None
+        finally:
+            for future in futures:
+                future.cancel()
+
+    def _executor(self) -> Any:
+        if self._pool is None:
+            from loky import ProcessPoolExecutor
+
+            threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+            self._pool = ProcessPoolExecutor(
+                self.workers, initializer=_initialise, initargs=(os.getpid(),), env=threads
+            )
+        return self._pool
+
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, kill_workers=kind is not None)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one CPU thread for the block."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _initialise(parent: int) -> None:
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()  # first: importing torch takes seconds
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _leave_with(parent: int) -> None:
+    """End this worker when its parent is gone, however it went."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _prepare() -> None:
+    import lgd.distillation.methods  # noqa: F401  (imports torch and diffusers)

@@ -1,0 +1,71 @@
+"""`lgd export`: a run's dataset in the formats that other software reads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lgd.console import Console
+from lgd.errors import UserError, nearest
+from lgd.files import write_text
+
+
+def export(
+    run: Path, to: str, out: Path, overwrite: bool = False, push: str | None = None, console: Console | None = None
+) -> Path:
+    """Write the dataset of a finished run to the directory `out`, with a card; returns `out`.
+
+    to: imagefolder, hf, parquet, webdataset or pt. push: a dataset repository on the Hugging Face Hub to upload it to.
+    It is made beside its place and renamed: a failure leaves nothing, and what `overwrite` replaces stays until then.
+    Errors: UserError for a target that exists, an unfinished or damaged run, a missing extra or a missing token.
+    """
+    from .card import card
+    from .samples import read_export
+    from .writers import WRITERS
+
+    console = console or Console()
+    if to not in WRITERS:
+        raise UserError(f"--to: unknown format {to!r}{nearest(to, WRITERS)}")
+    _refuse(out, run, overwrite)
+    hub = _hub() if push else None
+    content = read_export(run)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        with console.bar(len(content.samples), f"export to {to}") as advance:
+            how_to_read = WRITERS[to](content, temporary, advance)
+        write_text(temporary / "README.md", card(content, to, how_to_read, temporary))
+        if out.exists():
+            shutil.rmtree(out)
+        temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    console.say(f"{out}: {len(content.samples)} images")
+    if push and hub:
+        hub.create_repo(push, repo_type="dataset", exist_ok=True)
+        hub.upload_folder(folder_path=str(out), repo_id=push, repo_type="dataset")
+        console.say(f"uploaded to {push}")
+    return out
+
+
+def _refuse(out: Path, run: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it")
+    if out.is_file():
+        raise UserError(f"{out} is a file; --out names a directory")
+    if out.exists() and not (out / "README.md").is_file() and any(out.iterdir()):
+        raise UserError(f"{out} is not an export of lgd; not overwritten")
+    inside, target = run.resolve(), out.resolve()
+    if target == inside or target in inside.parents or inside in target.parents:
+        raise UserError(f"{out}: choose a place outside the run {run}")
+
+
+def _hub() -> Any:
+    """The Hub's client. Errors: UserError without a token, before any work is done."""
+    import huggingface_hub
+
+    if not huggingface_hub.get_token():
+        raise UserError("--push needs a token: `hf auth login`, or set HF_TOKEN")
+    return huggingface_hub.HfApi()

@@ -1,0 +1,113 @@
+"""What is exported: the images of a finished run's dataset, in the order of its metadata.csv."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from lgd.errors import UserError
+from lgd.files import load_tensors, read_json, sha256
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with its label."""
+
+    path: Path
+    file: str
+    """relative to the dataset, <class>/NN-NNNN.png"""
+    label: int
+    class_name: str
+    increment: int
+    slot: int
+    score: float | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """A run's dataset and what its card tells."""
+
+    run: Path
+    samples: Sequence[Sample]
+    class_names: tuple[str, ...]
+    soft_labels: Tensor | None
+    """(N, classes) of probabilities in the order of `samples`; None where the run has none"""
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    environment: dict[str, Any]
+
+
+def read_export(run: Path) -> Export:
+    """Read and check everything first. Errors: UserError naming what is missing, damaged or does not fit."""
+    table = run / "dataset" / "metadata.csv"
+    if not table.is_file() or not (run / "metrics.json").is_file():
+        raise UserError(f"{run}: no finished run; `lgd status {run}` tells what is missing")
+    names = tuple(read_json(run / "classes.json"))
+    samples = _read_table(table, names)
+    for sample in samples:
+        if not sample.path.is_file():
+            raise UserError(f"{sample.path}: no such file; run the same `lgd distill` again to restore it")
+        if sha256(sample.path) != sample.sha256:
+            raise UserError(f"{sample.path}: corrupt: its SHA-256 differs from metadata.csv")
+    environment = run / "environment.json"
+    if not environment.is_file():
+        environment = run.parent / "environment.json"
+    return Export(
+        run,
+        samples,
+        names,
+        _read_soft_labels(run, len(samples), len(names)),
+        read_json(run / "config.json"),
+        read_json(run / "metrics.json"),
+        read_json(environment) if environment.is_file() else {},
+    )
+
+
+def _read_table(table: Path, names: tuple[str, ...]) -> list[Sample]:
+    samples = []
+    with table.open(newline="", encoding="utf-8") as file:
+        for number, row in enumerate(csv.DictReader(file), 2):
+            try:
+                label, path = int(row["label"]), Path(row["file_name"])
+                if not 0 <= label < len(names) or path.is_absolute() or ".." in path.parts:
+                    raise ValueError(row["file_name"])
+                score = float(row["score"]) if row["score"] else None
+                samples.append(
+                    Sample(
+                        table.parent / path,
+                        path.as_posix(),
+                        label,
+                        names[label],
+                        int(row["increment"]),
+                        int(row["slot"]),
+                        score,
+                        row["sha256"],
+                    )
+                )
+            except (KeyError, TypeError, ValueError) as error:
+                raise UserError(f"{table}, line {number}: corrupt ({error})") from None
+    if not samples:
+        raise UserError(f"{table}: no images")
+    return samples
+
+
+def _read_soft_labels(run: Path, images: int, classes: int) -> Tensor | None:
+    """`soft_labels` of soft_labels.safetensors, which lies in the run or in its dataset."""
+    for path in (run / "dataset" / "soft_labels.safetensors", run / "soft_labels.safetensors"):
+        if path.is_file():
+            tensors = load_tensors(path)
+            if "soft_labels" not in tensors:
+                raise UserError(f"{path}: no tensor named soft_labels")
+            soft = tensors["soft_labels"].float()
+            if tuple(soft.shape) != (images, classes):
+                raise UserError(
+                    f"{path}: shape {tuple(soft.shape)}, but there are {images} images of {classes} classes"
+                )
+            return soft
+    return None

@@ -1,0 +1,168 @@
+"""Files that are either whole or absent: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from .errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST_JSON = 256 * 2**20  # bytes; a manifest of a million images stays below
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write(temporary)` and move the result to `path`; on any failure nothing is left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    write_file(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON; NaN and infinity are refused, because no other reader understands them."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Errors: UserError naming the file when it is missing, too large or not JSON."""
+    return _parse(path, json.loads)
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Errors: as `read_json`."""
+    return _parse(path, lambda text: [json.loads(line) for line in text.splitlines() if line])
+
+
+def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise UserError(f"{path}: larger than {LARGEST_JSON >> 20} MiB; not one of our files")
+        return parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UserError(f"{path}: corrupt, not JSON ({error})") from None
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write safetensors; tensors are moved to the CPU and made contiguous.
+
+    The metadata becomes one entry, `lgd`, of sorted JSON: safetensors writes several entries in a random order, and
+    the same tensors must give the same bytes.
+    """
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    entry = {"lgd": json.dumps(dict(metadata), sort_keys=True)} if metadata else None
+    write_file(path, lambda temporary: save_file(plain, temporary, entry))
+
+
+def load_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Read safetensors, or the named ones of them alone; nothing is ever unpickled.
+
+    Errors: UserError naming a file that is missing or corrupt or lacks a tensor.
+    """
+    return load_tensors_and_metadata(path, names)[0]
+
+
+def load_tensors_and_metadata(
+    path: Path, names: Collection[str] | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """As `load_tensors`, with the metadata given to `save_tensors`; a file of another writer has none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("lgd", "{}"))
+            tensors = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"{path}: corrupt, not safetensors ({error})") from None
+    return tensors, metadata if isinstance(metadata, dict) else {}
+
+
+def safe_name(name: str) -> str:
+    """A file name for any text: percent-encoding of all but letters, digits, `_`, `-`, `.`, `~` and space.
+
+    `..`, separators, NUL, hidden files and names that Windows reserves cannot come out of it; long names are cut and
+    end in a digest.
+    """
+    encoded = quote(name, safe=" ", errors="surrogatepass") or "%00"
+    if encoded[0] in ". " or _reserved(encoded):
+        encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
+    if encoded[-1] in ". ":
+        encoded = f"{encoded[:-1]}%{ord(encoded[-1]):02X}"
+    if len(encoded) > 120:
+        encoded = encoded[:100] + "-" + hashlib.sha256(encoded.encode()).hexdigest()[:16]
+    return encoded
+
+
+def _reserved(name: str) -> bool:
+    stem = name.split(".")[0].upper()
+    return stem in {"CON", "PRN", "AUX", "NUL"} or (stem[:3] in {"COM", "LPT"} and stem[3:].isdigit())
+
+
+def copy_file(source: Path, target: Path) -> None:
+    write_file(target, lambda temporary: shutil.copyfile(source, temporary))
+
+
+@contextmanager
+def output_directory(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Make `path` a directory that this process alone writes to, until the block ends.
+
+    `overwrite` empties it first. Errors: UserError when it is a file, not writable, not ours, or held by another
+    process.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; --out needs a directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("a+")
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(f"{path} is in use by process {lock.read().strip() or 'unknown'}") from None
+        contents = [item for item in path.iterdir() if item.name != ".lock"]
+        if contents and not (path / "config.json").is_file():
+            raise UserError(f"{path} is not empty and was not made by lgd; choose another --out")
+        if overwrite:
+            for item in contents:
+                shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield path

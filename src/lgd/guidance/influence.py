@@ -1,0 +1,82 @@
+"""Influence guidance (IGD, ICLR 2025): steer samples to pull a classifier's weights the way their class does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, vmap
+from torch.nn import functional as F
+
+from lgd.classifiers.architectures import Classifier
+
+Parameters = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """A classifier at K moments of its training."""
+
+    classifier: Classifier
+    """architecture and normalisation; its own weights are not used"""
+    parameters: Parameters
+    """of all K, each (K, ...)"""
+    class_gradients: Mapping[int, Tensor]
+    """of each label at hand, the gradient of the mean loss of real images with respect to all parameters, (K, P)"""
+
+
+def gradients(
+    classifier: Classifier, parameters: Parameters, images: Tensor, labels: Tensor, weights: Tensor
+) -> Tensor:
+    """Gradient of each group's weighted loss with respect to all parameters, (G, P); differentiable in the images.
+
+    images (G, N, C, H, W) in [0, 1]; labels and weights (G, N); the loss is the weighted sum of the cross-entropies.
+    """
+
+    def loss(theta: Parameters, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        logits = functional_call(classifier, dict(theta), (x,))
+        return (F.cross_entropy(logits, y, reduction="none") * w).sum()
+
+    per_group = vmap(grad(loss), in_dims=(None, 0, 0, 0))(dict(parameters), images, labels, weights)
+    return torch.cat([g.flatten(1) for g in per_group.values()], dim=1)
+
+
+def class_gradients(
+    classifier: Classifier, images: Sequence[Tensor], labels: Sequence[int], groups: int = 10, chunk: int = 50
+) -> Tensor:
+    """Gradient of the mean loss over each class's images, (len(labels), P), without a graph.
+
+    images: of each class, (N_c, C, H, W) in [0, 1]; the classes need not be of one size. `groups` classes with `chunk`
+    images each go at a time, which bounds the memory.
+    """
+    parameters = dict(classifier.named_parameters())
+    longest = max(len(x) for x in images)
+    padded = torch.stack([F.pad(x, (0, 0) * 3 + (0, longest - len(x))) for x in images])  # (G, N, C, H, W)
+    present = [torch.arange(longest, device=padded.device) < len(x) for x in images]
+    weights = torch.stack([p.to(padded.dtype) / len(x) for p, x in zip(present, images, strict=True)])
+    y = torch.tensor(labels, device=padded.device)[:, None].expand(-1, longest)
+
+    def of_group(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        parts = zip(x.split(chunk, 1), y.split(chunk, 1), w.split(chunk, 1), strict=True)
+        return torch.stack([gradients(classifier, parameters, *part).detach() for part in parts]).sum(0)
+
+    split = zip(padded.split(groups), y.split(groups), weights.split(groups), strict=True)
+    return torch.cat([of_group(*part) for part in split])
+
+
+def influence(images: Tensor, labels: Tensor, surrogate: Surrogate) -> Tensor:
+    """Mean over the K checkpoints of cos(gradient of the image's loss, gradient of its class), (B,).
+
+    images (B, C, H, W) in [0, 1], labels (B,). Differentiable in the images: a derivative of a derivative. All images
+    and checkpoints go at once, because small networks cost their calls, not their arithmetic.
+    """
+    ones = torch.ones(len(images), 1, dtype=images.dtype, device=images.device)
+
+    def at_checkpoint(theta: Parameters) -> Tensor:
+        return gradients(surrogate.classifier, theta, images[:, None], labels[:, None], ones)
+
+    own = vmap(at_checkpoint)(dict(surrogate.parameters))  # (K, B, P)
+    towards = torch.stack([surrogate.class_gradients[label] for label in labels.tolist()], dim=1)  # (K, B, P)
+    return F.cosine_similarity(own, towards, dim=2).mean(0)

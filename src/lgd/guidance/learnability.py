@@ -1,0 +1,66 @@
+"""Learnability guidance: steer sampling uphill on the score (method.md, section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from lgd.config import GuidanceConfig
+from lgd.diffusion.types import Denoiser, Prediction, Step, predict_x0
+from lgd.errors import NonFiniteError
+
+from .vectors import along_noise, along_sample, unit
+
+Score = Callable[[Tensor], Tensor]
+"""A predicted clean latent (B, C, H, W) to scores (B,)."""
+
+
+def in_window(step: Step, config: GuidanceConfig) -> bool:
+    """Windows are indices of the respaced schedule; both ends are guided."""
+    low, high = config.window
+    return low <= step.index <= high
+
+
+def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -> Denoiser:
+    """Wrap a denoiser so that samples climb `score` of their predicted clean latent.
+
+    Route `denoiser` differentiates through `inner`; route `x0` treats its output as constant. Guidance always climbs,
+    whatever the space; the sign printed in the paper descends. Errors: NonFiniteError naming the step.
+    """
+    if config.strength == 0:
+        return inner
+
+    def guided(x_t: Tensor, step: Step) -> Prediction:
+        if not in_window(step, config):
+            return inner(x_t, step)
+        prediction, g = score_gradient(inner, score, x_t, step, config.route)
+        if config.space == "noise":
+            return along_noise(prediction, unit(g), config.strength, step)
+        return along_sample(prediction, g, config.strength, step)
+
+    return guided
+
+
+def score_gradient(inner: Denoiser, score: Score, x_t: Tensor, step: Step, route: str) -> tuple[Prediction, Tensor]:
+    """The prediction at x_t and g = dS/dx_t, both (B, C, H, W), detached."""
+    with torch.enable_grad():
+        x = x_t.detach().requires_grad_()
+        if route == "denoiser":
+            prediction = inner(x, step)
+        else:
+            with torch.no_grad():
+                prediction = inner(x_t, step)
+        S = score(predict_x0(x, prediction.eps, step.alpha_bar))  # (B,)
+        (g,) = torch.autograd.grad(S.sum(), x)
+    if not torch.isfinite(g).all():
+        raise NonFiniteError(f"guidance: NaN or infinite gradient at step index {step.index} (t = {step.timestep})")
+    return detached(prediction), g
+
+
+def detached(prediction: Prediction) -> Prediction:
+    """The same numbers without their graph."""
+    parts = {name: getattr(prediction, name) for name in ("eps", "variance", "shift")}
+    return replace(prediction, **{name: part.detach() for name, part in parts.items() if part is not None})

@@ -1,0 +1,175 @@
+"""A whole run: generator -> reference -> stages -> evaluation -> figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from .assets import claim, prepare, timed
+from .classifiers.train import load_classifier
+from .config import Config, check, load_config, to_dict, with_values
+from .console import Console
+from .data.folder import folder_files, read_folder
+from .data.imageset import ImageSet, concatenate
+from .diffusion.generator import check_patch
+from .distillation.materials import cached_splits, resolve_device
+from .distillation.methods import check_method, with_method
+from .distillation.stages import grow
+from .distillation.store import Run, read_increment, read_manifest
+from .errors import Failure, IncompleteError, UserError
+from .evaluation.cells import folder_done, folder_units, judges, judging_units
+from .evaluation.evaluate import collect, summarise
+from .evaluation.soft_labels import FILE, load_teacher, needs_teacher, store_soft_labels, stored_soft_labels
+from .execution.local import Local
+from .files import output_directory, read_json, write_json
+from .report import plots
+from .runtime import check_device, worker_count
+
+
+def distill(config: Config | str, out: str | Path, overwrite: bool = False, console: Console | None = None) -> Run:
+    """Grow and judge a synthetic set in directory `out`; an interrupted run goes on where it stopped.
+
+    config: a configuration, or the name of a preset or TOML file. Errors: UserError, among others for a directory that
+    was made with another configuration; `overwrite` empties it instead.
+    """
+    config = checked(config)
+    config = with_method(config, config.method)
+    console = console or Console()
+    with output_directory(Path(out), overwrite) as root, Local(worker_count(config), console) as engine:
+        run = Run(root)
+        claim(run.config, to_dict(config))
+        engine.warm_up()
+        prepare(config, run.root, [config.method], console)
+        complete(config, run, run.root, engine, console)
+    return run
+
+
+def checked(config: Config | str) -> Config:
+    """Resolve a name and find out everything that can be wrong before anything is written."""
+    config = load_config(config) if isinstance(config, str) else check(config)
+    check_device(config.compute.device)
+    splits = cached_splits(config.dataset)
+    check_patch(config.generator, splits.train.shape)
+    check_method(config, splits.train)
+    fresh = [replace(config.evaluation.classifier, architecture=name) for name in judges(config.evaluation)]
+    for role in (config.reference, config.learner, config.influence.surrogate.classifier, *fresh):
+        probe(role, splits.train)
+    if needs_teacher(config) and config.evaluation.teacher.weights:
+        load_teacher(config, None, splits.train, "cpu")
+    return config
+
+
+def probe(config: Any, train: ImageSet) -> None:
+    """Build the classifier once, so that a wrong name or depth is told before an hour of work."""
+    import torch
+
+    from .classifiers.architectures import new_classifier
+    from .rng import seeded_initialisation
+
+    ones = torch.ones(train.shape[0])
+    with seeded_initialisation(0), torch.device("meta"):
+        new_classifier(config, train.shape, len(train.class_names), ones, ones)
+
+
+def complete(config: Config, run: Run, assets: Path, engine: Local, console: Console) -> dict[str, Any]:
+    """Grow the set, judge it, write metrics.json and the figures; what is there already is kept.
+
+    Errors: IncompleteError with the cells of the evaluation that failed, after the others.
+    """
+    splits = cached_splits(config.dataset)
+    write_json(run.root / "classes.json", list(splits.train.class_names))
+    with timed(run.root, "stages"):
+        grow(config, run, assets, engine)
+    with timed(run.root, "evaluation"):
+        judge(config, run, assets, engine)
+        reference = load_classifier(assets / "reference.safetensors", config.reference, splits.train)
+        metrics = collect(config, run, reference)
+    seconds = {**read_json(assets / "seconds.json"), **read_json(run.root / "seconds.json")}
+    metrics["seconds"] = {name: seconds[name] for name in ("generator", "reference", "stages", "evaluation")}
+    write_json(run.metrics, metrics)
+    draw_run(config, run, metrics)
+    last = metrics["increments"][-1]
+    console.say(
+        f"{run.root}: {last['accuracy']['mean']:.1f} ± {last['accuracy']['std']:.1f} % at {last['ipc']} IPC"
+        f" (reference, trained on everything: {metrics['reference']['accuracy']:.1f} %)"
+    )
+    return metrics
+
+
+def judge(config: Config, run: Run, assets: Path, engine: Local) -> None:
+    """Run the cells of the evaluation that are not there yet. Errors: IncompleteError."""
+    labels = run.dataset / FILE
+    if needs_teacher(config) and config.evaluation.teacher.stored and not labels.exists():
+        names = cached_splits(config.dataset).train.class_names
+        folders = [run.increment(i + 1) for i in range(config.stages.increments)]
+        images = concatenate([read_increment(folder, names) for folder in folders])
+        device = resolve_device(config.compute.device)
+        teacher = load_teacher(config, assets / "reference.safetensors", images, device)
+        store_soft_labels(labels, teacher, images, [row.file for folder in folders for row in read_manifest(folder)])
+    failures: list[Failure] = []
+    engine.run(judging_units(config, run, assets), f"{run.root.name}: evaluation", failures)
+    if failures:
+        raise IncompleteError(failures)
+
+
+def draw_run(config: Config, run: Run, metrics: dict[str, Any]) -> None:
+    """The figures of one run."""
+    names = cached_splits(config.dataset).train.class_names
+    parts = [read_increment(run.increment(i + 1), names) for i in range(config.stages.increments)]
+    figures = run.root / "figures"
+    plots.save(plots.image_grid(parts), figures / "images")
+    accuracy = {str(row["ipc"]): row["accuracy"] for row in metrics["increments"]}
+    plots.save(plots.accuracy_curves({config.method: accuracy}), figures / "accuracy")
+    if metrics["redundancy"]:
+        matrix, mean = metrics["redundancy"]["matrix"], metrics["redundancy"]["mean_off_diagonal"]
+        plots.save(plots.redundancy_maps({config.method: matrix}, {config.method: mean}), figures / "redundancy")
+
+
+def evaluate(
+    folder: str | Path,
+    test: str,
+    seeds: int = 5,
+    out: Path | None = None,
+    console: Console | None = None,
+    epochs_factor: float | None = None,
+) -> dict[str, Any]:
+    """Accuracy on a preset's test set of `seeds` fresh classifiers trained on an image folder, or on a run's dataset.
+
+    epochs_factor: in place of the preset's. Errors: UserError naming the first file or class that does not fit;
+    IncompleteError with the classifiers that failed.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, not {seeds}")
+    config = checked(test)
+    if epochs_factor is not None:
+        config = with_values(config, evaluation__epochs_factor=epochs_factor)
+    console = console or Console()
+    root = Path(folder)
+    root = root / "dataset" if (root / "dataset" / "metadata.csv").is_file() else root
+    names, shape = cached_splits(config.dataset).train.class_names, cached_splits(config.dataset).train.shape
+    train = read_folder(root, names, shape)
+    stored = None
+    if needs_teacher(config) and config.evaluation.teacher.stored:
+        stored = stored_soft_labels(root / FILE, folder_files(root, names), names)
+    failures: list[Failure] = []
+    with TemporaryDirectory() as cells, Local(worker_count(config), console) as engine:
+        engine.run(folder_units(train, config, seeds, Path(cells), stored), "evaluation", failures)
+        if failures:
+            raise IncompleteError(failures)
+        accuracies = {
+            name: summarise([read_json(folder_done(Path(cells), name, seed)) for seed in range(seeds)])
+            for name in judges(config.evaluation)
+        }
+    result = {
+        "dataset": str(root),
+        "test": test,
+        "images": len(train),
+        "protocol": {"name": config.evaluation.protocol, "epochs_factor": config.evaluation.epochs_factor},
+        "accuracy": next(iter(accuracies.values())),
+        "architectures": accuracies,
+    }
+    if out is not None:
+        write_json(out, result)
+    return result

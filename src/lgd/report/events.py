@@ -1,0 +1,50 @@
+"""What happened in a run and when, as one JSON object a line in its events.jsonl."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def record(root: Path, event: str, **values: Any) -> None:
+    """Append one event with the time, in seconds since 1970. A line is written at once, so that none is torn."""
+    line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, allow_nan=False)
+    with (root / "events.jsonl").open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def read_events(root: Path) -> list[dict[str, Any]]:
+    """The events in order; a last line that a killed process left unfinished is passed over."""
+    path = root / "events.jsonl"
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(value, dict) and isinstance(value.get("time"), int | float):
+            found.append(value)
+    return found
+
+
+@contextmanager
+def phase(root: Path, name: str) -> Iterator[None]:
+    """Record that a phase started and that it finished, or how it failed."""
+    start = time.monotonic()
+    record(root, "started", phase=name)
+    try:
+        yield
+    except BaseException as error:
+        record(root, "stopped", phase=name, error=type(error).__name__, seconds=_since(start))
+        raise
+    record(root, "finished", phase=name, seconds=_since(start))
+
+
+def _since(start: float) -> float:
+    return round(time.monotonic() - start, 2)

@@ -1,0 +1,129 @@
+"""The gallery of a report: a sample of the images with everything their manifest tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from lgd.analysis.neighbours import features, nearest, unit
+from lgd.analysis.sets import run_config
+from lgd.classifiers.train import load_classifier
+from lgd.data.folder import decode_image
+from lgd.data.imageset import ImageSet
+from lgd.distillation.materials import cached_splits
+from lgd.distillation.store import Row, read_manifest
+from lgd.errors import UserError
+
+from .subjects import Subject, by_method
+from .thumbnails import BUDGET, fitting, from_tensor, opened
+
+LIMIT = 1000
+"""images shown; of larger sets a sample, even over methods, classes and increments"""
+
+Item = tuple[Subject, Path, Row]
+
+
+def gallery(subjects: Sequence[Subject], reference: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """The data of the gallery, and notes on what could not be shown. The first run of every method is shown.
+
+    reference: weights of the reference classifier, for nearest real neighbours.
+    """
+    notes: list[str] = []
+    shown = [runs[0] for runs in by_method(subjects).values()]
+    items = [item for subject in shown for item in _items(subject, notes)]
+    kept = sample(items, LIMIT)
+    near, real, told = _neighbours(kept, reference)
+    notes += told
+
+    def stored() -> Iterator[Image.Image]:
+        for _, path, _ in kept:
+            yield opened(path)
+
+    def neighbours() -> Iterator[Image.Image]:
+        for image in real:
+            yield from_tensor(image)
+
+    data = {
+        "methods": [subject.method for subject in shown],
+        "classes": list(shown[0].class_names),
+        "total": len(items),
+        "images": fitting(stored, BUDGET * 2 // 3 if near else BUDGET),
+        "real": fitting(neighbours, BUDGET // 3),
+        "items": [
+            {"method": subject.method, **_told(row), **({"near": near[i]} if near else {})}
+            for i, (subject, _, row) in enumerate(kept)
+        ],
+    }
+    return data, notes
+
+
+def sample(items: Sequence[Item], limit: int) -> list[Item]:
+    """At most `limit` items: first one of each method, class and increment, then a second of each, and so on."""
+    if len(items) <= limit:
+        return list(items)
+    strata: dict[tuple[str, int, int], list[Item]] = {}
+    for item in items:
+        strata.setdefault((item[0].method, item[2].label, item[2].increment), []).append(item)
+    if len(strata) > limit:
+        step = len(strata) / limit
+        keys = list(strata)
+        return [strata[keys[int(i * step)]][0] for i in range(limit)]
+    dealt = [item for layer in zip_longest(*strata.values()) for item in layer if item is not None]
+    place = {id(item): i for i, item in enumerate(items)}
+    return sorted(dealt[:limit], key=lambda item: place[id(item)])
+
+
+def _items(subject: Subject, notes: list[str]) -> list[Item]:
+    found, missing = [], 0
+    for folder in sorted(path.parent for path in subject.path.glob("increments/*/done")):
+        for row in read_manifest(folder):
+            if (folder / row.file).is_file():
+                found.append((subject, folder / row.file, row))
+            else:
+                missing += 1
+    if missing:
+        notes.append(f"{missing} images listed in the manifests of {subject.path.name} are missing.")
+    return found
+
+
+def _told(row: Row) -> dict[str, Any]:
+    chosen = row.candidates[row.chosen]
+    return {
+        "label": row.label,
+        "increment": row.increment,
+        "slot": row.slot,
+        "score": chosen.score,
+        "learner_loss": chosen.learner_loss,
+        "reference_loss": chosen.reference_loss,
+        "valid": chosen.valid,
+        "source": row.source,
+        "chosen": row.chosen,
+        # As text: a 63-bit seed does not fit a JavaScript number.
+        "candidates": [[None if c.seed is None else str(c.seed), c.score, c.valid] for c in row.candidates],
+    }
+
+
+def _neighbours(items: Sequence[Item], reference: Path | None) -> tuple[list[list[Any]], Sequence[Tensor], list[str]]:
+    """Per item the position among the returned real images, their label and the distance; and why there is none."""
+    if reference is None or not items:
+        return [], [], ["Nearest real images are left out: no reference classifier was found beside the runs."]
+    config = run_config(items[0][0].path)
+    try:
+        real = cached_splits(config.dataset).train
+        network = load_classifier(reference, config.reference, real)
+        images = torch.stack([decode_image(path) for _, path, _ in items])
+        synthetic = ImageSet(images, torch.tensor([row.label for *_, row in items]), real.class_names)
+        queries = unit(features(synthetic, network))
+    except (UserError, RuntimeError) as error:
+        return [], [], [f"Nearest real images are left out: {str(error).splitlines()[0]}"]
+    distance, place = nearest(queries, unit(features(real, network)))
+    used = place.unique(sorted=True)
+    position = {int(p): i for i, p in enumerate(used)}
+    near = [[position[int(p)], int(real.labels[p]), round(float(d), 4)] for p, d in zip(place, distance, strict=True)]
+    return near, [real.images[p] for p in used], []

@@ -1,0 +1,158 @@
+"""One self-contained HTML page about runs: no network, light and dark, for a phone as for a desk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from lgd import __version__
+from lgd.analysis.table import TITLES, cell, mean_gains
+from lgd.console import Console
+from lgd.distillation.store import read_manifest
+from lgd.errors import UserError
+from lgd.evaluation.compare import mean_matrix
+from lgd.files import read_json, write_text
+
+from . import figures, plots
+from .analysis import HOW_TO_READ, draw_analysis
+from .gallery import gallery
+from .reproduce import command
+from .subjects import Subject, averaged, by_method, read_subjects
+from .svg import inline_svg
+
+TITLE = {
+    "accuracy": "Accuracy by images per class",
+    "redundancy": "Redundancy between increments",
+    "spikes": "What each increment adds",
+    "dynamics": "Learning dynamics",
+    "validity": "Validity against difficulty",
+    "scores": "Learnability of the kept images",
+}
+READ_ACCURACY = (
+    "Higher is better: accuracy on real test images of fresh classifiers trained only on the set so far; bars are one"
+    " standard deviation."
+)
+
+
+def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwrite: bool, console: Console) -> None:
+    """Write the page about runs and compare directories to `out`.
+
+    analysis: directory of `lgd analyze`; by default one named `analysis` in the first path. Errors: UserError.
+    """
+    if out.is_dir():
+        raise UserError(f"{out} is a directory; --out names the HTML file")
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists; choose another --out, or --overwrite")
+    if analysis is None and (paths[0] / "analysis" / "analysis.json").is_file():
+        analysis = paths[0] / "analysis"
+    with console.bar(3, "report") as advance:
+        subjects, notes = read_subjects(paths)
+        advance("gallery")
+        data, told = gallery(subjects, _reference(subjects, analysis))
+        advance("figures")
+        page = render(subjects, data, [*notes, *told], analysis)
+        advance("writing")
+        write_text(out, page)
+
+
+def render(subjects: Sequence[Subject], data: dict[str, Any], notes: Sequence[str], analysis: Path | None) -> str:
+    """The page as text. Everything that is not ours is escaped by the template."""
+    methods = {name: averaged(runs) for name, runs in by_method(subjects).items()}
+    measured = read_json(analysis / "analysis.json") if analysis else None
+    environment = Environment(
+        loader=PackageLoader("lgd.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    first = subjects[0]
+    if measured:
+        notes = [*notes, *(f"{name}: {note}" for name, one in measured["sets"].items() for note in one["notes"])]
+    return environment.get_template("report.html").render(
+        title=" and ".join(methods) if len(methods) < 4 else f"{len(methods)} methods",
+        version=__version__,
+        dataset=first.config["dataset"]["source"],
+        judged_on=first.config["dataset"]["judge_on"],
+        classes=len(first.class_names),
+        methods=methods,
+        ipcs=sorted({int(ipc) for method in methods.values() for ipc in method["accuracy"]}),
+        reference=first.metrics["reference"]["accuracy"],
+        figures=_figures(subjects, methods, analysis),
+        analysis_rows=_analysis_rows(measured) if measured else [],
+        groups=list(measured["groups"]) if measured else [],
+        data=data,
+        notes=notes,
+        subjects=[
+            {
+                "name": s.path.name,
+                "command": command(s.config, s.path.name),
+                "config": json.dumps(s.config, indent=1, ensure_ascii=False),
+                "environment": s.environment,
+            }
+            for s in subjects
+        ],
+    )
+
+
+def _reference(subjects: Sequence[Subject], analysis: Path | None) -> Path | None:
+    path = subjects[0].path.resolve()
+    folders = [path, path.parent, *([analysis] if analysis else [])]
+    return next((f / "reference.safetensors" for f in folders if (f / "reference.safetensors").is_file()), None)
+
+
+def _figures(
+    subjects: Sequence[Subject], methods: dict[str, dict[str, Any]], analysis: Path | None
+) -> list[dict[str, str | bool | Markup]]:
+    """Title, drawing and the sentence on how to read it."""
+    drawn: dict[str, Figure] = {"accuracy": plots.accuracy_curves({n: m["accuracy"] for n, m in methods.items()})}
+    matrices = {name: matrix for name, m in methods.items() if (matrix := mean_matrix(m["matrices"]))}
+    if matrices:
+        drawn["redundancy"] = plots.redundancy_maps(matrices, {name: methods[name]["redundancy"] for name in matrices})
+    scores = _scores(subjects)
+    if any(scores):
+        drawn["scores"] = figures.score_histogram(scores)
+    if analysis:
+        # The run's own redundancy, of its evaluation, goes before the analysis's.
+        drawn = {**draw_analysis(analysis), **drawn}
+    sentences = {"accuracy": READ_ACCURACY, **HOW_TO_READ}
+    return [
+        {
+            "name": name,
+            "title": TITLE[name],
+            "wide": drawn[name].get_figwidth() > 1.6 * drawn[name].get_figheight(),
+            "svg": inline_svg(drawn[name], f"f-{name}", TITLE[name]),
+            "read": sentences[name],
+        }
+        for name in TITLE
+        if name in drawn
+    ]
+
+
+def _scores(subjects: Sequence[Subject]) -> list[list[float]]:
+    """Scores of the kept images by increment, of the first run that has any."""
+    for subject in subjects:
+        folders = sorted(path.parent for path in subject.path.glob("increments/*/done"))
+        scores = [
+            [score for row in read_manifest(folder) if (score := row.candidates[row.chosen].score) is not None]
+            for folder in folders
+        ]
+        if any(scores):
+            return scores
+    return []
+
+
+def _analysis_rows(measured: dict[str, Any]) -> list[list[str]]:
+    groups = measured["groups"]
+    rows = [
+        [title, *(cell(g[key], decimals, g["sets"] > 1) for g in groups.values())]
+        for key, (title, decimals) in TITLES.items()
+    ]
+    gains = [" ".join(f"{gain:+.1f}" for gain in mean_gains(measured, name)) or "-" for name in groups]
+    return [*rows, ["gain per increment, %", *gains]]

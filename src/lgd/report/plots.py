@@ -1,0 +1,115 @@
+"""Figures. Every function returns a matplotlib figure; `save` writes it as SVG and PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from lgd.data.imageset import ImageSet
+from lgd.files import write_bytes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
+MARKERS = "osD^vPX"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write `path`.svg and `path`.png and close the figure."""
+    for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 150})):
+        buffer = BytesIO()
+        figure.savefig(buffer, format=suffix[1:], bbox_inches="tight", **options)
+        write_bytes(path.with_name(path.name + suffix), buffer.getvalue())
+    plt.close(figure)
+
+
+def image_grid(increments: Sequence[ImageSet], classes: int = 20, per_increment: int = 10) -> Figure:
+    """One row per class, the increments side by side; at most `classes` rows and `per_increment` images of each."""
+    names = increments[0].class_names[:classes]
+    cells = [
+        [part.images[part.indices_of(label)[:per_increment]] for part in increments] for label in range(len(names))
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(increments))]
+    _, side, _ = increments[0].shape
+    gap = max(1, side // 8)
+    columns, starts, x = [], [], 0
+    for width in widths:
+        starts.append(x)
+        columns.append([x + slot * (side + 1) for slot in range(width)])
+        x += width * (side + 1) + gap
+    canvas = np.ones((len(names) * (side + 1), x - gap, 3), dtype=np.float32)
+    for r, row in enumerate(cells):
+        for images, xs in zip(row, columns, strict=True):
+            for image, left in zip(images, xs, strict=False):
+                top = r * (side + 1)
+                canvas[top : top + side, left : left + side] = image.permute(1, 2, 0).numpy() / 255
+    inches = 0.42 if side < 64 else 0.8
+    figure, axis = plt.subplots(figsize=(1 + inches * sum(widths), 0.5 + inches * len(names)))
+    axis.imshow(canvas, interpolation="nearest")
+    axis.set_xticks([s + w * (side + 1) / 2 for s, w in zip(starts, widths, strict=True)])
+    axis.set_xticklabels(column_labels(len(increments), inches * min(widths)), fontsize=9)
+    axis.set_yticks([r * (side + 1) + side / 2 for r in range(len(names))], [plain(name) for name in names])
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    return figure
+
+
+def column_labels(count: int, inches: float) -> list[str]:
+    """Names of the increments, short where a column of that width has no room; the first says what is counted."""
+    if inches >= 0.95:
+        return [f"increment {i + 1}" for i in range(count)]
+    return [f"incr. {i + 1}" if inches >= 0.6 else f"{i + 1}" for i in range(count)]
+
+
+def redundancy_maps(matrices: Mapping[str, Sequence[Sequence[float]]], means: Mapping[str, float | None]) -> Figure:
+    """Redundancy matrices side by side on one scale from 0 to 100 %."""
+    figure, axes = plt.subplots(1, len(matrices), figsize=(3.4 * len(matrices) + 0.8, 3.4), squeeze=False)
+    for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
+        drawn = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
+        K = len(matrix)
+        for i in range(K):
+            for j in range(K):
+                colour = "#010101" if matrix[i][j] > 55 else "#fefefe"  # pure ones follow the page in a report
+                axis.text(j, i, f"{matrix[i][j]:.0f}", ha="center", va="center", color=colour, fontsize=9)
+        ticks = [str(i + 1) for i in range(K)]
+        axis.set_xticks(range(K), ticks)
+        axis.set_yticks(range(K), ticks)
+        axis.set_xlabel("tested on increment")
+        mean = means[name]
+        axis.set_title(plain(name) + ("" if mean is None else f": {mean:.1f} % off the diagonal"), fontsize=10)
+    axes[0][0].set_ylabel("trained on increment")
+    figure.colorbar(drawn, ax=axes[0].tolist(), label="accuracy, %", shrink=0.8)
+    return figure
+
+
+def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Accuracy against IPC with one standard deviation; colours are safe for the colour-blind, markers differ too."""
+    figure, axis = plt.subplots(figsize=(5, 3.4))
+    for i, (name, accuracy) in enumerate(methods.items()):
+        ipc = [int(key) for key in accuracy]
+        means = [a["mean"] for a in accuracy.values()]
+        stds = [a["std"] for a in accuracy.values()]
+        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        axis.errorbar(ipc, means, yerr=stds, label=plain(name), capsize=2, markersize=5, **style)
+    axis.set_xticks(ipc)
+    axis.set_xlabel("images per class (IPC)")
+    axis.set_ylabel("test accuracy, %")
+    axis.grid(alpha=0.3)
+    if len(methods) > 1:
+        axis.legend()
+    return figure
+
+
+def plain(name: str) -> str:
+    """A name as text: matplotlib would read dollar signs as formulas."""
+    return name.replace("$", r"\$")

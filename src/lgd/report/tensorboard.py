@@ -1,0 +1,31 @@
+"""A run's measurements as TensorBoard scalars, with the extra `tensorboard`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from lgd.errors import UserError
+from lgd.files import read_json
+
+from .events import read_events
+
+
+def check_tensorboard() -> None:
+    """Errors: UserError when the extra is not installed."""
+    if find_spec("tensorboard") is None:
+        raise UserError("--tensorboard needs the extra tensorboard: pip install 'lgd[tensorboard]'")
+
+
+def write_scalars(root: Path) -> None:
+    """Write `root`/tensorboard: accuracy and validity by images per class, and the seconds of each phase."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    metrics = read_json(root / "metrics.json")
+    with SummaryWriter(str(root / "tensorboard")) as writer:
+        for row in metrics["increments"]:
+            writer.add_scalar("accuracy, %", row["accuracy"]["mean"], row["ipc"])
+            writer.add_scalar("validity, %", row["validity"], row["ipc"])
+        for event in read_events(root):
+            if event["event"] == "finished":
+                writer.add_scalar(f"seconds/{event['phase']}", event["seconds"], 0, event["time"])

@@ -1,0 +1,56 @@
+"""Small images as data URIs, within a budget."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from PIL import Image
+from torch import Tensor
+
+BUDGET = 10 * 2**20  # bytes of base64 for all thumbnails of a report: it stays below 15 MB with its figures
+SIDES = (160, 128, 96, 64, 48)
+
+
+def thumbnail(image: Image.Image, side: int) -> str:
+    """A data URI: as PNG if the image is no larger than `side`, else scaled down, as JPEG."""
+    buffer = io.BytesIO()
+    if max(image.size) <= side:
+        image.save(buffer, "PNG", optimize=True)
+        kind = "png"
+    else:
+        small = image.copy()
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        small.save(buffer, "JPEG", quality=82)
+        kind = "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def fitting(images: Callable[[], Iterable[Image.Image]], budget: int = BUDGET) -> list[str]:
+    """Thumbnails of all images, of the largest side in `SIDES` with which they fit the budget together.
+
+    images: called for each attempt, so that no more than one image is in memory.
+    """
+    for side in SIDES:
+        uris, total = [], 0
+        for image in images():
+            uris.append(thumbnail(image, side))
+            total += len(uris[-1])
+            if total > budget and side != SIDES[-1]:
+                break
+        else:
+            return uris
+    return uris
+
+
+def opened(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("L" if image.mode == "L" else "RGB")
+
+
+def from_tensor(image: Tensor) -> Image.Image:
+    """uint8 (C, H, W), one or three channels."""
+    array = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)

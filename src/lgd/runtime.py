@@ -1,0 +1,53 @@
+"""The machine a run is on: device, worker processes, threads, and a record of the software."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import torch
+
+from . import __version__
+from .config import Config
+from .distillation.materials import resolve_device
+from .errors import UserError
+
+
+def check_device(name: str) -> None:
+    """Errors: UserError for a device that torch does not know or this machine does not have."""
+    try:
+        torch.empty(1, device=resolve_device(name))
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"compute.device: {name!r} is not here: {str(error).splitlines()[0]}") from None
+
+
+def worker_count(config: Config) -> int:
+    """Processes for units of work: as configured, or one per core; one where a GPU does the work."""
+    if config.compute.workers:
+        return config.compute.workers
+    return 1 if resolve_device(config.compute.device).startswith("cuda") else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def training_threads(count: int) -> Iterator[None]:
+    """Compute with `count` CPU threads for the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def environment() -> dict[str, str]:
+    """Versions that the bytes of an image may depend on."""
+    packages = ("torch", "diffusers", "numpy", "scikit-learn")
+    return {
+        "lgd": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        **{name: version(name) for name in packages},
+    }

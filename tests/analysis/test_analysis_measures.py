@@ -1,0 +1,238 @@
+"""Every measure against an analytic case, an obvious loop, or an independent computation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from lgd.analysis.dynamics import BINS, BORDERS, histogram, jensen_shannon, learning_dynamics, shares
+from lgd.analysis.fidelity import covered, fid, kid, precision_recall
+from lgd.analysis.incremental import train_incrementally
+from lgd.analysis.neighbours import copying, nearest
+from lgd.analysis.redundancy import reduction, redundancy_row
+from lgd.analysis.sets import split_into_increments
+from lgd.analysis.validity import correlation
+from lgd.classifiers.train import accuracy, train_classifier
+from lgd.config import ClassifierConfig, DatasetConfig, TrainingConfig
+from lgd.data.datasets import load_splits
+from lgd.data.imageset import ImageSet, concatenate
+from lgd.rng import derive_seed, generator
+
+SMALL = ClassifierConfig(width=8, training=TrainingConfig(epochs=4, learning_rate=0.01))
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageSet:
+    return load_splits(DatasetConfig()).train
+
+
+def noise_set(seed: int, count: int, classes: int = 4) -> ImageSet:
+    """Random images with random labels, which nothing learned elsewhere can tell."""
+    draw = generator("noise set", seed)
+    images = torch.randint(0, 256, (count, 1, 8, 8), generator=draw, dtype=torch.uint8)
+    labels = torch.randint(0, classes, (count,), generator=draw)
+    return ImageSet(images, labels, tuple(map(str, range(classes))))
+
+
+def test_redundancy_of_identical_increments_is_training_accuracy(digits: ImageSet) -> None:
+    part = digits.subset(range(30))
+    row = redundancy_row([part, part], 0, SMALL, seed=1, device="cpu")
+    again = train_classifier(part, SMALL, derive_seed("analysis", "redundancy", 1), "again")
+    assert row == [accuracy(again, part)] * 2
+
+
+def test_redundancy_trains_on_the_part_it_is_told(digits: ImageSet) -> None:
+    a, b = digits.subset(range(30)), digits.subset(range(30, 80))
+    assert redundancy_row([a, b], 1, SMALL, seed=0, device="cpu") == redundancy_row([b, a], 0, SMALL, 0, "cpu")[::-1]
+
+
+def test_redundancy_of_label_noise_is_chance() -> None:
+    thorough = ClassifierConfig(width=16, training=TrainingConfig(epochs=40, learning_rate=0.01, crop_padding=0))
+    parts = [noise_set(0, 40), noise_set(1, 2000)]
+    own, other = redundancy_row(parts, 0, thorough, seed=0, device="cpu")
+    assert own > 90
+    assert abs(other - 25) < 4  # four standard deviations of 2000 throws at one in four
+
+
+def test_reduction() -> None:
+    assert reduction(80.0, 60.0) == 25.0
+    assert reduction(0.0, 1.0) is None
+
+
+def test_incremental_training_adds_up(digits: ImageSet) -> None:
+    parts = [digits.subset(range(k, 60, 3)) for k in range(3)]
+    found = train_incrementally(parts, digits, digits.subset(range(100, 200)), SMALL, 6, seed=0, device="cpu")
+    assert len(found["curve"]) == 3 * 7
+    assert found["before"] == [found["curve"][6], found["curve"][13]]
+    assert found["after"] == [found["curve"][7], found["curve"][14]]
+    assert found["jump"] == pytest.approx([a - b for a, b in zip(found["after"], found["before"], strict=True)])
+    assert sum(found["gain"]) == pytest.approx(found["accuracy"][-1] - found["accuracy"][0])
+    # The loss on arrival is the mean of what was there and of what came.
+    old, new = found["before"][0] * 20, sum(found["difficulty"][0])
+    assert found["after"][0] == pytest.approx((old + new) / 40, rel=1e-4)
+
+
+def test_a_repeated_increment_makes_no_jump(digits: ImageSet) -> None:
+    part = digits.subset(range(20))
+    found = train_incrementally([part, part], digits, part, SMALL, 5, seed=0, device="cpu")
+    assert found["jump"][0] == pytest.approx(0, abs=1e-6)
+
+
+def test_dynamics_are_mean_and_deviation(digits: ImageSet) -> None:
+    part = digits.subset(range(40))
+    mean, deviation = learning_dynamics(part, digits, SMALL, 3, seed=0, device="cpu")
+    assert mean.shape == deviation.shape == (40,)
+    assert ((mean >= 0) & (mean <= 1) & (deviation >= 0) & (deviation <= 0.5)).all()
+    one, nothing = learning_dynamics(part, digits, SMALL, 1, seed=0, device="cpu")
+    assert (nothing == 0).all()
+    two_mean, two_deviation = learning_dynamics(part, digits, SMALL, 2, seed=0, device="cpu")
+    second = 2 * two_mean - one  # the same seed, so the first epoch is the same
+    assert torch.allclose(two_deviation, (second - one).abs() / 2, atol=1e-5)
+
+
+def test_shares_by_hand() -> None:
+    high = BORDERS.deviation
+    mean, deviation = torch.tensor([0.9, 0.5, 0.1, 0.9, 0.1]), torch.tensor([0.0, high - 0.01, 0.1, high, 0.4])
+    assert shares(mean, deviation) == pytest.approx({"easy": 40, "informative": 40, "hard": 20})
+
+
+def test_histogram_against_numpy() -> None:
+    draw = generator("histogram")
+    mean, deviation = torch.rand(500, generator=draw), torch.rand(500, generator=draw) / 2
+    theirs, *_ = np.histogram2d(mean.numpy(), deviation.numpy(), BINS, [[0, 1], [0, 0.5]])
+    assert np.allclose(histogram(mean, deviation).numpy(), theirs / 500)
+    assert histogram(torch.ones(1), torch.full((1,), 0.5))[-1, -1] == 1
+
+
+def test_divergence_of_equal_and_disjoint() -> None:
+    p = histogram(torch.rand(50, generator=generator("p")), torch.zeros(50))
+    q = p.flip(0).roll(1, 1)
+    assert jensen_shannon(p, p) == 0
+    assert jensen_shannon(p, q) == pytest.approx(1, abs=1e-12)
+
+
+@given(st.lists(st.integers(0, 9), min_size=4, max_size=4), st.lists(st.integers(0, 9), min_size=4, max_size=4))
+def test_divergence_against_a_loop(a: list[int], b: list[int]) -> None:
+    a, b = [x + (i == 0) for i, x in enumerate(a)], [x + (i == 1) for i, x in enumerate(b)]
+    p, q = (torch.tensor(x).double() / sum(x) for x in (a, b))
+    expected = 0.0
+    for x, y in zip(p.tolist(), q.tolist(), strict=True):
+        for part in (x, y):
+            if part:
+                expected += part * np.log2(part / ((x + y) / 2)) / 2
+    value = jensen_shannon(p, q)
+    assert value == pytest.approx(expected, abs=1e-9)
+    assert 0 <= value <= 1
+    assert value == pytest.approx(jensen_shannon(q, p), abs=1e-12)
+
+
+def features(seed: int, count: int, shift: float = 0.0) -> Tensor:
+    return torch.randn(count, 6, generator=generator("features", seed)) + shift
+
+
+def test_fid_of_a_set_with_itself_is_zero() -> None:
+    x = features(0, 200)
+    assert fid(x, x) == pytest.approx(0, abs=1e-6)
+    assert fid(x[:1], x) is None
+
+
+def test_fid_against_its_formula() -> None:
+    x, y = features(0, 300).double(), features(1, 200, 0.5).double() * 1.3
+    root = scipy.linalg.sqrtm((torch.cov(x.T) @ torch.cov(y.T)).numpy()).real
+    expected = (
+        (x.mean(0) - y.mean(0)).square().sum() + torch.cov(x.T).trace() + torch.cov(y.T).trace() - 2 * root.trace()
+    )
+    assert fid(x, y) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_fid_and_kid_against_torchmetrics_on_random_features() -> None:
+    from torchmetrics.image.fid import FrechetInceptionDistance
+    from torchmetrics.image.kid import poly_mmd
+
+    class Flat(torch.nn.Module):
+        num_features = 6
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.flatten(1)
+
+    x, y = features(2, 150), features(3, 150, 0.3)
+    theirs = FrechetInceptionDistance(feature=Flat())
+    theirs.update(x.view(-1, 1, 2, 3), real=True)
+    theirs.update(y.view(-1, 1, 2, 3), real=False)
+    assert fid(x, y) == pytest.approx(theirs.compute().item(), rel=1e-3)
+    found = kid(x, y, seed=0)
+    assert found is not None
+    assert found[0] == pytest.approx(poly_mmd(x, y, 3, None, 1.0).item(), rel=1e-3)  # a subset is the whole set
+
+
+def test_kid_leaves_the_global_generator_alone() -> None:
+    before = torch.random.get_rng_state()
+    first, again, other = (kid(features(4, 50), features(5, 20), seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_precision_and_recall_against_loops() -> None:
+    x, y = features(6, 40), features(7, 25, 0.8)
+
+    def inside(points: Tensor, support: Tensor) -> float:
+        hits = 0
+        for point in points:
+            for one in support:
+                radius = sorted(float((one - other).norm()) for other in support)[3]
+                if float((point - one).norm()) <= radius:
+                    hits += 1
+                    break
+        return 100 * hits / len(points)
+
+    assert precision_recall(x, y) == pytest.approx((inside(y, x), inside(x, y)))
+    assert precision_recall(x, x) == (100, 100)
+    assert precision_recall(x, x + 100) == (0, 0)
+    assert precision_recall(x, y[:3]) is None
+    assert covered(y, x, 3, chunk=7) == covered(y, x, 3)
+
+
+def test_nearest_against_a_loop() -> None:
+    x, y = features(8, 30), features(9, 50)
+    distance, place = nearest(x, y, chunk=7)
+    for i, row in enumerate(x):
+        d = [(row - other).norm().item() for other in y]
+        assert place[i] == int(np.argmin(d))
+        assert distance[i].item() == pytest.approx(min(d), abs=1e-5)
+    own, other = nearest(y, y, skip_itself=True, chunk=8)
+    assert (other != torch.arange(50)).all()
+    assert (own > 0).all()
+
+
+def test_copies_are_found(digits: ImageSet) -> None:
+    real = digits.subset(range(100))
+    flat = real.images.flatten(1).float()
+    found = copying(real.subset([3, 7]), real, flat[[3, 7]], flat)
+    assert (found["exact_copies"], found["close"], found["nearest"]) == (2, 100.0, [3, 7])
+    fresh = digits.subset(range(200, 300))
+    assert copying(fresh, real, fresh.images.flatten(1).float(), flat)["exact_copies"] == 0
+
+
+def test_correlation() -> None:
+    assert correlation([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) == pytest.approx(1)
+    assert correlation([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]) is None
+    assert correlation([1.0, 2.0], [1.0, 2.0]) is None
+
+
+def test_split_is_a_partition_by_class_and_seed(digits: ImageSet) -> None:
+    whole = digits.subset(range(200))
+    parts = split_into_increments(whole, 3, seed=0)
+    assert sorted(image.numpy().tobytes() for image in concatenate(parts).images) == sorted(
+        image.numpy().tobytes() for image in whole.images
+    )
+    for label in range(10):
+        counts = [len(part.indices_of(label)) for part in parts]
+        assert max(counts) - min(counts) <= 1
+    again, other = split_into_increments(whole, 3, seed=0), split_into_increments(whole, 3, seed=1)
+    assert torch.equal(parts[0].images, again[0].images)
+    assert not torch.equal(parts[0].images, other[0].images)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+from lgd.config import Config, load_config, with_values
+from lgd.console import Console
+
+# One thread: a busy neighbour makes two much slower, and a fork must not inherit a team of OpenMP threads.
+torch.set_num_threads(1)
+
+# A busy neighbour must not fail a test: no deadlines.
+settings.register_profile("lgd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lgd")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="also run tests that take minutes")
+    parser.addoption("--run-gpu", action="store_true", help="also run tests that need a CUDA device")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for mark, option in (("slow", "--run-slow"), ("gpu", "--run-gpu")):
+        if not config.getoption(option):
+            skip = pytest.mark.skip(reason=f"needs {option}")
+            for item in items:
+                if mark in item.keywords:
+                    item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Config:
+    """Digits with everything small: seconds from nothing to metrics.json, in this process."""
+    return with_values(
+        load_config("digits"),
+        generator__blocks=1,
+        generator__heads=2,
+        generator__head_width=8,
+        generator__steps=6,
+        generator__batch_size=16,
+        generator__threads=1,
+        reference__width=8,
+        reference__training__epochs=2,
+        learner__width=8,
+        learner__training__epochs=3,
+        evaluation__classifier__width=8,
+        evaluation__classifier__training__epochs=2,
+        evaluation__seeds=2,
+        evaluation__redundancy_seeds=1,
+        sampling__steps=8,
+        guidance__window=(1, 6),
+        stages__increments=3,
+        stages__images_per_increment=2,
+        stages__candidates=2,
+        stages__learners=1,
+        sampling__classifier_free_scale=1.5,
+        compute__workers=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished tiny run, not to be changed by a test."""
+    from lgd import distill
+
+    return distill(tiny, tmp_path_factory.mktemp("finished") / "run", console=Console(quiet=True)).root
+
+
+@pytest.fixture
+def quiet() -> Console:
+    return Console(quiet=True)

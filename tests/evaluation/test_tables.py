@@ -1,0 +1,97 @@
+"""The text of tables, from metrics written by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from lgd.evaluation.compare import compare, table, tables
+from lgd.evaluation.evaluate import summarise
+from lgd.evaluation.tables import Table, comma_separated, escaped, latex, markdown
+
+
+def metrics(seed: int, offset: float) -> dict[str, Any]:
+    def cell(value: float) -> dict[str, Any]:
+        return summarise([{"accuracy": value + d, "best": value + d + 1} for d in (-1.0, 1.0)])
+
+    increments = [
+        {
+            "ipc": ipc,
+            "accuracy": cell(40 + ipc + offset + seed),
+            "architectures": {"convnet": cell(40 + ipc + offset + seed), "resnet18": cell(30 + ipc + offset)},
+            "validity": 90.0,
+        }
+        for ipc in (2, 10)
+    ]
+    redundancy = {"matrix": [[100.0, 60 - offset], [60 - offset, 100.0]], "mean_off_diagonal": 60 - offset + seed}
+    protocol = {"name": "igd", "epochs_factor": 0.05}
+    return {"seed": seed, "protocol": protocol, "increments": increments, "redundancy": redundancy}
+
+
+@pytest.fixture
+def comparison() -> dict[str, Any]:
+    return compare({"dit": [metrics(s, 0.0) for s in (0, 2)], "lgd": [metrics(s, 6.0) for s in (0, 2)]})
+
+
+def test_mean_deviation_and_number_are_over_runs(comparison: dict[str, Any]) -> None:
+    assert comparison["methods"]["lgd"]["accuracy"]["10"] == {
+        "mean": 57.0, "std": pytest.approx(2**0.5), "n": 2, "runs": 2,
+        "best": {"mean": 58.0, "std": pytest.approx(2**0.5), "n": 2},
+    }  # fmt: skip
+    assert comparison["redundancy_reduction_vs_dit"] == pytest.approx(100 * 6 / 61)
+
+
+def test_one_run_shows_the_deviation_over_its_seeds() -> None:
+    single = compare({"dit": [metrics(0, 0.0)]})["methods"]["dit"]["accuracy"]["2"]
+    assert (single["mean"], single["n"]) == (42.0, 2)
+    assert single["std"] == pytest.approx(2**0.5)
+
+
+def test_overview(comparison: dict[str, Any]) -> None:
+    assert table(comparison) == (
+        "| method | 2 IPC          | 10 IPC         | redundancy | validity |\n"
+        "| ---    | ---:           | ---:           | ---:       | ---:     |\n"
+        "| dit    | 43.0 ± 1.4 (2) | 51.0 ± 1.4 (2) | 61.0       | 90.0     |\n"
+        "| lgd    | 49.0 ± 1.4 (2) | 57.0 ± 1.4 (2) | 55.0       | 90.0     |\n"
+    )
+
+
+def test_the_papers_tables(comparison: dict[str, Any]) -> None:
+    made = {each.name: each for each in tables(comparison)}
+    assert list(made["accuracy-last"].header) == ["IPC", "architecture", "dit", "lgd"]
+    assert made["accuracy-last"].rows[3] == ["10", "resnet18", "40.0 ± 0.0 (2)", "46.0 ± 0.0 (2)"]
+    assert made["accuracy-best"].rows[3] == ["10", "resnet18", "41.0 ± 0.0 (2)", "47.0 ± 0.0 (2)"]
+    assert made["cross-architecture"].rows[1] == ["lgd", "57.0 ± 1.4 (2)", "46.0 ± 0.0 (2)"]
+    assert made["redundancy"].rows == [["dit", "61.0 ± 1.4 (2)", "0.0"], ["lgd", "55.0 ± 1.4 (2)", "9.8"]]
+    assert made["differences"].rows[0][:4] == ["lgd", "dit", "convnet", "+6.0 [+6.0, +6.0]"]
+    assert "protocol igd, epochs x 0.05" in made["accuracy-last"].caption
+    assert "best of several evaluations on the test set" in made["accuracy-best"].caption
+
+
+def test_every_number_is_in_the_csv(comparison: dict[str, Any]) -> None:
+    made = {each.name: each for each in tables(comparison)}
+    rows = list(csv.DictReader(io.StringIO(comma_separated(made["accuracy-last"]))))
+    assert len(rows) == 2 * 2 * 2
+    assert rows[-1] == {
+        "method": "lgd",
+        "architecture": "resnet18",
+        "ipc": "10",
+        "mean": "46.0",
+        "std": "0.0",
+        "n": "2",
+    }
+
+
+def test_names_cannot_break_a_table() -> None:
+    odd = Table("odd", "50 % of a_b", ["name", "x|y"], [["a&b", "1 ± 2"]], [])
+    assert r"| a&b  | 1 ± 2 |" in markdown(odd)
+    assert r"x\|y" in markdown(odd)
+    text = latex(odd)
+    assert r"\caption{50 \% of a\_b}" in text
+    assert r"    a\&b & 1 $\pm$ 2 \\" in text
+    assert r"\begin{tabular}{lr}" in text
+    assert escaped("\\{~^<") == r"\textbackslash{}\{\textasciitilde{}\textasciicircum{}$<$"
+    assert comma_separated(odd).strip() == ""

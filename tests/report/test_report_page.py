@@ -1,0 +1,159 @@
+"""The page without a browser: its size, its sample, its command, and what it does with odd input."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from lgd.cli import main
+from lgd.commands import DistillOptions, parse, preset_first
+from lgd.config import Config, load_config, to_dict, with_values
+from lgd.distillation.store import Candidate, Row, encode_png
+from lgd.files import sha256, write_bytes, write_text
+from lgd.report import plots
+from lgd.report.gallery import LIMIT, sample
+from lgd.report.reproduce import command
+from lgd.report.subjects import Subject
+from lgd.rng import generator
+
+
+def grow(run: Path, template: Path, images: int, side: int) -> None:
+    """A run of noise, which compresses worst: `images` RGB images in two increments, all rows sharing 50 files."""
+    shutil.copytree(template, run, ignore=shutil.ignore_patterns("increments", "dataset"))
+    draw = generator("noise images")
+    for increment in (1, 2):
+        folder = run / "increments" / f"{increment:02d}"
+        files = []
+        for i in range(50):
+            path = folder / "0" / f"{i}.png"
+            noise = torch.randint(0, 256, (3, side, side), generator=draw, dtype=torch.uint8)
+            write_bytes(path, encode_png(noise))
+            files.append((f"0/{i}.png", sha256(path)))
+        rows = []
+        for i in range(images // 2):
+            file, digest = files[i % 50]
+            candidates = (Candidate(i, 0.5), Candidate(i + 1, 0.2))
+            rows.append(json.dumps(asdict(Row(file, "0", i % 10, increment, i, 0, candidates, digest))) + "\n")
+        write_text(folder / "manifest.jsonl", "".join(rows))
+        write_text(folder / "done", "")
+
+
+@pytest.mark.parametrize(("images", "megabytes"), [(1000, 15), (50_000, 40)])
+def test_size(finished: Path, tmp_path: Path, images: int, megabytes: int) -> None:
+    grow(tmp_path / "run", finished, images, side=128)
+    out = tmp_path / "report.html"
+    assert main(["report", str(tmp_path / "run"), "--out", str(out), "--quiet"]) == 0
+    assert out.stat().st_size < megabytes * 2**20
+    text = out.read_text()
+    assert ("A sample of 1000 of 50000 images" in text) == (images > LIMIT)
+
+
+def test_sample_is_even(finished: Path) -> None:
+    subject = Subject(finished, "lgd", {}, {}, {}, ())
+    items = [
+        (subject, finished, Row("", "", label, increment, slot, 0, (Candidate(0),), ""))
+        for increment in (1, 2)
+        for label in range(5)
+        for slot in range(40)
+    ]
+    kept = sample(items, 100)
+    assert len(kept) == 100
+    counts = {(k, c): sum(r.increment == k and r.label == c for *_, r in kept) for k in (1, 2) for c in range(5)}
+    assert set(counts.values()) == {10}
+    assert [items.index(item) for item in kept] == sorted(items.index(item) for item in kept)
+    assert len({(r.increment, r.label) for *_, r in sample(items, 7)}) == 7
+
+
+def test_the_command_makes_the_same_configuration() -> None:
+    config = with_values(
+        load_config("digits"), method="dit", seed=3, guidance__window=(1, 6), reference__training__flip=True
+    )
+    words = command(to_dict(config), "run").split()
+    preset, base, rest = preset_first("distill", words[2:])
+    options = parse(DistillOptions, f"lgd distill {preset}", rest, DistillOptions(Path("x"), config=base))
+    assert to_dict(options.config) == to_dict(config)
+    assert options.out == Path("run")
+
+
+def test_nothing_outside_is_named(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    assert main(["report", str(finished), "--out", str(out), "--quiet"]) == 0
+    text = out.read_text()
+    addresses = set(re.findall(r'(?:src|href|url\()\s*=?\s*["\']?(?:https?:)?//[^"\')\s]+', text))
+    assert addresses == set()
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len([i for i in ids if not i.startswith("f-")]) == len({i for i in ids if not i.startswith("f-")})
+
+
+def test_figures_of_an_analysis_are_included(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "analysis"
+    words = [
+        "analyze",
+        str(finished),
+        "--out",
+        str(folder),
+        "--seeds",
+        "1",
+        "--epochs",
+        "2",
+        "--workers",
+        "1",
+        "--quiet",
+    ]
+    assert main(words) == 0
+    out = tmp_path / "report.html"
+    assert main(["report", str(finished), "--analysis", str(folder), "--out", str(out), "--quiet"]) == 0
+    text = out.read_text()
+    for name in ("accuracy", "redundancy", "spikes", "dynamics", "validity", "scores"):
+        assert f'id="figure-{name}"' in text
+
+
+def test_unfinished_and_foreign_directories(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "report.html")
+    both = tmp_path / "both"
+    shutil.copytree(finished, both / "lgd-seed0")
+    shutil.copytree(finished, both / "lgd-seed1", ignore=shutil.ignore_patterns("metrics.json"))
+    assert main(["report", str(both), "--out", out, "--quiet"]) == 0
+    assert "lgd-seed1 is not finished and left out." in Path(out).read_text()
+    for arguments, words in (
+        ([str(both / "lgd-seed0"), "--out", out], "exists"),
+        ([str(both / "lgd-seed1"), "--out", out, "--overwrite"], "no finished run"),
+        ([str(finished / "dataset"), "--out", out, "--overwrite"], "neither a run"),
+        ([str(finished), "--out", str(tmp_path)], "is a directory"),
+    ):
+        assert main(["report", *arguments, "--quiet"]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_missing_images_are_told(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    next(run.glob("increments/01/*/*.png")).unlink()
+    out = tmp_path / "report.html"
+    assert main(["report", str(run), "--out", str(out), "--quiet"]) == 0
+    assert "1 images listed in the manifests of run are missing." in out.read_text()
+
+
+def test_column_labels_fit() -> None:
+    assert plots.column_labels(2, 0.84) == ["incr. 1", "incr. 2"]
+    assert plots.column_labels(1, 2.0) == ["increment 1"]
+    assert plots.column_labels(3, 0.42) == ["1", "2", "3"]
+
+
+def test_tensorboard_scalars(tiny: Config, finished: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    code = (
+        f"from pathlib import Path; from lgd.report.tensorboard import write_scalars; write_scalars(Path({str(run)!r}))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert len(list((run / "tensorboard").glob("events.out.*"))) == 1
