@@ -25,6 +25,25 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_what_a_killed_process_left_half_written_goes_when_the_directory_is_next_opened(tmp_path: Path) -> None:
+    """Even when it was killed before its first file was whole; a stranger's files stay."""
+    out = tmp_path / "run"
+    (out / "dataset" / "0").mkdir(parents=True)
+    halves = [out / ".config.json.17.tmp", out / "dataset" / "0" / ".01-0000.png.17741.tmp"]
+    mine = out / "dataset" / ".cache.tmp"
+    for path in halves + [mine]:
+        path.write_text("half")
+    (out / "config.json").write_text("{}")
+    with output_directory(out):
+        assert not any(path.exists() for path in halves)
+        assert mine.exists()
+    early = tmp_path / "early"
+    early.mkdir()
+    (early / ".config.json.17.tmp").write_text("half")
+    with output_directory(early):
+        assert [item.name for item in early.iterdir()] == [".lock"]
+
+
 @given(st.text())
 def test_safe_names_are_single_plain_components(name: str) -> None:
     safe = safe_name(name)

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +19,15 @@ from .errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
+UNFINISHED = re.compile(r"\..+\.\d+\.tmp")  # the temporary names of `write_file`
 LARGEST_JSON = 256 * 2**20  # bytes; a manifest of a million images stays below
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary)` and move the result to `path`; on any failure nothing is left behind."""
+    """Call `write(temporary)` and move the result to `path`; on any failure nothing is left behind.
+
+    Except by SIGKILL: then the temporary file stays until `output_directory` next opens the directory.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -140,8 +145,8 @@ def copy_file(source: Path, target: Path) -> None:
 def output_directory(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Make `path` a directory that this process alone writes to, until the block ends.
 
-    `overwrite` empties it first. Errors: UserError when it is a file, not writable, not ours, or held by another
-    process.
+    `overwrite` empties it first. Half-written files of a process that was killed are removed. Errors: UserError when
+    it is a file, not writable, not ours, or held by another process.
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; --out needs a directory")
@@ -156,12 +161,15 @@ def output_directory(path: Path, overwrite: bool = False) -> Iterator[Path]:
         except BlockingIOError:
             lock.seek(0)
             raise UserError(f"{path} is in use by process {lock.read().strip() or 'unknown'}") from None
-        contents = [item for item in path.iterdir() if item.name != ".lock"]
+        contents = [item for item in path.iterdir() if item.name != ".lock" and not UNFINISHED.fullmatch(item.name)]
         if contents and not (path / "config.json").is_file():
             raise UserError(f"{path} is not empty and was not made by lgd; choose another --out")
         if overwrite:
             for item in contents:
                 shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+        for item in path.rglob(".*.tmp"):
+            if UNFINISHED.fullmatch(item.name):
+                item.unlink(missing_ok=True)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
