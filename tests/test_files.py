@@ -31,7 +31,7 @@ def test_what_a_killed_process_left_half_written_goes_when_the_directory_is_next
     (out / "dataset" / "0").mkdir(parents=True)
     halves = [out / ".config.json.17.tmp", out / "dataset" / "0" / ".01-0000.png.17741.tmp"]
     mine = out / "dataset" / ".cache.tmp"
-    for path in halves + [mine]:
+    for path in [*halves, mine]:
         path.write_text("half")
     (out / "config.json").write_text("{}")
     with output_directory(out):
