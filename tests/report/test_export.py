@@ -90,6 +90,10 @@ def test_webdataset(soft_run: Path, tmp_path: Path) -> None:
     assert sorted(found) == original(soft_run)
     soft = [np.load(io.BytesIO(s["npy"]), allow_pickle=False)[0] for s in samples.values()]
     assert np.allclose(soft, np.arange(60) / 100)
+    datasets = pytest.importorskip("datasets")
+    shards = [str(path) for path in sorted(out.glob("*.tar"))]
+    rows = datasets.load_dataset("webdataset", data_files=shards, split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted((pixels(row["png"]), int(row["cls"])) for row in rows) == original(soft_run)
     again = export(soft_run, "webdataset", tmp_path / "again", console=Console(True))
     assert (again / "train-000000.tar").read_bytes() == (out / "train-000000.tar").read_bytes()
 

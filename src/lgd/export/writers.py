@@ -79,13 +79,17 @@ def write_parquet(export: Export, root: Path, advance: Advance) -> str:
 
 
 def write_webdataset(export: Export, root: Path, advance: Advance) -> str:
-    """train-NNNNNN.tar with KEY.png, KEY.cls, KEY.json and, for soft labels, KEY.npy; the same bytes every time."""
+    """train-NNNNNN.tar with KEY.png, KEY.cls, KEY.json and, for soft labels, KEY.npy; the same bytes every time.
+
+    Scores are in order.csv alone: images of the seed set have none, and readers that take the columns' types from the
+    first samples would stumble over the first number.
+    """
     import numpy as np
 
     for number, (start, shard) in enumerate(_shards(export)):
         with tarfile.open(root / f"train-{number:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
             for i, sample in enumerate(shard, start):
-                told = {"class_name": sample.class_name, "increment": sample.increment, "score": sample.score}
+                told = {"class_name": sample.class_name, "increment": sample.increment, "slot": sample.slot}
                 members = {
                     "png": sample.path.read_bytes(),
                     "cls": str(sample.label).encode(),
@@ -100,8 +104,12 @@ def write_webdataset(export: Export, root: Path, advance: Advance) -> str:
                     entry.size = len(content)
                     tar.addfile(entry, io.BytesIO(content))
                 advance()
+    _order(export, root, "order.csv")
     write_json(root / "classes.json", list(export.class_names))
-    return "`webdataset.WebDataset` and any reader of its tar files: KEY.png, KEY.cls (the label), KEY.json."
+    return (
+        '`datasets.load_dataset("webdataset", data_files="PATH/*.tar")`, `webdataset.WebDataset` and any reader of its'
+        " tar files: KEY.png, KEY.cls (the label), KEY.json; `order.csv` has the scores."
+    )
 
 
 def write_pt(export: Export, root: Path, advance: Advance) -> str:
