@@ -1,8 +1,8 @@
 """Choose the digits preset on a validation part of its training set; the test set is never read.
 
-    python benchmarks/tune_digits.py OUT [--runs 4]
+    python benchmarks/tune_digits.py OUT [--runs 3]
 
-Writes OUT/tuning.md: one row per variant. A finished variant is not run again.
+Writes OUT/tuning.md: one row per variant and method. A finished variant is not run again.
 """
 
 from __future__ import annotations
@@ -15,26 +15,45 @@ from lgd.comparison import compare_methods
 from lgd.config import load_config, with_values
 from lgd.console import Console
 
-BASE: dict[str, Any] = {
+JUDGED: dict[str, Any] = {
     "dataset__judge_on": "validation",
     "evaluation__seeds": 3,
     "evaluation__redundancy_seeds": 2,
 }
-# Four narrow learners cost as much as one of the judging width, and their mean is steadier.
-NARROW: dict[str, Any] = {"stages__candidates": 6, "stages__learners": 4, "learner__width": 32}
 
 
-def narrow(strength: float, scale: float, **values: Any) -> dict[str, Any]:
-    return NARROW | {"guidance__strength": strength, "sampling__classifier_free_scale": scale} | values
+def training(steps: int, batch_size: int, ema_decay: float) -> dict[str, Any]:
+    return {"generator__steps": steps, "generator__batch_size": batch_size, "generator__ema_decay": ema_decay}
 
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "dit, CFG 1.5": {"method": "dit"},
-    "dit, CFG 1": {"method": "dit", "sampling__classifier_free_scale": 1.0},
-    "lambda 0.3, CFG 1": narrow(0.3, 1.0),
-    "lambda 0.3, CFG 1.5": narrow(0.3, 1.5),
-    "lambda 0.3, CFG 1, omega 2": narrow(0.3, 1.0, guidance__omega=2.0),
+GENERATORS = {
+    "1000 x 64": training(1000, 64, 0.99),
+    "2000 x 32": training(2000, 32, 0.995),
+    "4000 x 16": training(4000, 16, 0.998),
+    "4000 x 32": training(4000, 32, 0.998),
 }
+"""optimiser steps x batch size"""
+
+MILD = {"guidance__strength": 0.3}
+STRONG = {"guidance__strength": 0.45}
+BOTH = ("dit", "lgd")
+
+VARIANTS: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
+    ("1000 x 64", "lambda 0.3", ("random", *BOTH), MILD),
+    ("1000 x 64", "lambda 0.3, CFG 1.5", BOTH, MILD | {"sampling__classifier_free_scale": 1.5}),
+    ("1000 x 64", "lambda 0.3, kappa 12", ("lgd",), MILD | {"stages__candidates": 12}),
+    ("1000 x 64", "lambda 0.3, seed set mgd3", ("lgd",), MILD | {"stages__seed_method": "mgd3"}),
+    ("1000 x 64", "lambda 0.3, seed set igd", ("lgd",), MILD | {"stages__seed_method": "igd"}),
+    ("2000 x 32", "lambda 0.3", BOTH, MILD),
+    ("2000 x 32", "lambda 0.3, CFG 1.5", BOTH, MILD | {"sampling__classifier_free_scale": 1.5}),
+    ("2000 x 32", "lambda 0.45", BOTH, STRONG),
+    ("4000 x 16", "lambda 0.3", BOTH, MILD),
+    ("4000 x 32", "lambda 0.3", BOTH, MILD),
+    ("4000 x 32", "lambda 0.45", ("lgd",), STRONG),
+    ("4000 x 32", "lambda 0.45, kappa 3", ("lgd",), STRONG | {"stages__candidates": 3}),
+    ("4000 x 32", "lambda 0.45, kappa 12", ("lgd",), STRONG | {"stages__candidates": 12}),
+]
+"""generator, name, methods, fields"""
 
 
 def main() -> None:
@@ -42,18 +61,25 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--runs", type=int, default=3)
     options = parser.parse_args()
-    lines = ["| variant | 4 IPC | 6 IPC | 10 IPC | redundancy | validity |", "|---|---|---|---|---|---|"]
-    for name, values in VARIANTS.items():
-        config = with_values(load_config("digits"), **BASE, **{k: v for k, v in values.items() if k != "method"})
-        method = values.get("method", "lgd")
-        folder = options.out / name.replace(" ", "-").replace(",", "")
-        shared = options.out / "assets"
-        comparison, _ = compare_methods(config, [method], folder, options.runs, console=Console(), assets=shared)
-        row = comparison["methods"][method]
-        cells = [f"{row['accuracy'][ipc]['mean']:.1f} ± {row['accuracy'][ipc]['std']:.1f}" for ipc in ("4", "6", "10")]
-        lines.append(f"| {name} | {' | '.join(cells)} | {row['redundancy']:.1f} | {row['validity']:.1f} |")
+    ipcs = ("2", "4", "6", "10")
+    lines = [
+        f"| generator | variant | method | {' | '.join(f'{ipc} IPC' for ipc in ipcs)} | redundancy | validity |",
+        "|---|---|---|" + "---:|" * (len(ipcs) + 2),
+    ]
+    for generator, name, methods, values in VARIANTS:
+        config = with_values(load_config("digits"), **JUDGED, **GENERATORS[generator], **values)
+        place = f"{generator} {name}".replace(" ", "-").replace(",", "")
+        assets = options.out / "assets" / generator.replace(" ", "")
+        comparison, _ = compare_methods(
+            config, methods, options.out / place, options.runs, console=Console(), assets=assets
+        )
+        for method in methods:
+            row = comparison["methods"][method]
+            cells = [f"{row['accuracy'][ipc]['mean']:.1f} ± {row['accuracy'][ipc]['std']:.1f}" for ipc in ipcs]
+            found = f"{row['redundancy']:.1f} | {row['validity']:.1f}"
+            lines.append(f"| {generator} | {name} | {method} | {' | '.join(cells)} | {found} |")
+            print(lines[-1], flush=True)
         (options.out / "tuning.md").write_text("\n".join(lines) + "\n")
-        print(lines[-1], flush=True)
 
 
 if __name__ == "__main__":
