@@ -36,6 +36,8 @@ GENERATORS = {
 
 MILD = {"guidance__strength": 0.3}
 STRONG = {"guidance__strength": 0.45}
+SHORT = {"learner__training__epochs": 50}
+LONG = {"learner__training__epochs": 300, "stages__learners": 2}
 BOTH = ("dit", "lgd")
 
 VARIANTS: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
@@ -47,11 +49,21 @@ VARIANTS: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
     ("2000 x 32", "lambda 0.3", BOTH, MILD),
     ("2000 x 32", "lambda 0.3, CFG 1.5", BOTH, MILD | {"sampling__classifier_free_scale": 1.5}),
     ("2000 x 32", "lambda 0.45", BOTH, STRONG),
+    ("2000 x 32", "lambda 0.45, learners 50 epochs", ("lgd",), STRONG | SHORT),
+    ("2000 x 32", "lambda 0.3, gamma 0.1", ("lgd",), MILD | {"guidance__deviation": 0.1}),
     ("4000 x 16", "lambda 0.3", BOTH, MILD),
     ("4000 x 32", "lambda 0.3", BOTH, MILD),
     ("4000 x 32", "lambda 0.45", ("lgd",), STRONG),
     ("4000 x 32", "lambda 0.45, kappa 3", ("lgd",), STRONG | {"stages__candidates": 3}),
     ("4000 x 32", "lambda 0.45, kappa 12", ("lgd",), STRONG | {"stages__candidates": 12}),
+    ("4000 x 32", "lambda 0.45, two learners of 300 epochs", ("lgd",), STRONG | LONG),
+    ("4000 x 32", "lambda 0.45, learners 50 epochs", ("lgd",), STRONG | SHORT),
+    (
+        "4000 x 32",
+        "lambda 0.45, learners 50 epochs, gamma 0.1",
+        ("lgd",),
+        STRONG | SHORT | {"guidance__deviation": 0.1},
+    ),
 ]
 """generator, name, methods, fields"""
 
