@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 from tyro.conf import Positional, arg
 
-from .config import Config, load_config
+from .automatic import is_source, load_config
+from .config import Config, DatasetConfig
 from .console import Console
 from .errors import Failure, IncompleteError, UserError
 from .files import write_text
@@ -21,6 +22,13 @@ Fields = Annotated[Config, arg(name="")]
 """Every field of the configuration, as an option with its dotted name."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OnlyDataset:
+    """The part of the configuration that says which images there are."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,18 @@ class StatusOptions:
     run: Positional[Path]
 
 
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """Train the reference alone; --reference.weights OUT/reference.safetensors uses it elsewhere."""
+
+    out: Path
+    """directory of reference.safetensors and metrics.json"""
+    overwrite: bool = False
+    """empty the directory first"""
+    quiet: bool = False
+    config: Fields = field(default_factory=Config)
+
+
 def distill(arguments: Sequence[str]) -> int:
     preset, config, rest = preset_first("distill", arguments)
     options = parse(DistillOptions, f"lgd distill {preset}", rest, DistillOptions(tyro.MISSING, config=config))
@@ -240,6 +260,20 @@ def report(arguments: Sequence[str]) -> int:
     return 0
 
 
+def reference(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] != "train":
+        raise UserError("lgd reference knows one verb: lgd reference train PRESET_OR_TOML --out DIR")
+    preset, config, rest = preset_first("reference train", arguments[1:])
+    options = parse(
+        ReferenceOptions, f"lgd reference train {preset}", rest, ReferenceOptions(tyro.MISSING, config=config)
+    )
+    from .pipeline import train_reference
+
+    metrics = train_reference(options.config, options.out, options.overwrite, Console(options.quiet))
+    print(f"{options.out / 'reference.safetensors'}: {metrics['accuracy']:.2f} % of {metrics['images']} test images")
+    return 0
+
+
 def export(arguments: Sequence[str]) -> int:
     options = parse(ExportOptions, "lgd export", arguments)
     from .export import export
@@ -262,13 +296,14 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate,
     "ablate": ablate,
     "analyze": analyze,
+    "reference": reference,
     "report": report,
     "export": export,
     "status": status,
 }
 
 
-SHORT = {"--epochs-factor": "--evaluation.epochs-factor"}
+SHORT = {"--epochs-factor": "--evaluation.epochs-factor", "--skip-broken": "--dataset.skip-broken"}
 """other spellings of options"""
 
 
@@ -277,21 +312,36 @@ def preset_first(command: str, arguments: Sequence[str]) -> tuple[str, Any, list
     options = (argument.partition("=") for argument in arguments)
     arguments = [SHORT.get(name, name) + equals + value for name, equals, value in options]
     if arguments and not arguments[0].startswith("-"):
-        return arguments[0], load_config(arguments[0]), list(arguments[1:])
+        name, *rest = arguments
+        dataset = dataset_options(rest) if is_source(name) else None
+        return name, load_config(name, dataset, Console("--quiet" in rest)), rest
     if any(word in ("-h", "--help") for word in arguments):
         return "PRESET_OR_TOML", load_config("digits"), list(arguments)
-    raise UserError(f"{command} needs a preset or a .toml file first: lgd {command} digits --out RUN")
+    raise UserError(f"{command} needs a preset, a .toml file or folder:PATH first: lgd {command} digits --out RUN")
+
+
+def dataset_options(arguments: Sequence[str]) -> DatasetConfig:
+    """How to read the images, of which the defaults of the other options depend. Errors: UserError."""
+    plain = [argument for argument in arguments if argument not in ("-h", "--help")]
+    return one_line(lambda: tyro.cli(OnlyDataset, args=plain, return_unknown_args=True)[0].dataset)
 
 
 def parse(options: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:
     """tyro's reading of the arguments. Its boxed error becomes one line. Errors: UserError."""
+    return one_line(lambda: tyro.cli(options, prog=program, args=list(arguments), default=default))  # type: ignore
+
+
+def one_line(read: Callable[[], T]) -> T:
+    """What tyro reads, its boxed error made one line. Errors: UserError."""
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
-            return tyro.cli(options, prog=program, args=list(arguments), default=default)  # type: ignore[return-value]
+            return read()
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         lines = [line.strip(" │╭╮╰╯─") for line in boxed.getvalue().splitlines()]
-        words = " ".join(line for line in lines[1:] if line and "helptext" not in line and "--help" not in line)
+        words = " ".join(
+            line for line in lines[1:] if line.strip("-") and "helptext" not in line and "--help" not in line
+        )
         raise UserError(words or lines[0]) from None

@@ -30,7 +30,20 @@ class DatasetConfig:
     """The real images."""
 
     source: str = "digits"
-    """where the images come from: digits"""
+    """where the images come from: digits, folder:PATH, folder:TRAIN,TEST, parquet:TRAIN,TEST or hf:NAME[@REVISION]
+    (docs/data.md)"""
+    size: Whole = 0
+    """side in pixels that images are resized and centre-cropped to; 0: by the images"""
+    channels: Literal[0, 1, 3] = 0
+    """1: grey, 3: RGB; 0: by the images"""
+    classes: tuple[str, ...] = ()
+    """the classes to use, in this order; or one entry, the name of a list or of a file with a name a line; none: all"""
+    image_column: str = ""
+    """of a table; empty: found by its type"""
+    label_column: str = ""
+    """of a table; empty: found by its type"""
+    skip_broken: bool = False
+    """leave out images that cannot be read, and count them"""
     judge_on: Literal["test", "validation"] = "test"
     """validation: hold out a part of the training set and judge on that, for tuning; the test set stays unseen"""
     test_fraction: Share = 0.25
@@ -94,6 +107,8 @@ class TrainingConfig:
     """CutMix on every batch, Beta(1, 1)"""
     temperature: Strength = 0.0
     """of a teacher's soft labels; 0: learn from the hard labels"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: automatic mixed precision, faster above about 28 pixels where the processor computes in it"""
     imagenet_statistics: bool = False
     """normalise RGB images by ImageNet's mean and deviation, not the training set's"""
 
@@ -110,6 +125,14 @@ class ClassifierConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: Whole = 0
     """added to the run's seed; the reference does not depend on the run's seed"""
+
+
+@dataclass(frozen=True)
+class ReferenceConfig(ClassifierConfig):
+    """The classifier that was trained on the whole real set."""
+
+    weights: str = ""
+    """safetensors file of a classifier of this architecture that is there already; empty: train one"""
 
 
 @dataclass(frozen=True)
@@ -254,7 +277,7 @@ class Config:
     seed: Whole = 0
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    reference: ClassifierConfig = field(default_factory=ClassifierConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     learner: ClassifierConfig = field(default_factory=ClassifierConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)

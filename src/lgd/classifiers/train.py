@@ -41,27 +41,28 @@ def train_classifier(
     seed: of the weights, the order and the augmentation. what: its name in an error. teacher: whose soft labels are
     learned where `temperature` is above 0: a classifier that labels each augmented batch, or logits (N, classes) stored
     per image, mixed as the images are. watch: called after each epoch with the epochs done and the classifier, in
-    training mode; training ends when it returns False. The set stays on the device as one tensor and is augmented in
-    batches. Errors: NonFiniteError naming `what` and the step.
+    training mode; training ends when it returns False. Images are augmented in batches. Errors: NonFiniteError naming
+    `what` and the step.
     """
     training = config.training
     imagenet = training.imagenet_statistics and train.shape[0] == 3
-    mean, std = IMAGENET if imagenet else channel_statistics(train.images)
+    mean, std = IMAGENET if imagenet else channel_statistics(train)
     with seeded_initialisation(seed, "classifier"):
         classifier = new_classifier(config, train.shape, len(train.class_names), mean, std).to(device).train()
-    images, targets = to_float(train.images).to(device), first_targets(train, training, teacher).to(device)
+    train = train.to(device)
     optimiser = new_optimiser(classifier, training)
     draw = rng(seed, "training")
     step = 0
     for epoch in range(training.epochs):
         for group in optimiser.param_groups:
             group["lr"] = training.learning_rate * rate_factor(epoch, training.epochs, training.schedule)
-        for chosen in torch.randperm(len(train), generator=draw).split(training.batch_size):
-            chosen = chosen.to(device)
-            x, y = augment(images[chosen], targets[chosen], training, classifier, draw)
+        order = torch.randperm(len(train), generator=draw).split(training.batch_size)
+        for chosen, pixels in zip(order, train.stream(order), strict=True):
+            targets = first_targets(train, chosen, training, teacher).to(device)
+            x, y = augment(to_float(pixels.to(device)), targets, training, classifier, draw)
             if training.temperature and isinstance(teacher, Classifier):
                 y = soft_targets(label(teacher, x * classifier.std + classifier.mean), training.temperature)
-            loss = soft_loss(classifier.network(x), y, training.temperature or 1.0)
+            loss = soft_loss(training_logits(classifier, x, training), y, training.temperature or 1.0)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -73,12 +74,20 @@ def train_classifier(
     return classifier.eval().requires_grad_(False)
 
 
-def first_targets(train: ImageSet, config: TrainingConfig, teacher: Classifier | Tensor | None) -> Tensor:
-    """Probabilities (N, classes) before mixing: one-hot, or the softened logits that were stored."""
+def training_logits(classifier: Classifier, x: Tensor, config: TrainingConfig) -> Tensor:
+    """Logits (B, classes), in float32, of normalised images, computed in the configured precision."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        return classifier.network(x).float()
+
+
+def first_targets(
+    train: ImageSet, chosen: Tensor, config: TrainingConfig, teacher: Classifier | Tensor | None
+) -> Tensor:
+    """Probabilities (B, classes) of the chosen images before mixing: one-hot, or the softened logits of the teacher."""
     if config.temperature and isinstance(teacher, Tensor):
-        return soft_targets(teacher, config.temperature)
+        return soft_targets(teacher[chosen], config.temperature)
     assert teacher is not None or not config.temperature, "soft labels need a teacher"
-    return F.one_hot(train.labels, len(train.class_names)).float()
+    return F.one_hot(train.labels[chosen], len(train.class_names)).float()
 
 
 @torch.no_grad()
@@ -127,7 +136,7 @@ def augment(
 
 def accuracy(classifier: Classifier, judged: ImageSet) -> float:
     """Top-1 accuracy in percent."""
-    logits = predict(classifier, to_float(judged.images))
+    logits = predict(classifier, judged)
     return 100 * (logits.argmax(1) == judged.labels).double().mean().item()
 
 
@@ -150,6 +159,25 @@ def check_classes(path: Path, metadata: Mapping[str, str], class_names: Sequence
             raise UserError(f"{path}: knows other classes: class {label} is {theirs!r} there, {ours!r} here")
 
 
+def load_foreign_classifier(
+    path: Path, config: ClassifierConfig, train: ImageSet, device: str | torch.device = "cpu"
+) -> Classifier:
+    """A classifier that was trained elsewhere on the classes of `train`: saved by lgd, or a bare network's weights.
+
+    The latter does not name its classes, so they are taken to be those of `train` in order; nor how it normalises, so
+    it is taken to do as the configuration says. Errors: as `load_classifier`.
+    """
+    tensors, metadata = load_tensors_and_metadata(path)
+    if "class_names" in metadata:
+        return load_classifier(path, config, train, device)
+    imagenet = config.training.imagenet_statistics and train.shape[0] == 3
+    mean, std = IMAGENET if imagenet else channel_statistics(train)
+    named = {"mean": mean.view(1, -1, 1, 1), "std": std.view(1, -1, 1, 1)}
+    for name, tensor in tensors.items():
+        named[name if name in named else f"network.{name.removeprefix('network.')}"] = tensor
+    return restored(path, config, train, named, device)
+
+
 def load_classifier(
     path: Path, config: ClassifierConfig, like: ImageSet, device: str | torch.device = "cpu"
 ) -> Classifier:
@@ -159,6 +187,13 @@ def load_classifier(
     """
     tensors, metadata = load_tensors_and_metadata(path)
     check_classes(path, metadata, like.class_names)
+    return restored(path, config, like, tensors, device)
+
+
+def restored(
+    path: Path, config: ClassifierConfig, like: ImageSet, tensors: Mapping[str, Tensor], device: str | torch.device
+) -> Classifier:
+    """The classifier with these weights, in eval mode. Errors: UserError when they are another network's."""
     channels = like.shape[0]
     with seeded_initialisation(0):
         classifier = new_classifier(
