@@ -13,7 +13,7 @@ from .classifiers.train import save_classifier, train_classifier
 from .config import Config, differences, to_dict
 from .console import Console
 from .data.imageset import ImageSet
-from .diffusion.generator import save_generator
+from .diffusion.folder import fingerprint, open_generator, save_generator
 from .diffusion.train import train_generator
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import method_named
@@ -71,7 +71,9 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
     needs = any(method_named(m).needs_generator for m in drawing)
     done = assets / "generator" / "done"
     with timed(assets, "generator"), training_threads(config.generator.threads):
-        if needs and not done.exists():
+        if needs and config.generator.source:
+            check_source(config, splits.train, done.parent)
+        elif needs and not done.exists():
             with console.bar(config.generator.steps, "generator") as advance:
                 for _, loss, generator in train_generator(splits.train, config.generator, device):
                     if generator is None:
@@ -89,6 +91,23 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
                 advance()
     if any(method_named(m).needs_surrogate for m in drawing):
         prepare_surrogate(config, assets / "surrogate", splits.train, console)
+
+
+def check_source(config: Config, train: ImageSet, folder: Path) -> None:
+    """Load the generator that was made elsewhere once, and record the digests of its files in `folder`.
+
+    Errors: UserError for a part that is missing or corrupt or does not fit, or a file that has changed since.
+    """
+    source, path = config.generator.source, folder / "source.json"
+    files = fingerprint(source)
+    if path.exists():
+        before = read_json(path)["files"]
+        changed = sorted(name for name in before.keys() | files.keys() if before.get(name) != files.get(name))
+        if changed:
+            raise UserError(f"{source}: {changed[0]} is not the file that {path.parent.parent} was begun with")
+    else:
+        open_generator(config.generator, folder, train.class_names, train.shape)
+        write_json(path, {"source": source, "files": files})
 
 
 def prepare_surrogate(config: Config, folder: Path, train: ImageSet, console: Console) -> None:

@@ -22,6 +22,8 @@ Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
+Precision = Literal["fp32", "bf16"]
+
 LARGEST_TOML = 2**20  # bytes
 
 
@@ -57,6 +59,10 @@ class DatasetConfig:
 class GeneratorConfig:
     """The class-conditional diffusion transformer (DiT) and its training."""
 
+    source: str = ""
+    """a generator that is there already: a folder made by lgd, or pretrained:PATH_OR_HUB_ID; empty: train one"""
+    class_map: str = ""
+    """TOML file with a table [classes] from the image set's classes to the source's: an id, a name or a WordNet id"""
     blocks: Count = 3
     heads: Count = 3
     head_width: Count = 32
@@ -135,6 +141,10 @@ class SamplingConfig:
     """most images drawn at once; the noise of an image does not depend on it"""
     classifier_free_scale: Strength = 1.5
     """classifier-free guidance; 1 is none"""
+    guided_channels: Whole = 0
+    """channels of the latent that classifier-free guidance acts on, the first so many; 0: all. DiT's own code: 3"""
+    precision: Precision = "fp32"
+    """of denoiser and autoencoder; bf16 is faster where the hardware has it, and halves the memory"""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import NonFiniteError
 from lgd.rng import generator as rng
 
-from .generator import Generator, Pixels, new_denoiser
+from .autoencoder import Pixels
+from .generator import Generator, new_denoiser
 
 
 def train_generator(
