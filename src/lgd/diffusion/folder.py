@@ -71,8 +71,9 @@ def read_classes(folder: Path) -> tuple[dict[str, int], int]:
     path = folder / "classes.json"
     if not path.exists() and (folder / "model_index.json").exists():
         raise UserError(f"{folder}: a pipeline of diffusers'; write generator.source as {PREFIX}{folder}")
-    if not path.exists():
-        raise UserError(f"{folder}: not a generator made by lgd (no classes.json)")
+    if not path.exists() or not (folder / "transformer" / "config.json").exists():
+        inside = f"; did you mean {folder / 'generator'}?" if (folder / "generator" / "classes.json").exists() else ""
+        raise UserError(f"{folder}: not a generator made by lgd{inside}")
     classes = read_json(path)
     size = read_json(folder / "transformer" / "config.json").get("num_embeds_ada_norm")
     if not isinstance(classes, dict) or not isinstance(size, int):
