@@ -22,7 +22,7 @@ Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["float32", "bfloat16"]
 
 LARGEST_TOML = 2**20  # bytes
 
@@ -143,8 +143,8 @@ class SamplingConfig:
     """classifier-free guidance; 1 is none"""
     guided_channels: Whole = 0
     """channels of the latent that classifier-free guidance acts on, the first so many; 0: all. DiT's own code: 3"""
-    precision: Precision = "fp32"
-    """of denoiser and autoencoder; bf16 is faster where the hardware has it, and halves the memory"""
+    precision: Precision = "float32"
+    """of denoiser and autoencoder; bfloat16 is faster where the hardware has it, and halves the memory"""
 
 
 @dataclass(frozen=True)

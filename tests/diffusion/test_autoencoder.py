@@ -157,7 +157,7 @@ def test_a_folder_keeps_an_autoencoder(kind: str, tmp_path: Path) -> None:
     again = load_latents(tmp_path / "generator", (3, 16, 16))
     x = images(2, 3, 16, 16)
     assert torch.equal(again.encode(x), autoencoder.encode(x))
-    low = load_latents(tmp_path / "generator", (3, 16, 16), "bf16")
+    low = load_latents(tmp_path / "generator", (3, 16, 16), "bfloat16")
     z = low.encode(x)
     assert next(low.network.parameters()).dtype == torch.bfloat16
     assert z.dtype == low.decode(z).dtype == torch.float32

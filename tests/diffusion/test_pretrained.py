@@ -123,7 +123,7 @@ def test_a_published_config_of_the_older_class_loads(folder: Path, tmp_path: Pat
 
 
 def test_bf16_is_close_and_half_the_size(folder: Path) -> None:
-    exact, low = load_pipeline(folder), load_pipeline(folder, precision="bf16")
+    exact, low = load_pipeline(folder), load_pipeline(folder, precision="bfloat16")
     assert {p.dtype for p in low.denoiser.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in low.autoencoder.network.parameters()} == {torch.bfloat16}  # type: ignore[attr-defined]
     from lgd.diffusion.types import Step

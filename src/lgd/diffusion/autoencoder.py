@@ -94,7 +94,7 @@ def save_latents(autoencoder: Latents, source: Path, folder: Path) -> None:
     write_json(folder / "latents.json", values)
 
 
-def load_latents(folder: Path, image_shape: Shape | None = None, precision: Precision = "fp32") -> Latents:
+def load_latents(folder: Path, image_shape: Shape | None = None, precision: Precision = "float32") -> Latents:
     """Read what `save_latents` wrote.
 
     image_shape: by default RGB of the network's size. Errors: UserError naming the file.

@@ -39,7 +39,7 @@ def save_generator(generator: Generator, folder: Path, autoencoder: Path | None 
 
 
 def load_generator(
-    folder: Path, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "fp32"
+    folder: Path, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "float32"
 ) -> Generator:
     """Read what `save_generator` wrote.
 
@@ -104,7 +104,7 @@ def open_generator(
     class_names: Sequence[str],
     image_shape: Shape,
     device: str = "cpu",
-    precision: Precision = "fp32",
+    precision: Precision = "float32",
 ) -> Generator:
     """The generator that a run draws with: the configured source, or the one trained into folder `trained`.
 

@@ -114,7 +114,7 @@ def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTran
 def load_denoiser(folder: Path, device: str, precision: Precision) -> DiTTransformer2DModel:
     """A saved DiT for sampling. Errors: UserError naming the folder."""
     denoiser = without_own_dropout(load_part(DiTTransformer2DModel, folder, precision))
-    if precision == "bf16" and device == "cpu":
+    if precision == "bfloat16" and device == "cpu":
         for block in denoiser.transformer_blocks:
             # 5e-4 off at most, a tenth of what bf16 rounds away; torch's tanh form is four times slower on the CPU.
             if getattr(block.ff.net[0], "approximate", "none") == "tanh":

@@ -15,7 +15,6 @@ from lgd.files import copy_file, load_tensors, read_json
 
 from .taef2 import CHANNELS, TAEF2
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 TAEF2_FILES = ("encoder.safetensors", "decoder.safetensors")
 DIFFUSERS_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 DIFFUSERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
@@ -59,7 +58,7 @@ def factor(network: Any) -> int:
     return 2 ** (len(network.config.block_out_channels if kl else network.config.num_encoder_blocks) - 1)
 
 
-def load_network(folder: Path, precision: Precision = "fp32") -> Any:
+def load_network(folder: Path, precision: Precision = "float32") -> Any:
     """TAEF2 from its two weight files, or what diffusers saved.
 
     Errors: UserError naming the file that is missing, corrupt, or of another network.
@@ -82,10 +81,10 @@ def load_network(folder: Path, precision: Precision = "fp32") -> Any:
             except RuntimeError as error:
                 reason = str(error).splitlines()[1].strip()
                 raise UserError(f"{folder / file}: not the weights of taef2: {reason}") from None
-    return network.eval().requires_grad_(False).to(DTYPES[precision], memory_format=torch.channels_last)
+    return network.eval().requires_grad_(False).to(getattr(torch, precision), memory_format=torch.channels_last)
 
 
-def load_part(kind: Any, folder: Path, precision: Precision = "fp32") -> Any:
+def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
     """A model saved by diffusers, from safetensors alone. Errors: UserError naming the folder."""
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: not a model saved by diffusers (no config.json)")
@@ -100,7 +99,7 @@ def load_part(kind: Any, folder: Path, precision: Precision = "fp32") -> Any:
             use_safetensors=True,
             local_files_only=True,
             low_cpu_mem_usage=False,
-            torch_dtype=DTYPES[precision],
+            torch_dtype=getattr(torch, precision),
         )
     except Exception as error:  # diffusers raises many kinds for a bad file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

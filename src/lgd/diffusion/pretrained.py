@@ -62,7 +62,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
 
 def load_pipeline(
-    folder: Path, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "fp32"
+    folder: Path, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "float32"
 ) -> Generator:
     """The pipeline as a generator that knows no class names yet.
 
