@@ -24,15 +24,17 @@ class Vocabulary:
     """the generator, for error messages"""
     size: int
     """ids run from 0 to size - 1"""
-    names: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    """every name, as it is and as `plain` makes it, with the ids that bear it: "crane" is a bird and a machine"""
+    exact: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """every name with the ids that bear it: "crane" is a bird and a machine"""
+    loose: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """the same for what `plain` makes of the names"""
 
     def find(self, name: str) -> int | None:
         """The id of a class by its name or WordNet id; None when it is unknown.
 
         Errors: UserError when several classes bear the name.
         """
-        found = self.names.get(name) or self.names.get(plain(name), frozenset())
+        found = self.exact.get(name) or self.loose.get(plain(name), frozenset())
         if len(found) > 1:
             ids = ", ".join(map(str, sorted(found)))
             raise UserError(
@@ -49,11 +51,15 @@ def plain(name: str) -> str:
 
 def vocabulary(where: str, size: int, names: Iterable[tuple[str, int]]) -> Vocabulary:
     """Of pairs of a name and an id; a name may come with several ids, and an id with several names."""
-    found: dict[str, set[int]] = {}
-    for name, number in names:
-        for key in (name, plain(name)):
-            found.setdefault(key, set()).add(number)
-    return Vocabulary(where, size, {name: frozenset(ids) for name, ids in found.items()})
+    pairs = list(names)
+    return Vocabulary(where, size, _gather(pairs), _gather([(plain(name), number) for name, number in pairs]))
+
+
+def _gather(pairs: Iterable[tuple[str, int]]) -> dict[str, frozenset[int]]:
+    found: dict[str, frozenset[int]] = {}
+    for name, number in pairs:
+        found[name] = found.get(name, frozenset()) | {number}
+    return found
 
 
 def pipeline_vocabulary(where: str, size: int, id2label: Mapping[str, str] | None) -> Vocabulary:
@@ -61,7 +67,9 @@ def pipeline_vocabulary(where: str, size: int, id2label: Mapping[str, str] | Non
 
     Where these are ImageNet's, the classes are known by their WordNet ids as well.
     """
-    words = [(word, int(number)) for number, label in (id2label or {}).items() for word in label.split(",")]
+    words = [
+        (word, int(number)) for number, label in (id2label or {}).items() for word in map(str.strip, label.split(","))
+    ]
     wordnet = enumerate(imagenet()) if is_imagenet(size, id2label) else ()
     return vocabulary(where, size, [*words, *((wnid, number) for number, wnid in wordnet)])
 
