@@ -13,14 +13,14 @@ from .classifiers.train import save_classifier, train_classifier
 from .config import Config, differences, to_dict
 from .console import Console
 from .data.imageset import ImageSet
-from .diffusion.folder import fingerprint, open_generator, save_generator
-from .diffusion.train import train_generator
+from .diffusion.folder import fingerprint, open_generator
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import method_named
 from .distillation.stages import seed_method
 from .distillation.surrogate import train_surrogate
 from .errors import UserError
-from .files import read_json, write_json, write_text
+from .files import read_json, write_json
+from .generators import make_generator
 from .report import events
 from .rng import derive_seed
 from .runtime import environment, training_threads
@@ -69,18 +69,11 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
     device = resolve_device(config.compute.device)
     drawing = [*methods, *(seed_method(replace(config, method=m)) for m in methods)]
     needs = any(method_named(m).needs_generator for m in drawing)
-    done = assets / "generator" / "done"
     with timed(assets, "generator"), training_threads(config.generator.threads):
         if needs and config.generator.source:
-            check_source(config, splits.train, done.parent)
-        elif needs and not done.exists():
-            with console.bar(config.generator.steps, "generator") as advance:
-                for _, loss, generator in train_generator(splits.train, config.generator, device):
-                    if generator is None:
-                        advance(f"loss {loss:.4f}")
-                    else:
-                        save_generator(generator, done.parent)
-            write_text(done, "")
+            check_source(config, splits.train, assets / "generator")
+        elif needs:
+            make_generator(config, splits.train, assets / "generator", console)
     path = assets / "reference.safetensors"
     with timed(assets, "reference"), training_threads(config.generator.threads):
         if not path.exists():

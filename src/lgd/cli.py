@@ -26,6 +26,7 @@ commands:
   report    RUN... --out FILE.html                        one page to look at
   export    RUN --to FORMAT --out DIR                     imagefolder, hf, parquet, webdataset or pt
   status    RUN                                           what is done and what is next
+  generator train | sample | show                         make a generator, and look at it
 
 `lgd COMMAND --help` lists every option; presets: {presets}
 Any field of the configuration is an option: --guidance.omega 0.5 --stages.increments 3

@@ -63,6 +63,12 @@ class GeneratorConfig:
     """a generator that is there already: a folder made by lgd, or pretrained:PATH_OR_HUB_ID; empty: train one"""
     class_map: str = ""
     """TOML file with a table [classes] from the image set's classes to the source's: an id, a name or a WordNet id"""
+    autoencoder: str = ""
+    """folder of the autoencoder whose latents are modelled: AutoencoderKL, AutoencoderTiny or taef2; empty: pixels"""
+    image_size: Whole = 0
+    """side in pixels of the images that the autoencoder sees; 0: of the image set's"""
+    size: Literal["custom", "tiny", "small", "base"] = "custom"
+    """tiny: 8 blocks of width 256, 11 M parameters; small and base: DiT-S (33 M) and DiT-B (130 M); custom: as below"""
     blocks: Count = 3
     heads: Count = 3
     head_width: Count = 32
@@ -75,6 +81,12 @@ class GeneratorConfig:
     label_dropout: Share = 0.1
     """probability of training on the null class, for classifier-free guidance"""
     ema_decay: Share = 0.995
+    min_snr: Strength = 0.0
+    """gamma of min-SNR weighting, 5 in its paper; 0: every timestep counts the same"""
+    flip: bool = False
+    """random horizontal flip"""
+    precision: Precision = "float32"
+    """of training; bfloat16: automatic mixed precision"""
     train_timesteps: Count = 1000
     beta_start: Positive = 1e-4
     beta_end: Positive = 0.02
@@ -394,5 +406,9 @@ def _check(config: Config, where: str) -> None:
     for role in ("reference", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    if config.generator.source and config.generator.autoencoder:
+        raise UserError(f"{where}: generator.autoencoder: a generator.source brings its own")
+    if config.generator.image_size and not config.generator.autoencoder:
+        raise UserError(f"{where}: generator.image_size: only an autoencoder sees images of another size; name one")
     if config.generator.beta_start > config.generator.beta_end or config.generator.beta_end >= 1:
         raise UserError(f"{where}: generator.beta_start and beta_end must rise and stay below 1")

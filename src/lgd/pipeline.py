@@ -14,7 +14,6 @@ from .console import Console
 from .data.folder import folder_files, read_folder
 from .data.imageset import ImageSet, concatenate
 from .diffusion.folder import source_ids
-from .diffusion.generator import check_patch
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import check_method, with_method
 from .distillation.stages import grow
@@ -25,6 +24,7 @@ from .evaluation.evaluate import collect, summarise
 from .evaluation.soft_labels import FILE, load_teacher, needs_teacher, store_soft_labels, stored_soft_labels
 from .execution.local import Local
 from .files import output_directory, read_json, write_json
+from .generators import check_generator
 from .report import plots
 from .runtime import check_device, worker_count
 
@@ -55,7 +55,7 @@ def checked(config: Config | str) -> Config:
     if config.generator.source:
         source_ids(config.generator, splits.train.class_names)
     else:
-        check_patch(config.generator, splits.train.shape)
+        check_generator(config.generator, splits.train)
     check_method(config, splits.train)
     fresh = [replace(config.evaluation.classifier, architecture=name) for name in judges(config.evaluation)]
     for role in (config.reference, config.learner, config.influence.surrogate.classifier, *fresh):

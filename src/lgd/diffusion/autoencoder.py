@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from lgd.config import Precision
 from lgd.errors import UserError
-from lgd.files import read_json, write_json
+from lgd.files import copy_file, read_json, write_json
 
-from .networks import channels, copy_network, factor, load_network, network_decode, network_encode
+from .networks import channels, factor, load_network, network_decode, network_encode, network_files
 
 Shape = tuple[int, int, int]
 """(C, H, W)"""
@@ -87,9 +87,22 @@ def resize(images: Tensor, size: int) -> Tensor:
     return F.interpolate(images, (size, size), mode="bicubic", antialias=old > size).clamp(0, 1)
 
 
+def open_latents(folder: Path, image_shape: Shape, size: int = 0, precision: Precision = "float32") -> Latents:
+    """The autoencoder in `folder`, not normalised, for images of `image_shape`, which it is to see at `size` pixels.
+
+    size: 0 leaves the images as large as they are. Errors: UserError, also for a size that it cannot halve.
+    """
+    network = load_network(folder, precision)
+    size = size or image_shape[1]
+    if image_shape[1] != image_shape[2] or size % factor(network):
+        raise UserError(f"{folder}: takes square images of a multiple of {factor(network)} pixels, not of {size}")
+    return Latents(network, image_shape, size, (0.0,), (1.0,))
+
+
 def save_latents(autoencoder: Latents, source: Path, folder: Path) -> None:
     """Put a copy of the network from `source`, and the normalisation, into a generator's folder."""
-    copy_network(source, folder / "autoencoder")
+    for file in network_files(source):
+        copy_file(file, folder / "autoencoder" / file.name)
     values = {"image_size": autoencoder.size, "mean": list(autoencoder.mean), "std": list(autoencoder.std)}
     write_json(folder / "latents.json", values)
 

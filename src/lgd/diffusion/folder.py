@@ -16,7 +16,7 @@ from lgd.errors import UserError
 from lgd.files import read_json, sha256, write_json
 
 from .autoencoder import Latents, Pixels, Shape, load_latents, save_latents
-from .class_map import map_classes, read_table, vocabulary
+from .class_map import Vocabulary, map_classes, read_table, vocabulary
 from .generator import Generator, load_denoiser
 from .pretrained import PREFIX, load_pipeline, pipeline_folder, read_vocabulary
 
@@ -84,18 +84,34 @@ def read_classes(folder: Path) -> tuple[dict[str, int], int]:
     return classes, size
 
 
+def source_folder(source: str) -> Path:
+    """Where a source's files are; a Hub repository is downloaded. Errors: UserError."""
+    return pipeline_folder(source.removeprefix(PREFIX)) if source.startswith(PREFIX) else Path(source)
+
+
+def source_vocabulary(source: str) -> Vocabulary:
+    """What a source calls its classes; its weights are not read. Errors: UserError."""
+    folder = source_folder(source)
+    if source.startswith(PREFIX):
+        return read_vocabulary(folder)
+    classes, size = read_classes(folder)
+    return vocabulary(source, size, classes.items())
+
+
+def load_source(
+    source: str, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "float32"
+) -> Generator:
+    """A generator of ours with its own classes, or a pipeline, which knows no class names yet. Errors: UserError."""
+    load = load_pipeline if source.startswith(PREFIX) else load_generator
+    return load(source_folder(source), image_shape, device, precision)
+
+
 def source_ids(config: GeneratorConfig, class_names: Sequence[str]) -> tuple[int, ...]:
     """The ids that the configured source has for the classes; its weights are not read.
 
     Errors: UserError for a source that is not there, and naming the classes that cannot be mapped.
     """
-    table = read_table(config.class_map, class_names)
-    if config.source.startswith(PREFIX):
-        known = read_vocabulary(pipeline_folder(config.source.removeprefix(PREFIX)))
-    else:
-        classes, size = read_classes(Path(config.source))
-        known = vocabulary(config.source, size, classes.items())
-    return map_classes(class_names, known, table)
+    return map_classes(class_names, source_vocabulary(config.source), read_table(config.class_map, class_names))
 
 
 def open_generator(
@@ -113,17 +129,24 @@ def open_generator(
     if not config.source:
         return load_generator(trained, image_shape, device, precision)
     ids = source_ids(config, class_names)
-    if config.source.startswith(PREFIX):
-        folder = pipeline_folder(config.source.removeprefix(PREFIX))
-        generator = load_pipeline(folder, image_shape, device, precision)
-    else:
-        generator = load_generator(Path(config.source), image_shape, device, precision)
+    generator = load_source(config.source, image_shape, device, precision)
     return replace(generator, class_names=tuple(class_names), class_ids=ids)
+
+
+def open_classes(source: str, names: Sequence[str], most: int, device: str, precision: Precision) -> Generator:
+    """A source with the classes of these names or ids; without names, its first `most` classes. Errors: UserError."""
+    known = source_vocabulary(source)
+    generator = load_source(source, None, device, precision)
+    if not names:
+        own = dict(zip(generator.class_names, generator.class_ids, strict=True))
+        names = list(own or map(str, range(known.size)))[:most]
+    table = {name: int(name) for name in names if name.isdecimal() and known.find(name) is None}
+    return replace(generator, class_names=tuple(names), class_ids=map_classes(names, known, table))
 
 
 def fingerprint(source: str) -> dict[str, str]:
     """SHA-256 of every file that a source is read from."""
-    folder = pipeline_folder(source.removeprefix(PREFIX)) if source.startswith(PREFIX) else Path(source)
+    folder = source_folder(source)
     files = [folder / name for name in FILES]
     files += [
         path for part in PARTS for path in sorted((folder / part).glob("*")) if path.suffix in (".json", ".safetensors")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lgd.config import Precision
 from lgd.errors import UserError
-from lgd.files import copy_file, load_tensors, read_json
+from lgd.files import load_tensors, read_json
 
 from .taef2 import CHANNELS, TAEF2
 
@@ -106,7 +106,7 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
         raise UserError(f"{folder}: cannot be loaded: {reason}") from None
 
 
-def copy_network(source: Path, target: Path) -> None:
+def network_files(folder: Path) -> list[Path]:
     """The files that `load_network` reads."""
-    for name in DIFFUSERS_FILES if (source / "config.json").is_file() else TAEF2_FILES:
-        copy_file(source / name, target / name)
+    names = DIFFUSERS_FILES if (folder / "config.json").is_file() else TAEF2_FILES
+    return [folder / name for name in names]
