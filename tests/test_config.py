@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgd.config import Config, differences, from_dict, load_config, presets, to_dict, with_values
+from lgd.config import Config, differences, from_dict, load_config, presets, to_dict, with_defaults, with_values
 from lgd.errors import UserError
 
 
@@ -85,3 +85,18 @@ def test_any_input_is_a_config_or_a_user_error(values: dict[str, object]) -> Non
     except UserError:
         return
     assert from_dict(to_dict(config), "again") == config
+
+
+def test_what_an_earlier_version_wrote_is_compared_at_the_defaults() -> None:
+    """A directory made before a field existed goes on, unless the field is set to something else."""
+    now = to_dict(load_config("digits"))
+    before = {name: dict(part) if isinstance(part, dict) else part for name, part in now.items() if name != "modes"}
+    del before["generator"]["min_snr"]
+    assert differences(with_defaults(before, now), now) == []
+    changed = to_dict(with_values(load_config("digits"), generator__min_snr=5.0, modes__stop=30))
+    assert differences(with_defaults(before, changed), changed) == [
+        "generator.min_snr (0.0 there, 5.0 here)",
+        "modes.stop (25 there, 30 here)",
+    ]
+    assert with_defaults({"seed": 3}, ["generator"])["generator"] == to_dict(Config())["generator"]
+    assert "modes" not in with_defaults({"seed": 3}, ["generator"])

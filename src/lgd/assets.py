@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .classifiers.train import save_classifier, train_classifier
-from .config import Config, differences, to_dict
+from .config import Config, differences, to_dict, with_defaults
 from .console import Console
 from .data.imageset import ImageSet
 from .diffusion.folder import fingerprint, open_generator
@@ -32,7 +32,7 @@ def claim(path: Path, config: dict[str, Any]) -> None:
     Errors: UserError naming the fields that differ.
     """
     if path.exists():
-        changed = differences(read_json(path), config)
+        changed = differences(with_defaults(read_json(path), config), config)
         if changed:
             raise UserError(
                 f"{path.parent} was made with another configuration: {'; '.join(changed)}."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -343,6 +344,17 @@ def to_dict(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(config)))  # tuples become lists, as when read back
 
 
+def with_defaults(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The named parts of what an earlier version wrote, with the fields it did not know yet at their defaults."""
+    return _filled(values, {name: default for name, default in to_dict(Config()).items() if name in names})
+
+
+def _filled(value: Any, default: Any) -> Any:
+    if not isinstance(value, dict) or not isinstance(default, dict):
+        return value
+    return {**default, **{name: _filled(inner, default.get(name)) for name, inner in value.items()}}
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """Dotted names of the fields that differ, with both values. `compute` is left out: it changes no result."""
     rows = []
@@ -408,7 +420,5 @@ def _check(config: Config, where: str) -> None:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
     if config.generator.source and config.generator.autoencoder:
         raise UserError(f"{where}: generator.autoencoder: a generator.source brings its own")
-    if config.generator.image_size and not config.generator.autoencoder:
-        raise UserError(f"{where}: generator.image_size: only an autoencoder sees images of another size; name one")
     if config.generator.beta_start > config.generator.beta_end or config.generator.beta_end >= 1:
         raise UserError(f"{where}: generator.beta_start and beta_end must rise and stay below 1")

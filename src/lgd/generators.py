@@ -26,6 +26,7 @@ from .diffusion.latents import PixelSource, Source, encode_latents
 from .diffusion.networks import network_files
 from .diffusion.train import Progress, Training, begin, noise_schedule, train
 from .distillation.materials import resolve_device
+from .errors import UserError
 from .files import read_json_lines, sha256, write_text
 
 CLIP = 5.0
@@ -45,6 +46,11 @@ def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
     shape = images.shape
     if config.autoencoder:
         shape = open_latents(Path(config.autoencoder), shape, config.image_size).shape
+    elif config.image_size:
+        raise UserError(
+            "generator.image_size: only an autoencoder sees images of another size; name its folder as"
+            " generator.autoencoder, or a trained generator as generator.source"
+        )
     check_patch(config, shape)
 
 

@@ -16,8 +16,8 @@ from lgd.files import read_json, write_json
 
 from .autoencoder import Latents, Pixels, Shape
 
-CHUNK = 128
-"""images encoded at once"""
+CHUNK = 32
+"""images encoded at once: few enough for a CPU cache to hold what the first layers make of them"""
 SAVE_EVERY = 30.0
 """seconds between records of how far the encoding has come"""
 
