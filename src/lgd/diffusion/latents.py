@@ -95,7 +95,8 @@ def encode_latents(
     done, saved = known["encoded"], monotonic()
     advance(count=done)
     network = autoencoder.normalised((0.0,), (1.0,))
-    for pixels in train.stream(torch.arange(done, len(train)).split(CHUNK)):
+    left = torch.arange(done, len(train))
+    for pixels in train.stream(left.split(CHUNK) if len(left) else ()):
         x = to_float(pixels).to(device)
         for view, images in zip(range(views), (x, x.flip(-1)), strict=False):
             array[view, done : done + len(x)] = network.encode(images).half().cpu().numpy()
