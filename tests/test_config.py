@@ -100,3 +100,19 @@ def test_what_an_earlier_version_wrote_is_compared_at_the_defaults() -> None:
     ]
     assert with_defaults({"seed": 3}, ["generator"])["generator"] == to_dict(Config())["generator"]
     assert "modes" not in with_defaults({"seed": 3}, ["generator"])
+
+
+@pytest.mark.parametrize("name", ["imagenette", "imagewoof", "imagenet1k"])
+def test_the_papers_settings(name: str) -> None:
+    config = load_config(name)
+    assert config.generator.source == "pretrained:facebook/DiT-XL-2-256"
+    sampling, guidance, stages = config.sampling, config.guidance, config.stages
+    assert (sampling.scheduler, sampling.steps, sampling.classifier_free_scale, sampling.guided_channels) == (
+        "ddpm", 50, 4.0, 3,
+    )  # fmt: skip
+    assert (guidance.strength, guidance.omega, guidance.deviation, guidance.space) == (15.0, 0.5, 50.0, "sample")
+    assert guidance.window == (10, 45)
+    assert (stages.images_per_increment, stages.candidates, stages.selection) == (10, 3, "score")
+    assert (stages.seed_method, config.influence.strength, config.influence.deviation) == ("igd", 5.0, 120.0)
+    assert config.learner.architecture == config.reference.architecture == "convnet"
+    assert config.learner.depth == config.reference.depth == 6
