@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lgd.config import Config, differences, from_dict, load_config, presets, to_dict, with_values
+from lgd.config import Config, differences, from_dict, load_config, presets, to_dict, with_defaults, with_values
 from lgd.errors import UserError
 
 
@@ -85,3 +85,34 @@ def test_any_input_is_a_config_or_a_user_error(values: dict[str, object]) -> Non
     except UserError:
         return
     assert from_dict(to_dict(config), "again") == config
+
+
+def test_what_an_earlier_version_wrote_is_compared_at_the_defaults() -> None:
+    """A directory made before a field existed goes on, unless the field is set to something else."""
+    now = to_dict(load_config("digits"))
+    before = {name: dict(part) if isinstance(part, dict) else part for name, part in now.items() if name != "modes"}
+    del before["generator"]["min_snr"]
+    assert differences(with_defaults(before, now), now) == []
+    changed = to_dict(with_values(load_config("digits"), generator__min_snr=5.0, modes__stop=30))
+    assert differences(with_defaults(before, changed), changed) == [
+        "generator.min_snr (0.0 there, 5.0 here)",
+        "modes.stop (25 there, 30 here)",
+    ]
+    assert with_defaults({"seed": 3}, ["generator"])["generator"] == to_dict(Config())["generator"]
+    assert "modes" not in with_defaults({"seed": 3}, ["generator"])
+
+
+@pytest.mark.parametrize("name", ["imagenette", "imagewoof", "imagenet1k"])
+def test_the_papers_settings(name: str) -> None:
+    config = load_config(name)
+    assert config.generator.source == "pretrained:facebook/DiT-XL-2-256"
+    sampling, guidance, stages = config.sampling, config.guidance, config.stages
+    assert (sampling.scheduler, sampling.steps, sampling.classifier_free_scale, sampling.guided_channels) == (
+        "ddpm", 50, 4.0, 3,
+    )  # fmt: skip
+    assert (guidance.strength, guidance.omega, guidance.deviation, guidance.space) == (15.0, 0.5, 50.0, "sample")
+    assert guidance.window == (10, 45)
+    assert (stages.images_per_increment, stages.candidates, stages.selection) == (10, 3, "score")
+    assert (stages.seed_method, config.influence.strength, config.influence.deviation) == ("igd", 5.0, 120.0)
+    assert config.learner.architecture == config.reference.architecture == "convnet"
+    assert config.learner.depth == config.reference.depth == 6

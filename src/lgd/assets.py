@@ -13,18 +13,18 @@ import torch
 
 from .classifiers.architectures import Classifier
 from .classifiers.train import accuracy, load_foreign_classifier, save_classifier, train_classifier
-from .config import Config, differences, to_dict
+from .config import Config, differences, to_dict, with_defaults
 from .console import Console
 from .data.imageset import ImageSet
 from .data.stores import waiting
-from .diffusion.generator import save_generator
-from .diffusion.train import train_generator
+from .diffusion.folder import fingerprint, open_generator
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import method_named
 from .distillation.stages import seed_method
 from .distillation.surrogate import train_surrogate
 from .errors import UserError
-from .files import read_json, write_json, write_text
+from .files import read_json, write_json
+from .generators import make_generator
 from .report import events
 from .rng import derive_seed
 from .runtime import environment, training_threads
@@ -36,7 +36,7 @@ def claim(path: Path, config: dict[str, Any]) -> None:
     Errors: UserError naming the fields that differ.
     """
     if path.exists():
-        changed = differences(read_json(path), config)
+        changed = differences(with_defaults(read_json(path), config), config)
         if changed:
             raise UserError(
                 f"{path.parent} was made with another configuration: {'; '.join(changed)}."
@@ -79,19 +79,13 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
     made_from = {name: to_dict(config)[name] for name in ("dataset", "generator", "reference")}
     claim(assets / "assets.json", made_from)
     splits = cached_splits(config.dataset)
-    device = resolve_device(config.compute.device)
     drawing = [*methods, *(seed_method(replace(config, method=m)) for m in methods)]
     needs = any(method_named(m).needs_generator for m in drawing)
-    done = assets / "generator" / "done"
     with timed(assets, "generator", console), training_threads(config.generator.threads):
-        if needs and not done.exists():
-            with console.bar(config.generator.steps, "generator") as advance:
-                for _, loss, generator in train_generator(splits.train, config.generator, device):
-                    if generator is None:
-                        advance(f"loss {loss:.4f}")
-                    else:
-                        save_generator(generator, done.parent)
-            write_text(done, "")
+        if needs and config.generator.source:
+            check_source(config, splits.train, assets / "generator")
+        elif needs:
+            make_generator(config, splits.train, assets / "generator", console)
     prepare_reference(config, assets, splits.train, console)
     if any(method_named(m).needs_surrogate for m in drawing):
         prepare_surrogate(config, assets / "surrogate", splits.train, console)
@@ -128,6 +122,23 @@ def foreign_reference(config: Config, train: ImageSet) -> Classifier:
             " images in [0, 1] normalised as reference.training says?"
         )
     return reference
+
+
+def check_source(config: Config, train: ImageSet, folder: Path) -> None:
+    """Load the generator that was made elsewhere once, and record the digests of its files in `folder`.
+
+    Errors: UserError for a part that is missing or corrupt or does not fit, or a file that has changed since.
+    """
+    source, path = config.generator.source, folder / "source.json"
+    files = fingerprint(source)
+    if path.exists():
+        before = read_json(path)["files"]
+        changed = sorted(name for name in before.keys() | files.keys() if before.get(name) != files.get(name))
+        if changed:
+            raise UserError(f"{source}: {changed[0]} is not the file that {path.parent.parent} was begun with")
+    else:
+        open_generator(config.generator, folder, train.class_names, train.shape)
+        write_json(path, {"source": source, "files": files})
 
 
 def prepare_surrogate(config: Config, folder: Path, train: ImageSet, console: Console) -> None:

@@ -27,6 +27,7 @@ commands:
   report    RUN... --out FILE.html                        one page to look at
   export    RUN --to FORMAT --out DIR                     imagefolder, hf, parquet, webdataset or pt
   status    RUN                                           what is done and what is next
+  generator train | sample | show                         make a generator, and look at it
 
 PRESET_OR_TOML may also name images: folder:PATH, parquet:TRAIN,TEST or hf:NAME[@REVISION].
 `lgd COMMAND --help` lists every option; presets: {presets}

@@ -290,6 +290,12 @@ def status(arguments: Sequence[str]) -> int:
     return 0
 
 
+def generator(arguments: Sequence[str]) -> int:
+    from .generator_commands import generator
+
+    return generator(arguments)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "distill": distill,
     "compare": compare,
@@ -300,6 +306,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "report": report,
     "export": export,
     "status": status,
+    "generator": generator,
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,8 @@ Whole = Annotated[int, Field(ge=0, le=2**62)]
 Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+Precision = Literal["float32", "bfloat16"]
 
 LARGEST_TOML = 2**20  # bytes
 
@@ -57,6 +60,16 @@ class DatasetConfig:
 class GeneratorConfig:
     """The class-conditional diffusion transformer (DiT) and its training."""
 
+    source: str = ""
+    """a generator that is there already: a folder made by lgd, or pretrained:PATH_OR_HUB_ID; empty: train one"""
+    class_map: str = ""
+    """TOML file with a table [classes] from the image set's classes to the source's: an id, a name or a WordNet id"""
+    autoencoder: str = ""
+    """folder of the autoencoder whose latents are modelled: AutoencoderKL, AutoencoderTiny or taef2; empty: pixels"""
+    image_size: Whole = 0
+    """side in pixels of the images that the autoencoder sees; 0: of the image set's"""
+    size: Literal["custom", "tiny", "small", "base"] = "custom"
+    """tiny: 8 blocks of width 256, 11 M parameters; small and base: DiT-S (33 M) and DiT-B (130 M); custom: as below"""
     blocks: Count = 3
     heads: Count = 3
     head_width: Count = 32
@@ -69,6 +82,12 @@ class GeneratorConfig:
     label_dropout: Share = 0.1
     """probability of training on the null class, for classifier-free guidance"""
     ema_decay: Share = 0.995
+    min_snr: Strength = 0.0
+    """gamma of min-SNR weighting, 5 in its paper; 0: every timestep counts the same"""
+    flip: bool = False
+    """random horizontal flip"""
+    precision: Precision = "float32"
+    """of training; bfloat16: automatic mixed precision"""
     train_timesteps: Count = 1000
     beta_start: Positive = 1e-4
     beta_end: Positive = 0.02
@@ -145,6 +164,10 @@ class SamplingConfig:
     """most images drawn at once; the noise of an image does not depend on it"""
     classifier_free_scale: Strength = 1.5
     """classifier-free guidance; 1 is none"""
+    guided_channels: Whole = 0
+    """channels of the latent that classifier-free guidance acts on, the first so many; 0: all. DiT's own code: 3"""
+    precision: Precision = "float32"
+    """of denoiser and autoencoder; bfloat16 is faster where the hardware has it, and halves the memory"""
 
 
 @dataclass(frozen=True)
@@ -331,6 +354,17 @@ def to_dict(config: Config) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(config)))  # tuples become lists, as when read back
 
 
+def with_defaults(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The named parts of what an earlier version wrote, with the fields it did not know yet at their defaults."""
+    return _filled(values, {name: default for name, default in to_dict(Config()).items() if name in names})
+
+
+def _filled(value: Any, default: Any) -> Any:
+    if not isinstance(value, dict) or not isinstance(default, dict):
+        return value
+    return {**default, **{name: _filled(inner, default.get(name)) for name, inner in value.items()}}
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
     """Dotted names of the fields that differ, with both values. `compute` is left out: it changes no result."""
     rows = []
@@ -394,5 +428,7 @@ def _check(config: Config, where: str) -> None:
     for role in ("reference", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    if config.generator.source and config.generator.autoencoder:
+        raise UserError(f"{where}: generator.autoencoder: a generator.source brings its own")
     if config.generator.beta_start > config.generator.beta_end or config.generator.beta_end >= 1:
         raise UserError(f"{where}: generator.beta_start and beta_end must rise and stay below 1")

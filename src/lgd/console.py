@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+LOCK = threading.RLock()
 PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
 
 
@@ -27,6 +29,9 @@ class Console:
         now and then, and one at the end."""
         from tqdm import tqdm
 
+        # By default a lock that forks share, so that one killed while it holds it stops all others; and a thread.
+        tqdm.set_lock(LOCK)
+        tqdm.monitor_interval = 0
         if total == 0:
             yield lambda note="", count=1: None
             return

@@ -14,7 +14,7 @@ from .config import Config, check, to_dict, with_values
 from .console import Console
 from .data.folder import folder_files, read_folder
 from .data.imageset import ImageSet, concatenate
-from .diffusion.generator import check_patch
+from .diffusion.folder import source_ids
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import check_method, with_method
 from .distillation.stages import grow
@@ -25,6 +25,7 @@ from .evaluation.evaluate import collect, summarise
 from .evaluation.soft_labels import FILE, load_teacher, needs_teacher, store_soft_labels, stored_soft_labels
 from .execution.local import Local
 from .files import output_directory, read_json, write_json
+from .generators import check_generator
 from .report import plots
 from .runtime import check_device, worker_count
 
@@ -52,7 +53,10 @@ def checked(config: Config | str, console: Console | None = None) -> Config:
     config = load_config(config, console=console) if isinstance(config, str) else check(config)
     check_device(config.compute.device)
     splits = cached_splits(config.dataset, console)
-    check_patch(config.generator, splits.train.shape)
+    if config.generator.source:
+        source_ids(config.generator, splits.train.class_names)
+    else:
+        check_generator(config.generator, splits.train)
     check_method(config, splits.train)
     fresh = [replace(config.evaluation.classifier, architecture=name) for name in judges(config.evaluation)]
     for role in (config.reference, config.learner, config.influence.surrogate.classifier, *fresh):

@@ -6,7 +6,8 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from lgd.config import SamplingConfig, load_config, with_values
-from lgd.diffusion.generator import Generator, Pixels, new_denoiser
+from lgd.diffusion.autoencoder import Pixels
+from lgd.diffusion.generator import Generator, new_denoiser
 from lgd.diffusion.sampler import sample, steps_of
 from lgd.diffusion.types import Prediction, Step
 from lgd.errors import NonFiniteError, UserError

@@ -40,11 +40,12 @@ def sample(
     """
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
     extra = {"generator": list(generators)} if takes_generator and generators is not None else {}
+    takes_variance = str(scheduler.config.get("variance_type")).startswith("learned")
     x_t = noise * scheduler.init_noise_sigma
     for step in steps_of(scheduler):
         prediction = denoiser(scheduler.scale_model_input(x_t, step.timestep), step)
         output = prediction.eps
-        if prediction.variance is not None:
+        if takes_variance and prediction.variance is not None:
             output = torch.cat([output, prediction.variance], dim=1)  # (B, 2C, H, W)
         x_t = scheduler.step(output, step.timestep, x_t, **extra).prev_sample
         if prediction.shift is not None:

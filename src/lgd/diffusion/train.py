@@ -1,75 +1,143 @@
-"""Train a class-conditional DiT on an image set. A generator that the caller loops over, for progress and logs."""
+"""Train a class-conditional DiT. The state is an object that the caller steps, saves and loads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import cos, isfinite, pi
+from time import monotonic
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler
-from diffusers.training_utils import EMAModel
+from diffusers.training_utils import EMAModel, compute_snr
+from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.config import GeneratorConfig
-from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import NonFiniteError
 from lgd.rng import generator as rng
 
-from .generator import Generator, Pixels, new_denoiser
+from .latents import Source
 
 
-def train_generator(
-    train: ImageSet, config: GeneratorConfig, device: str | torch.device = "cpu"
-) -> Iterator[tuple[int, float, Generator | None]]:
-    """Yield (step, loss, None) per optimiser step and lastly the generator with the averaged weights.
+@dataclass
+class Training:
+    """Everything that the next step depends on, beside the configuration and the images."""
 
-    Epsilon prediction on uniform t (Ho et al., 2020); labels are dropped to the null class once per image; AdamW with a
-    linear warm-up and a half-cosine to zero; gradients clipped at norm 1. Errors: NonFiniteError naming the step.
+    denoiser: Any
+    optimiser: torch.optim.AdamW
+    average: EMAModel
+    draw: torch.Generator
+    order: Tensor
+    """positions of images that this epoch has still to see"""
+    losses: list[float]
+    """of each step done"""
+
+    @property
+    def step(self) -> int:
+        return len(self.losses)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step done."""
+
+    step: int
+    """counted from 1"""
+    loss: float
+    rate: float
+    """learning rate"""
+    norm: float
+    """of the gradient, before it was clipped"""
+    waited: float
+    """seconds until the images were there"""
+
+
+def begin(denoiser: Any, config: GeneratorConfig, images: int) -> Training:
+    """The state before the first step, of a denoiser on its device, for a set of so many images."""
+    trained = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0, fused=True)
+    average = EMAModel(trained, decay=config.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)
+    draw = rng(config.seed, "generator training")
+    return Training(denoiser.train(), optimiser, average, draw, torch.randperm(images, generator=draw), [])
+
+
+def train(state: Training, source: Source, labels: Tensor, config: GeneratorConfig) -> Iterator[Progress]:
+    """Take the steps that are left, one per item; between two of them the state may be saved.
+
+    Epsilon prediction on uniform t (Ho et al., 2020), weighted by min-SNR on request; labels (N,) are dropped to the
+    null class once per image; AdamW with a linear warm-up and a half-cosine to zero; gradients clipped at norm 1.
+    Errors: NonFiniteError naming the step.
     """
-    autoencoder = Pixels()
-    latents = autoencoder.encode(to_float(train.images)).to(device)  # (N, C, H, W)
-    labels = train.labels.to(device)
-    classes = len(train.class_names)
-    denoiser = new_denoiser(config, train.shape, classes).to(device).train()
-    scheduler = DDPMScheduler(
+    images = len(labels)
+    batch = min(config.batch_size, images)
+    scheduler = noise_schedule(config, 1.0)
+    while state.step < config.steps:
+        if len(state.order) < batch:
+            state.order = torch.cat([state.order, torch.randperm(images, generator=state.draw)])
+        ahead = state.order.split(batch)[: min(len(state.order) // batch, config.steps - state.step)]
+        items = source.stream(ahead)
+        for chosen in ahead:
+            start = monotonic()
+            item = next(items)
+            waited = monotonic() - start
+            state.order = state.order[batch:]
+            yield one_step(state, source, item, labels[chosen], scheduler, config, waited)
+
+
+def one_step(
+    state: Training,
+    source: Source,
+    item: Any,
+    labels: Tensor,
+    scheduler: DDPMScheduler,
+    config: GeneratorConfig,
+    waited: float,
+) -> Progress:
+    """One step on a batch of a source with its labels (B,)."""
+    denoiser, draw, batch = state.denoiser, state.draw, len(labels)
+    device = next(denoiser.parameters()).device
+    t = torch.randint(config.train_timesteps, (batch,), generator=draw).to(device)
+    eps = torch.randn((batch, *source.shape), generator=draw).to(device)
+    dropped = torch.rand(batch, generator=draw) < config.label_dropout
+    flipped = torch.rand(batch, generator=draw) < 0.5 if config.flip else None
+    y = labels.masked_fill(dropped, denoiser.config.num_embeds_ada_norm).to(device)
+    x_t = scheduler.add_noise(source.latents(item, flipped).to(device), eps, t)
+    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        prediction = denoiser(x_t, timestep=t, class_labels=y).sample
+    loss = weighted_loss(prediction.float(), eps, compute_snr(scheduler, t) if config.min_snr else None, config.min_snr)
+    rate = config.learning_rate * warmup_cosine(state.step, config)
+    state.optimiser.param_groups[0]["lr"] = rate
+    state.optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    trained = state.optimiser.param_groups[0]["params"]
+    norm = torch.nn.utils.clip_grad_norm_(trained, 1.0).item()
+    value = loss.item()
+    if not isfinite(value + norm):
+        raise NonFiniteError(f"generator training: loss {value}, gradient norm {norm} at step {state.step}")
+    state.optimiser.step()
+    state.average.step(trained)
+    state.losses.append(value)
+    return Progress(state.step, value, rate, norm, waited)
+
+
+def weighted_loss(prediction: Tensor, eps: Tensor, snr: Tensor | None, gamma: float) -> Tensor:
+    """Mean squared error; with the signal-to-noise ratios (B,), times min(SNR, gamma) / SNR (Hang et al., 2023)."""
+    if snr is None:
+        return F.mse_loss(prediction, eps)
+    error = (prediction - eps).square().flatten(1).mean(1)
+    return (error * snr.clamp(max=gamma) / snr).mean()
+
+
+def noise_schedule(config: GeneratorConfig, limit: float) -> DDPMScheduler:
+    """limit: predicted clean latents are clamped to +- this in sampling."""
+    return DDPMScheduler(
         num_train_timesteps=config.train_timesteps,
         beta_start=config.beta_start,
         beta_end=config.beta_end,
         clip_sample=True,
-    )
-    optimiser = torch.optim.AdamW(denoiser.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True)
-    rate = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warmup_cosine(step, config))
-    average = EMAModel(denoiser.parameters(), decay=config.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)
-    draw = rng(config.seed, "generator training")
-    batch = min(config.batch_size, len(train))
-    order = torch.randperm(len(train), generator=draw)
-    for step in range(config.steps):
-        if len(order) < batch:
-            order = torch.cat([order, torch.randperm(len(train), generator=draw)])
-        chosen, order = order[:batch].to(device), order[batch:]
-        t = torch.randint(config.train_timesteps, (batch,), generator=draw).to(device)
-        eps = torch.randn((batch, *latents.shape[1:]), generator=draw).to(device)
-        dropped = (torch.rand(batch, generator=draw) < config.label_dropout).to(device)
-        y = labels[chosen].masked_fill(dropped, classes)
-        x_t = scheduler.add_noise(latents[chosen], eps, t)
-        loss = F.mse_loss(denoiser(x_t, timestep=t, class_labels=y).sample, eps)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(denoiser.parameters(), 1.0)
-        value = loss.item()
-        if not isfinite(value + norm.item()):
-            raise NonFiniteError(f"generator training: loss {value}, gradient norm {norm.item()} at step {step}")
-        optimiser.step()
-        rate.step()
-        average.step(denoiser.parameters())
-        yield step, value, None
-    average.copy_to(denoiser.parameters())
-    denoiser = denoiser.eval().requires_grad_(False)
-    ids = tuple(range(classes))
-    yield (
-        config.steps,
-        value,
-        Generator(denoiser, dict(scheduler.config), autoencoder, train.class_names, ids),
+        clip_sample_range=limit,
     )
 
 

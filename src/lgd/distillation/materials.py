@@ -10,11 +10,12 @@ from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import load_classifier
-from lgd.config import Config, DatasetConfig
+from lgd.config import Config, DatasetConfig, GeneratorConfig, Precision
 from lgd.console import Console
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import Splits
-from lgd.diffusion.generator import Generator, load_generator
+from lgd.diffusion.folder import open_generator
+from lgd.diffusion.generator import Generator
 from lgd.guidance.influence import Surrogate
 
 from .store import Run, read_latents
@@ -43,7 +44,9 @@ class Materials:
     @cached_property
     def generator(self) -> Generator:
         folder = self.assets / "generator"
-        return _generator(folder, _version(folder / "done"), self.device)
+        config = self.config
+        version = _version(folder / "done")
+        return _generator(folder, version, config.generator, config.dataset, self.device, config.sampling.precision)
 
     @cached_property
     def reference(self) -> Classifier:
@@ -98,8 +101,11 @@ def _version(path: Path) -> int:
 
 
 @lru_cache(maxsize=2)
-def _generator(folder: Path, version: int, device: str) -> Generator:
-    return load_generator(folder, device)
+def _generator(
+    folder: Path, version: int, config: GeneratorConfig, dataset: DatasetConfig, device: str, precision: Precision
+) -> Generator:
+    train = cached_splits(dataset).train
+    return open_generator(config, folder, train.class_names, train.shape, device, precision)
 
 
 @lru_cache(maxsize=8)

@@ -24,11 +24,17 @@ MARKERS = "osD^vPX"
 
 def save(figure: Figure, path: Path) -> None:
     """Write `path`.svg and `path`.png and close the figure."""
-    for suffix, options in ((".svg", {"metadata": {"Date": None}}), (".png", {"dpi": 150})):
-        buffer = BytesIO()
-        figure.savefig(buffer, format=suffix[1:], bbox_inches="tight", **options)
-        write_bytes(path.with_name(path.name + suffix), buffer.getvalue())
+    for kind in ("svg", "png"):
+        write_bytes(path.with_name(f"{path.name}.{kind}"), render(figure, kind))
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """The figure as `svg` or `png`, closed."""
+    options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
+    buffer = BytesIO()
+    figure.savefig(buffer, format=kind, bbox_inches="tight", **options)
     plt.close(figure)
+    return buffer.getvalue()
 
 
 def image_grid(increments: Sequence[ImageSet], classes: int = 20, per_increment: int = 10) -> Figure:
@@ -107,6 +113,17 @@ def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
     axis.grid(alpha=0.3)
     if len(methods) > 1:
         axis.legend()
+    return figure
+
+
+def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> Figure:
+    """The loss of a generator's training, on a logarithmic scale."""
+    figure, axis = plt.subplots(figsize=(5, 3.4))
+    axis.plot(steps, losses, color=COLOURS[0], linewidth=1)
+    axis.set_yscale("log")
+    axis.set_xlabel("optimiser step")
+    axis.set_ylabel("mean squared error of the noise")
+    axis.grid(alpha=0.3, which="both")
     return figure
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from lgd.errors import UserError
 from lgd.files import read_json
@@ -29,3 +32,15 @@ def write_scalars(root: Path) -> None:
         for event in read_events(root):
             if event["event"] == "finished":
                 writer.add_scalar(f"seconds/{event['phase']}", event["seconds"], 0, event["time"])
+
+
+def write_training(root: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write `root`/tensorboard anew: every column of a generator's training.jsonl by step."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    folder = root / "tensorboard"
+    shutil.rmtree(folder, ignore_errors=True)
+    with SummaryWriter(str(folder)) as writer:
+        for row in rows:
+            for name in row.keys() - {"step"}:
+                writer.add_scalar(f"generator/{name}", row[name], row["step"])

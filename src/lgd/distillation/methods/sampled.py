@@ -88,7 +88,10 @@ def draw_slot(
         ]
     )
     with torch.no_grad():
-        images = to_bytes(materials.generator.autoencoder.decode(latents.to(materials.device))).cpu()
+        parts = latents.split(config.sampling.batch_size)
+        images = torch.cat(
+            [to_bytes(materials.generator.autoencoder.decode(z.to(materials.device))).cpu() for z in parts]
+        )
     judged = judge(materials, images, labels, seeds, config.guidance.omega, scored)
     if scored:
         scores = torch.tensor([c.score for c in judged]).view(S, kappa)
@@ -120,12 +123,13 @@ def draw_batch(
 ) -> Tensor:
     """Latents (B, C, H, W), on the CPU, of the given labels and seeds."""
     generator, device = materials.generator, materials.device
-    denoiser = classifier_free(generator, labels.to(device), config.sampling.classifier_free_scale)
+    sampling = config.sampling
+    denoiser = classifier_free(generator, labels.to(device), sampling.classifier_free_scale, sampling.guided_channels)
     denoiser = guide(denoiser, labels, slot)
     denoiser = deviation_guided(denoiser, [memory[int(label)].to(device) for label in labels], config.guidance)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     start = noise(generators, generator.latent_shape).to(device)
-    return sample(denoiser, generator.schedule(config.sampling), start, generators).cpu()
+    return sample(denoiser, generator.schedule(sampling), start, generators).cpu()
 
 
 @torch.no_grad()

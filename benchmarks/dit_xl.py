@@ -1,0 +1,209 @@
+"""What DiT-XL/2 at 256 x 256 costs in memory and arithmetic, counted without weights, GPU or computing anything.
+
+    python benchmarks/dit_xl.py [--batch 1] [--tflops 312] [--share 0.25]
+
+Runs one guided step of the imagenette preset on fake tensors (shapes without data), and counts: bytes of all tensors
+alive at once, forward and backward, and floating-point operations. The hours follow from the operations, the peak of a
+GPU (--tflops, in bfloat16; an A100 has 312) and the share of it that is reached (--share, an assumption).
+"""
+
+from __future__ import annotations
+
+import argparse
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, DiTTransformer2DModel
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from lgd.classifiers.architectures import new_classifier
+from lgd.config import ClassifierConfig, Config, load_config
+from lgd.diffusion.autoencoder import Latents
+from lgd.diffusion.generator import Generator
+from lgd.diffusion.types import Step
+from lgd.evaluation.protocols import training_for
+from lgd.guidance.classifier_free import classifier_free
+from lgd.guidance.influence import Surrogate, influence
+from lgd.guidance.learnability import learnability_guided
+from lgd.guidance.score import learnability
+
+CLASSES = 10
+IMAGES = 12894
+"""of ImageNette's classes in ImageNet's training set"""
+
+
+class Alive(TorchDispatchMode):
+    """Bytes of all storages that live, and the most there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        if function is torch.ops.aten._local_scalar_dense.default:
+            return 1  # what is asked of shapes without data: whether a gradient is finite, which class a label is
+        result = function(*arguments, **(named or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.add(tensor)
+        return result
+
+    def add(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._remove, key, size)
+
+    def _remove(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def sd_vae() -> AutoencoderKL:
+    """The autoencoder of Stable Diffusion (ft-mse), which DiT-XL/2 works with."""
+    return AutoencoderKL(
+        block_out_channels=(128, 256, 512, 512),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=4,
+        sample_size=256,
+    )
+
+
+def guided_step(config: Config, batch: int) -> dict[str, tuple[Callable[[], Any], list[torch.nn.Module]]]:
+    """By name, a function to measure and the networks it needs."""
+    shape, classes = (3, config.dataset.size, config.dataset.size), CLASSES
+    torch.set_default_dtype(torch.bfloat16)
+    denoiser, vae = DiTTransformer2DModel(out_channels=8).requires_grad_(False), sd_vae().requires_grad_(False)
+    torch.set_default_dtype(torch.float32)
+    autoencoder = Latents(vae, shape, 256, (0.0,), (1 / 0.18215,))
+    scheduler = dict(DDPMScheduler(variance_type="learned_range").config)
+    generator = Generator(denoiser, scheduler, autoencoder, tuple(map(str, range(classes))), tuple(range(classes)))
+    one = torch.ones(3)
+    learner, reference = (
+        new_classifier(role, shape, classes, one, one).eval().requires_grad_(False)
+        for role in (config.learner, config.reference)
+    )
+    labels = torch.zeros(batch, dtype=torch.long)
+    step = Step(20, 400, 0.2)
+    x_t = torch.randn(batch, *generator.latent_shape)
+    plain = classifier_free(generator, labels, config.sampling.classifier_free_scale, config.sampling.guided_channels)
+
+    def score(x0: torch.Tensor) -> torch.Tensor:
+        return learnability(autoencoder.decode(x0), labels, [learner], reference, config.guidance.omega)
+
+    copies = config.influence.surrogate.checkpoints
+    parameters = {name: torch.stack([p] * copies) for name, p in learner.named_parameters()}
+    towards = torch.ones(copies, sum(p.numel() for p in learner.parameters()))
+    surrogate = Surrogate(learner, parameters, {1: towards})
+
+    def climb(x0: torch.Tensor) -> torch.Tensor:
+        return influence(autoencoder.decode(x0), labels, surrogate)
+
+    guided = learnability_guided(plain, score, config.guidance)
+    influenced = learnability_guided(plain, climb, config.guidance)
+    with_x0 = learnability_guided(plain, score, load_config("digits").guidance)
+    networks = [denoiser, vae, learner, reference]
+
+    def without_gradient(function: Callable[[], Any]) -> Callable[[], Any]:
+        def run() -> Any:
+            with torch.no_grad():
+                return function()
+
+        return run
+
+    return {
+        "denoiser, one image without guidance": (
+            without_gradient(lambda: generator.predict(x_t[:1], step, labels[:1])), [denoiser]
+        ),
+        "unguided step (two passes of the denoiser)": (without_gradient(lambda: plain(x_t, step)), [denoiser]),
+        "guided step, route denoiser": (without_gradient(lambda: guided(x_t, step)), networks),
+        "guided step, route x0": (without_gradient(lambda: with_x0(x_t, step)), networks),
+        "guided step of the seed set (influence)": (without_gradient(lambda: influenced(x_t, step)), networks),
+        "decoding": (without_gradient(lambda: autoencoder.decode(x_t)), [vae]),
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--tflops", type=float, default=312.0)
+    parser.add_argument("--share", type=float, default=0.25)
+    options = parser.parse_args()
+    config = load_config("imagenette")
+    flops: dict[str, float] = {}
+    with FakeTensorMode():
+        for name, (function, networks) in guided_step(config, options.batch).items():
+            with Alive() as alive:
+                for network in networks:
+                    for tensor in [*network.parameters(), *network.buffers()]:
+                        alive.add(tensor)
+                weights = alive.now
+                with FlopCounterMode(display=False) as counter:
+                    function()
+            flops[name] = counter.get_total_flops()
+            print(
+                f"{name}: {flops[name] / 1e12:.2f} TFLOP, weights {weights / 2**30:.2f} GiB,"
+                f" most memory {alive.peak / 2**30:.2f} GiB"
+            )
+
+        training = training_flops(config)
+    low, high = config.guidance.window
+    steps, guided = config.sampling.steps, high - low + 1
+    one = (
+        (steps - guided) * flops["unguided step (two passes of the denoiser)"]
+        + guided * flops["guided step, route denoiser"]
+        + flops["decoding"]
+    ) / options.batch
+    n, K, kappa = config.stages.images_per_increment, config.stages.increments, config.stages.candidates
+    drawn = CLASSES * n * (1 + (K - 1) * kappa)
+    hour = options.tflops * 1e12 * options.share * 3600
+    print(f"{CLASSES} classes at {n * K} IPC, hours at {options.share:.0%} of {options.tflops:.0f} TFLOP/s:")
+    print(f"  sampling {drawn} candidates of {one / 1e12:.0f} TFLOP: {drawn * one / hour:.2f}")
+    for name, total in training.items():
+        print(f"  {name}: {total / hour:.2f}")
+    print(f"  all: {(drawn * one + sum(training.values())) / hour:.2f}")
+
+
+def training_flops(config: Config) -> dict[str, float]:
+    """Of the classifiers of a run: images times epochs times the operations of one image, forward and backward."""
+    shape = (3, config.dataset.size, config.dataset.size)
+    n, K = config.stages.images_per_increment, config.stages.increments
+    evaluation = config.evaluation
+    seen = {ipc: CLASSES * ipc * training_for(evaluation, ipc, shape, CLASSES).epochs for ipc in range(n, n * K + 1, n)}
+    convnet = one_image(config.learner, shape)
+    learners = sum(CLASSES * n * i for i in range(1, K)) * config.learner.training.epochs * convnet
+    judges = {
+        name: one_image(replace(evaluation.classifier, architecture=name), shape) for name in evaluation.architectures
+    }
+    first = evaluation.architectures[0]
+    return {
+        "reference": IMAGES * config.reference.training.epochs * convnet,
+        "surrogate, at most": IMAGES * config.influence.surrogate.classifier.training.epochs * convnet,
+        "learners": learners,
+        **{f"evaluation, {name}": evaluation.seeds * sum(seen.values()) * each for name, each in judges.items()},
+        "redundancy": evaluation.redundancy_seeds * K * seen[n] * judges[first],
+    }
+
+
+def one_image(config: ClassifierConfig, shape: tuple[int, int, int]) -> float:
+    network = new_classifier(config, shape, CLASSES, torch.ones(3), torch.ones(3))
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(2, *shape)).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Images to latents and back: pixels themselves, or any of three kinds of autoencoder, normalised per channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lgd.config import Precision
+from lgd.errors import UserError
+from lgd.files import copy_file, read_json, write_json
+
+from .networks import channels, factor, load_network, network_decode, network_encode, network_files
+
+Shape = tuple[int, int, int]
+"""(C, H, W)"""
+
+
+class Autoencoder(Protocol):
+    """Images in [0, 1] to latents and back. `decode` must be differentiable."""
+
+    def encode(self, images: Tensor) -> Tensor: ...
+
+    def decode(self, latents: Tensor) -> Tensor: ...
+
+
+class Pixels:
+    """The identity autoencoder: a latent is the image in [-1, 1]."""
+
+    def encode(self, images: Tensor) -> Tensor:
+        return images * 2 - 1
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return (latents + 1) / 2
+
+
+@dataclass(frozen=True)
+class Latents:
+    """An autoencoder for images of `image_shape`, which it sees as RGB of its own size."""
+
+    network: Any
+    """TAEF2, AutoencoderKL or AutoencoderTiny, in eval mode"""
+    image_shape: Shape
+    size: int
+    """height and width of the images that the network sees"""
+    mean: tuple[float, ...]
+    """of the network's latents, per channel; one value stands for all"""
+    std: tuple[float, ...]
+
+    @property
+    def shape(self) -> Shape:
+        """(C, H, W) of a latent."""
+        side = self.size // factor(self.network)
+        return channels(self.network), side, side
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (B, C, H, W) in [0, 1] to latents; a distribution gives its mode. Grey images become RGB."""
+        x = resize(images, self.size).expand(-1, 3, -1, -1)
+        return (network_encode(self.network, x) - self._column(self.mean, x)) / self._column(self.std, x)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents to images of `image_shape` in [0, 1]; where a pixel is clamped, its gradient is zero."""
+        z = latents * self._column(self.std, latents) + self._column(self.mean, latents)
+        images = resize(network_decode(self.network, z).clamp(0, 1), self.image_shape[1])
+        return images if self.image_shape[0] == 3 else images.mean(1, keepdim=True)
+
+    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Latents:
+        return replace(self, mean=tuple(mean), std=tuple(std))
+
+    def _column(self, values: tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=like.device).view(1, -1, 1, 1)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Square images in [0, 1] to another size: bicubic; where several pixels become exactly one, their mean."""
+    old = images.shape[-1]
+    if old == size:
+        return images
+    if old % size == 0:
+        return F.avg_pool2d(images, old // size)
+    return F.interpolate(images, (size, size), mode="bicubic", antialias=old > size).clamp(0, 1)
+
+
+def open_latents(folder: Path, image_shape: Shape, size: int = 0, precision: Precision = "float32") -> Latents:
+    """The autoencoder in `folder`, not normalised, for images of `image_shape`, which it is to see at `size` pixels.
+
+    size: 0 leaves the images as large as they are. Errors: UserError, also for a size that it cannot halve.
+    """
+    network = load_network(folder, precision)
+    size = size or image_shape[1]
+    if image_shape[1] != image_shape[2] or size % factor(network):
+        raise UserError(f"{folder}: takes square images of a multiple of {factor(network)} pixels, not of {size}")
+    return Latents(network, image_shape, size, (0.0,), (1.0,))
+
+
+def save_latents(autoencoder: Latents, source: Path, folder: Path) -> None:
+    """Put a copy of the network from `source`, and the normalisation, into a generator's folder."""
+    for file in network_files(source):
+        copy_file(file, folder / "autoencoder" / file.name)
+    values = {"image_size": autoencoder.size, "mean": list(autoencoder.mean), "std": list(autoencoder.std)}
+    write_json(folder / "latents.json", values)
+
+
+def load_latents(folder: Path, image_shape: Shape | None = None, precision: Precision = "float32") -> Latents:
+    """Read what `save_latents` wrote.
+
+    image_shape: by default RGB of the network's size. Errors: UserError naming the file.
+    """
+    network = load_network(folder / "autoencoder", precision)
+    path = folder / "latents.json"
+    values = read_json(path)
+    try:
+        size, mean, std = int(values["image_size"]), *(tuple(map(float, values[key])) for key in ("mean", "std"))
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: needs image_size, mean and std") from None
+    if not len(mean) == len(std) == channels(network) or min(std) <= 0 or size < 1 or size % factor(network):
+        raise UserError(
+            f"{path}: does not fit an autoencoder of {channels(network)} channels, {factor(network)} times smaller"
+        )
+    return Latents(network, image_shape or (3, size, size), size, mean, std)

@@ -1,0 +1,143 @@
+"""From the classes of an image set to the ids that a generator was trained with."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from lgd.errors import UserError
+
+SHOWN = 5
+"""classes that an error message lists"""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What a generator's classes are called."""
+
+    where: str
+    """the generator, for error messages"""
+    size: int
+    """ids run from 0 to size - 1"""
+    exact: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """every name with the ids that bear it: "crane" is a bird and a machine"""
+    loose: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """the same for what `plain` makes of the names"""
+
+    def find(self, name: str) -> int | None:
+        """The id of a class by its name or WordNet id; None when it is unknown.
+
+        Errors: UserError when several classes bear the name.
+        """
+        found = self.exact.get(name) or self.loose.get(plain(name), frozenset())
+        if len(found) > 1:
+            ids = ", ".join(map(str, sorted(found)))
+            raise UserError(
+                f"class {name!r} is the name of {len(found)} classes of {self.where}: {ids};"
+                " give its id in generator.class_map"
+            )
+        return next(iter(found), None)
+
+
+def plain(name: str) -> str:
+    """Without case, and with one space for every run of spaces, underscores and hyphens."""
+    return re.sub(r"[\s_-]+", " ", name).strip().casefold()
+
+
+def vocabulary(where: str, size: int, names: Iterable[tuple[str, int]]) -> Vocabulary:
+    """Of pairs of a name and an id; a name may come with several ids, and an id with several names."""
+    pairs = list(names)
+    return Vocabulary(where, size, _gather(pairs), _gather([(plain(name), number) for name, number in pairs]))
+
+
+def _gather(pairs: Iterable[tuple[str, int]]) -> dict[str, frozenset[int]]:
+    found: dict[str, frozenset[int]] = {}
+    for name, number in pairs:
+        found[name] = found.get(name, frozenset()) | {number}
+    return found
+
+
+def pipeline_vocabulary(where: str, size: int, id2label: Mapping[str, str] | None) -> Vocabulary:
+    """Of a DiTPipeline's `id2label`, whose labels are lists of words with commas.
+
+    Where these are ImageNet's, the classes are known by their WordNet ids as well.
+    """
+    words = [
+        (word, int(number)) for number, label in (id2label or {}).items() for word in map(str.strip, label.split(","))
+    ]
+    wordnet = enumerate(imagenet()) if is_imagenet(size, id2label) else ()
+    return vocabulary(where, size, [*words, *((wnid, number) for number, wnid in wordnet)])
+
+
+def is_imagenet(size: int, id2label: Mapping[str, str] | None) -> bool:
+    """Whether 1000 classes are ImageNet's in its order: from the tench to toilet tissue."""
+    ends = [(id2label or {}).get(number, "") for number in ("0", "999")]
+    return size == 1000 and "tench" in ends[0] and "toilet tissue" in ends[1]
+
+
+@cache
+def imagenet() -> tuple[str, ...]:
+    """The WordNet ids of ImageNet's 1000 classes, in the order of their ids."""
+    return tuple(resources.files(__package__).joinpath("imagenet.txt").read_text().split())
+
+
+def map_classes(
+    class_names: Sequence[str], known: Vocabulary, table: Mapping[str, int | str], distinct: bool = True
+) -> tuple[int, ...]:
+    """The generator's id of each class: from the table where it is there, else by its own name.
+
+    Errors: UserError naming the classes that cannot be mapped and, with `distinct`, those mapped to one id.
+    """
+    ids = [resolve(table.get(name, name), known) for name in class_names]
+    unmapped = [name for name, number in zip(class_names, ids, strict=True) if number is None]
+    if unmapped:
+        raise UserError(
+            f"{listed(unmapped)} unknown to {known.where}: map every class in a TOML table [classes] and give its file"
+            " as generator.class_map"
+        )
+    found = [number for number in ids if number is not None]
+    for number in found if distinct else ():
+        same = [name for name, other in zip(class_names, found, strict=True) if other == number]
+        if len(same) > 1:
+            raise UserError(f"{listed(same)} mapped to one class of {known.where}, {number}")
+    return tuple(found)
+
+
+def resolve(value: int | str, known: Vocabulary) -> int | None:
+    """An id as it is, or the id of a name. Errors: UserError for an id that is not there."""
+    if isinstance(value, str):
+        return known.find(value)
+    if not 0 <= value < known.size:
+        raise UserError(f"generator.class_map: {known.where} has no class {value}, only 0 to {known.size - 1}")
+    return value
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of some classes, for an error message."""
+    more = f" and {len(names) - SHOWN} more are" if len(names) > SHOWN else " is" if len(names) == 1 else " are"
+    return f"class{'es' if len(names) > 1 else ''} {', '.join(map(repr, names[:SHOWN]))}{more}"
+
+
+def read_table(path: str, class_names: Sequence[str]) -> dict[str, int | str]:
+    """The table [classes] of a TOML file; no path, no entries. Errors: UserError naming the file and the entry."""
+    if not path:
+        return {}
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("classes")
+    except OSError as error:
+        raise UserError(f"generator.class_map: {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"generator.class_map: {path}: not TOML: {error}") from None
+    if not isinstance(table, dict):
+        raise UserError(f"generator.class_map: {path}: needs a table [classes]")
+    for name, value in table.items():
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise UserError(f"generator.class_map: {path}: {name!r} must be mapped to an id or a name, not {value!r}")
+        if name not in class_names:
+            raise UserError(f"generator.class_map: {path}: {name!r} is not a class of the image set")
+    return table

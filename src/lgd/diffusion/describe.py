@@ -1,0 +1,107 @@
+"""`lgd generator show`: what a generator is made of, read from its JSON files and the headers of its weights."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from lgd.config import GeneratorConfig
+from lgd.errors import UserError
+from lgd.files import read_json, read_json_lines
+
+from .class_map import SHOWN
+from .folder import read_classes, source_folder
+from .pretrained import PREFIX
+
+
+def describe(source: str) -> str:
+    """Lines about a generator of ours, finished or in training, or about a pipeline. Errors: UserError."""
+    folder = source_folder(source)
+    rows: list[tuple[str, str]] = []
+    if (folder / "training.jsonl").is_file():
+        rows += training(folder)
+    if (folder / "transformer" / "config.json").is_file():
+        rows += parts(folder, pretrained=source.startswith(PREFIX))
+    if not rows:
+        raise UserError(f"{source}: not a generator, nor a training that has saved anything yet")
+    return f"{source}\n" + "".join(f"  {name:<12} {text}\n" for name, text in rows)
+
+
+def training(folder: Path) -> list[tuple[str, str]]:
+    """How far the training is, by its last row."""
+    rows = read_json_lines(folder / "training.jsonl")
+    if not rows:
+        return []
+    last = rows[-1]
+    steps = GeneratorConfig().steps
+    if (folder / "config.json").is_file():
+        steps = read_json(folder / "config.json")["generator"]["steps"]
+    state = "finished" if (folder / "done").exists() else f"step {last['step']} of {steps} at the last checkpoint"
+    speed = f"{last['images_per_second']:.0f} images/s, {100 * last['waiting']:.1f} % of the time waiting for images"
+    return [("training", f"{state}; loss {last['loss']:.4f}, {speed}")]
+
+
+def parts(folder: Path, pretrained: bool) -> list[tuple[str, str]]:
+    """Classes, denoiser, latents and schedule."""
+    net = read_json(folder / "transformer" / "config.json")
+    if pretrained:
+        known = f"{net['num_embeds_ada_norm']}, numbered from 0"
+    else:
+        names = list(read_classes(folder)[0])
+        known = f"{len(names)}: {', '.join(names[:SHOWN])}" + (", ..." if len(names) > SHOWN else "")
+    width = net["num_attention_heads"] * net["attention_head_dim"]
+    tokens = (net["sample_size"] // net["patch_size"]) ** 2
+    millions = count_parameters(folder / "transformer") / 1e6
+    denoiser = f"{millions:.1f} M parameters: {net['num_layers']} blocks of width {width}"
+    latents = f"{net['in_channels']} x {net['sample_size']} x {net['sample_size']}"
+    space = f"{latents}, " + autoencoder(folder)
+    return [
+        ("classes", known),
+        ("denoiser", f"{denoiser}, patch {net['patch_size']}, {tokens} tokens" + learned(net)),
+        ("latents", space),
+        ("noise", noise(read_json(folder / "scheduler" / "scheduler_config.json"))),
+    ]
+
+
+def learned(net: dict[str, Any]) -> str:
+    return ", learned variance" if (net.get("out_channels") or net["in_channels"]) == 2 * net["in_channels"] else ""
+
+
+def autoencoder(folder: Path) -> str:
+    """What the latents are of."""
+    for part in ("vae", "autoencoder"):
+        if (folder / part / "config.json").is_file():
+            return f"of {read_json(folder / part / 'config.json')['_class_name']}" + image_size(folder)
+    return "of taef2" + image_size(folder) if (folder / "autoencoder").is_dir() else "pixels"
+
+
+def image_size(folder: Path) -> str:
+    path = folder / "latents.json"
+    return f", which sees images of {read_json(path)['image_size']} pixels" if path.is_file() else ""
+
+
+def noise(scheduler: dict[str, Any]) -> str:
+    clamp = (
+        f"; clean latents clamped to ±{scheduler.get('clip_sample_range', 1.0):g}"
+        if scheduler.get("clip_sample")
+        else ""
+    )
+    return (
+        f"{scheduler['num_train_timesteps']} {scheduler['beta_schedule']} steps, beta {scheduler['beta_start']:g} to"
+        f" {scheduler['beta_end']:g}{clamp}"
+    )
+
+
+def count_parameters(folder: Path) -> int:
+    """Of the weight files, without reading the weights."""
+    from safetensors import SafetensorError, safe_open
+
+    total = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as file:
+                total += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+        except SafetensorError as error:
+            raise UserError(f"{path}: corrupt, not safetensors ({error})") from None
+    return total

@@ -1,0 +1,112 @@
+"""Autoencoder networks, whoever made them: TAEF2, and diffusers' AutoencoderKL and AutoencoderTiny."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
+from torch import Tensor
+
+from lgd.config import Precision
+from lgd.errors import UserError
+from lgd.files import load_tensors, read_json
+
+from .taef2 import CHANNELS, TAEF2
+
+TAEF2_FILES = ("encoder.safetensors", "decoder.safetensors")
+DIFFUSERS_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
+DIFFUSERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+
+
+def network_encode(network: Any, images: Tensor) -> Tensor:
+    """The network's own latents, in float32, of RGB images in [0, 1]."""
+    x = to_network(images, network)
+    if isinstance(network, TAEF2):
+        z = network.encoder(x)
+    elif isinstance(network, AutoencoderTiny):
+        z = network.encode(x * 2 - 1).latents
+    else:
+        z = network.encode(x * 2 - 1).latent_dist.mode()
+    return z.float()
+
+
+def network_decode(network: Any, latents: Tensor) -> Tensor:
+    """RGB images in float32, about in [0, 1], of the network's own latents."""
+    z = to_network(latents, network)
+    if isinstance(network, TAEF2):
+        return network.decoder(z).float()
+    return network.decode(z).sample.float() / 2 + 0.5
+
+
+def to_network(x: Tensor, network: Any) -> Tensor:
+    """In the network's precision, and in the memory layout in which convolutions are fastest."""
+    return x.to(next(network.parameters()).dtype, memory_format=torch.channels_last)
+
+
+def channels(network: Any) -> int:
+    """Of a latent."""
+    return CHANNELS if isinstance(network, TAEF2) else int(network.config.latent_channels)
+
+
+def factor(network: Any) -> int:
+    """How many times smaller a latent is than its image."""
+    if isinstance(network, TAEF2):
+        return 8
+    kl = isinstance(network, AutoencoderKL)
+    return 2 ** (len(network.config.block_out_channels if kl else network.config.num_encoder_blocks) - 1)
+
+
+def load_network(folder: Path, precision: Precision = "float32") -> Any:
+    """TAEF2 from its two weight files, or what diffusers saved.
+
+    Errors: UserError naming the file that is missing, corrupt, or of another network.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder of an autoencoder")
+    network: Any
+    if (folder / "config.json").is_file():
+        name = read_json(folder / "config.json").get("_class_name")
+        if name not in DIFFUSERS:
+            raise UserError(f"{folder / 'config.json'}: autoencoder {name!r}; use one of {', '.join(DIFFUSERS)}")
+        network = load_part(DIFFUSERS[name], folder, precision)
+        if network.config.in_channels != 3 or network.config.out_channels != 3:
+            raise UserError(f"{folder}: this autoencoder is not for RGB images")
+    else:
+        network = TAEF2()
+        for half, file in zip((network.encoder, network.decoder), TAEF2_FILES, strict=True):
+            try:
+                half.load_state_dict(load_tensors(folder / file))
+            except RuntimeError as error:
+                reason = str(error).splitlines()[1].strip()
+                raise UserError(f"{folder / file}: not the weights of taef2: {reason}") from None
+    return network.eval().requires_grad_(False).to(getattr(torch, precision), memory_format=torch.channels_last)
+
+
+def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
+    """A model saved by diffusers, from safetensors alone. Errors: UserError naming the folder."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: not a model saved by diffusers (no config.json)")
+    if not any(folder.glob("*.safetensors")) and (pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt")])):
+        raise UserError(
+            f"{pickles[0]}: a pickle, which can run any code and is not read here; if you trust it, load the model with"
+            " diffusers and save it with save_pretrained, which writes safetensors"
+        )
+    try:
+        return kind.from_pretrained(
+            folder,
+            use_safetensors=True,
+            local_files_only=True,
+            low_cpu_mem_usage=False,
+            torch_dtype=getattr(torch, precision),
+        )
+    except Exception as error:  # diffusers raises many kinds for a bad file
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UserError(f"{folder}: cannot be loaded: {reason}") from None
+
+
+def network_files(folder: Path) -> list[Path]:
+    """The files that `load_network` reads."""
+    names = DIFFUSERS_FILES if (folder / "config.json").is_file() else TAEF2_FILES
+    return [folder / name for name in names]
