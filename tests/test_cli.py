@@ -57,7 +57,7 @@ def test_help_of_a_command_lists_every_field(capsys: pytest.CaptureFixture[str])
     ("arguments", "message"),
     [
         (["destill", "digits"], "unknown command 'destill'; did you mean 'distill'?"),
-        (["distill"], "distill needs a preset or a .toml file first"),
+        (["distill"], "distill needs a preset, a .toml file or folder:PATH first"),
         (["distill", "digts", "--out", "OUT"], "unknown preset 'digts'; did you mean 'digits'?"),
         (["distill", "none.toml", "--out", "OUT"], "none.toml: No such file or directory"),
         (["distill", "digits"], "--out"),

@@ -29,7 +29,7 @@ def two_classes(count: int = 64) -> ImageSet:
 CONFIG = ClassifierConfig(width=8, training=TrainingConfig(epochs=6, batch_size=16, crop_padding=0))
 
 
-@pytest.mark.parametrize(("size", "depth"), [(8, 2), (16, 2), (28, 2), (32, 3), (64, 4), (128, 5), (224, 6), (256, 6)])
+@pytest.mark.parametrize(("size", "depth"), [(8, 2), (16, 2), (28, 3), (32, 3), (64, 4), (128, 5), (224, 6), (256, 6)])
 def test_depth_by_size(size: int, depth: int) -> None:
     assert convnet_depth(size) == depth
 

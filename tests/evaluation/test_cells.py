@@ -180,7 +180,7 @@ def test_soft_labels_end_to_end(
     cell = json.loads((run / "evaluation/accuracy-convnet-02-0.json").read_text())
     assert cell["epochs"] == 3
     assert (run / "dataset" / "soft_labels.safetensors").exists() == stored
-    monkeypatch.setattr(lgd.pipeline, "checked", lambda name: config)
+    monkeypatch.setattr(lgd.pipeline, "checked", lambda name, console=None: config)
     if stored:
         assert evaluate(run, "digits", seeds=1, console=quiet)["protocol"]["name"] == "soft"
     else:
