@@ -20,6 +20,8 @@ from .distillation.methods import method_named
 from .distillation.stages import seed_method
 from .distillation.surrogate import train_surrogate
 from .errors import UserError
+from .execution.receipts import write_receipt
+from .execution.units import Engine, Unit, unfinished
 from .files import read_json, write_json, write_text
 from .report import events
 from .rng import derive_seed
@@ -57,8 +59,8 @@ def timed(folder: Path, phase: str) -> Iterator[None]:
         write_json(path, seconds)
 
 
-def prepare(config: Config, assets: Path, methods: Sequence[str], console: Console) -> None:
-    """Train the generator and the reference into `assets`, unless they are there.
+def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine, console: Console) -> None:
+    """Train the generator and the reference into `assets`, unless they are there and undamaged.
 
     Errors: UserError when they were trained with another configuration.
     """
@@ -71,7 +73,7 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
     needs = any(method_named(m).needs_generator for m in drawing)
     done = assets / "generator" / "done"
     with timed(assets, "generator"), training_threads(config.generator.threads):
-        if needs and not done.exists():
+        if needs and unfinished([Unit("generator", save_generator, (), done)], assets, console.say):
             with console.bar(config.generator.steps, "generator") as advance:
                 for _, loss, generator in train_generator(splits.train, config.generator, device):
                     if generator is None:
@@ -79,16 +81,23 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
                     else:
                         save_generator(generator, done.parent)
             write_text(done, "")
-    path = assets / "reference.safetensors"
-    with timed(assets, "reference"), training_threads(config.generator.threads):
-        if not path.exists():
-            with console.bar(1, "reference") as advance:
-                seed = derive_seed("reference", config.reference.seed)
-                reference = train_classifier(splits.train, config.reference, seed, "reference", device)
-                save_classifier(reference, path, config.reference, splits.train)
-                advance()
+            write_receipt(done, [path for path in done.parent.rglob("[!.]*") if path.is_file()])
+    with timed(assets, "reference"):
+        engine.run([Unit("reference", train_reference, (config, assets), reference_path(assets))], "reference")
     if any(method_named(m).needs_surrogate for m in drawing):
         prepare_surrogate(config, assets / "surrogate", splits.train, console)
+
+
+def reference_path(assets: Path) -> Path:
+    return assets / "reference.safetensors"
+
+
+def train_reference(config: Config, assets: Path) -> None:
+    train, device = cached_splits(config.dataset).train, resolve_device(config.compute.device)
+    seed = derive_seed("reference", config.reference.seed)
+    with training_threads(config.generator.threads):
+        reference = train_classifier(train, config.reference, seed, "reference", device)
+    save_classifier(reference, reference_path(assets), config.reference, train)
 
 
 def prepare_surrogate(config: Config, folder: Path, train: ImageSet, console: Console) -> None:

@@ -63,8 +63,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def fail(message: str, code: int = 2) -> int:
-    """Print one line on standard error."""
-    print("lgd: " + " ".join(message.split()), file=sys.stderr)
+    """Print one line on standard error; a file name's control characters are shown, not sent to the terminal."""
+    line = " ".join(message.split())
+    print("lgd: " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
     return code
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from .errors import UserError, nearest
+from .files import read_limited
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Whole = Annotated[int, Field(ge=0, le=2**62)]
@@ -242,6 +243,16 @@ class ComputeConfig:
     """auto, cpu, cuda or cuda:N"""
     workers: Whole = 0
     """processes for independent units of work; 0: one per core on CPU, one on a GPU"""
+    engine: Literal["local", "ray"] = "local"
+    """local: processes on this machine; ray: a Ray cluster (extra: ray; docs/scaling.md)"""
+    address: str = "auto"
+    """of the Ray cluster: auto (the one this machine is part of), HOST:PORT, or local (one for this command)"""
+    cpus_per_unit: Positive = 1
+    """what Ray sets aside for a unit of work"""
+    gpus_per_unit: Strength = 0
+    """a part of a GPU lets several units share it"""
+    retries: Annotated[int, Field(ge=0, le=1000)] = 2
+    """times that a unit of work is tried again, when it failed or its Ray worker died"""
 
 
 @dataclass(frozen=True)
@@ -279,13 +290,10 @@ def load_config(name_or_path: str) -> Config:
         path = Path(name_or_path)
     else:
         raise UserError(f"unknown preset {name_or_path!r}{nearest(name_or_path, presets())}; or give a .toml file")
+    text = read_limited(path, LARGEST_TOML)
     try:
-        if path.stat().st_size > LARGEST_TOML:
-            raise UserError(f"{path}: larger than {LARGEST_TOML >> 20} MiB; not a configuration")
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
         raise UserError(f"{path}: not TOML: {error}") from None
     return from_dict({"name": path.stem, **values}, str(path))
 
@@ -349,7 +357,7 @@ def _explain(error: Any, values: Any) -> str:
         for part in path[:-1]:
             node = getattr(node, part)
         return f"unknown field {'.'.join(path)!r}{nearest(path[-1], [f.name for f in fields(node)])}"
-    return f"{'.'.join(path) or 'the top level'}: {error['msg'].lower()}, not {error['input']!r}"
+    return f"{'.'.join(path) or 'the top level'}: {error['msg'].lower()}, not {error['input']!r:.100}"
 
 
 def _check(config: Config, where: str) -> None:

@@ -51,7 +51,8 @@ def tiny() -> Config:
 @pytest.fixture(scope="module")
 def assets(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assets")
-    prepare(tiny, folder, list(METHODS), Console(quiet=True))
+    quiet = Console(quiet=True)
+    prepare(tiny, folder, list(METHODS), Local(1, folder, quiet), quiet)
     return folder
 
 

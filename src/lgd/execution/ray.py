@@ -1,0 +1,124 @@
+"""Units on a Ray cluster (extra: ray). Scheduling, placement and the replacement of dead workers are Ray's affair."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from torch import Tensor
+
+from lgd.config import ComputeConfig
+from lgd.console import Console
+from lgd.data.imageset import ImageSet
+from lgd.errors import Failure, IncompleteError, UserError
+from lgd.files import LOCK
+from lgd.mirror import Mirror, active_mirror
+
+from .local import import_everything, one_thread
+from .units import Unit, attempt, perform, unfinished
+
+
+class OnRay:
+    """Runs units as Ray tasks. A worker process keeps the models it has loaded for the tasks that follow.
+
+    root: the directory that all units write into, on a path that every machine sees, or the mirror of a URL.
+    """
+
+    def __init__(self, compute: ComputeConfig, root: Path, console: Console) -> None:
+        self.compute = compute
+        self.root = root
+        self.console = console
+        self._session = uuid4().hex
+        self._phases = 0
+
+    def __enter__(self) -> OnRay:
+        import ray
+
+        connect(self.compute)
+        self._ray = ray
+        resources = {"num_cpus": self.compute.cpus_per_unit, "num_gpus": self.compute.gpus_per_unit}
+        self._work = ray.remote(**resources, max_retries=self.compute.retries)(_work)
+        self._import = ray.remote(**resources)(import_everything)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ray.shutdown()
+
+    def warm_up(self) -> None:
+        """Let as many workers as there are places import what they need."""
+        places = self._ray.cluster_resources().get("CPU", 0) / self.compute.cpus_per_unit
+        for _ in range(int(places)):
+            self._import.remote()
+
+    def run(self, units: Sequence[Unit], what: str) -> None:
+        """Run the unfinished units. Errors: as `Engine`. A unit whose worker died is run again, `retries` times."""
+        todo = unfinished(units, self.root, self.console.say)
+        self._phases += 1
+        phase = f"{self._session} {self._phases}"
+        failures: list[Failure] = []
+        with self.console.bar(len(todo), what) as advance:
+            calls = self._submit(todo, phase)
+            pending = list(calls)
+            while pending:
+                (ready,), pending = self._ray.wait(pending, num_returns=1)
+                attempt(self._outcome, (ready,), calls[ready].name, failures)
+                advance()
+        if mirror := active_mirror():
+            mirror.fetch(f"{phase} finished")
+        if failures:
+            raise IncompleteError(failures)
+
+    def _submit(self, units: Sequence[Unit], phase: str) -> dict[Any, Unit]:
+        """What will be ready, and the unit that it belongs to. Image sets are sent once, not with every unit."""
+        mirror, sent, calls = active_mirror(), dict[int, Any](), dict[Any, Unit]()
+        for unit in units:
+            for value in unit.arguments:
+                if isinstance(value, ImageSet | Tensor) and id(value) not in sent:
+                    sent[id(value)] = self._ray.put(value)
+            arguments = [sent.get(id(value), value) for value in unit.arguments]
+            bare = replace(unit, arguments=())
+            calls[self._work.remote(bare, self.root, self.compute.retries, mirror, phase, *arguments)] = unit
+        return calls
+
+    def _outcome(self, ready: Any) -> None:
+        """Errors: the unit's own, or what became of its worker."""
+        from ray.exceptions import RayTaskError
+
+        try:
+            self._ray.get(ready)
+        except RayTaskError as error:
+            raise error.cause from None
+
+
+def _work(unit: Unit, root: Path, retries: int, mirror: Mirror | None, phase: str, *arguments: Any) -> None:
+    """In a worker process."""
+    if mirror:
+        mirror.fetch(phase)
+    elif not (root / LOCK).exists():
+        raise UserError(f"a Ray worker does not see {root}; --out must be a path that all machines share, or a URL")
+    with one_thread(), mirror.sending() if mirror else nullcontext():
+        perform(replace(unit, arguments=arguments), retries)
+
+
+def connect(compute: ComputeConfig) -> None:
+    """Join the cluster. Errors: UserError when Ray is not installed, or there is no cluster at the address."""
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--engine ray needs Ray: pip install 'lgd[ray]'") from None
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if compute.address == "local":
+        options |= {"num_cpus": compute.workers or None, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(address=compute.address, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"no Ray cluster at {compute.address!r}: {reason.rstrip('.')}."
+            " Start one with `ray start --head`, or give --address local"
+        ) from None
