@@ -83,7 +83,8 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine
             write_text(done, "")
             write_receipt(done, [path for path in done.parent.rglob("[!.]*") if path.is_file()])
     with timed(assets, "reference"):
-        engine.run([Unit("reference", train_reference, (config, assets), reference_path(assets))], "reference")
+        shards = config.reference.training.shards
+        engine.run([Unit("reference", train_reference, (config, assets), reference_path(assets), shards)], "reference")
     if any(method_named(m).needs_surrogate for m in drawing):
         prepare_surrogate(config, assets / "surrogate", splits.train, console)
 

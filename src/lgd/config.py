@@ -95,6 +95,8 @@ class TrainingConfig:
     """CutMix on every batch, Beta(1, 1)"""
     temperature: Strength = 0.0
     """of a teacher's soft labels; 0: learn from the hard labels"""
+    shards: Annotated[int, Field(ge=1, le=1024)] = 1
+    """parts of each batch, whose gradients are added in order; with --engine ray every part has a worker of its own"""
     imagenet_statistics: bool = False
     """normalise RGB images by ImageNet's mean and deviation, not the training set's"""
 

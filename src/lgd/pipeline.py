@@ -23,6 +23,7 @@ from .errors import UserError
 from .evaluation.cells import folder_done, folder_units, judges, judging_units
 from .evaluation.evaluate import collect, summarise
 from .evaluation.soft_labels import FILE, load_teacher, needs_teacher, store_soft_labels, stored_soft_labels
+from .execution.ray import check_cluster
 from .execution.units import Engine
 from .files import read_json, write_json
 from .mirror import fetched, workspace
@@ -53,6 +54,8 @@ def checked(config: Config | str) -> Config:
     """Resolve a name and find out everything that can be wrong before anything is written."""
     config = load_config(config) if isinstance(config, str) else check(config)
     check_device(config.compute.device)
+    if config.compute.engine == "ray":
+        check_cluster(config.compute.address)
     splits = cached_splits(config.dataset)
     check_patch(config.generator, splits.train.shape)
     check_method(config, splits.train)

@@ -64,7 +64,8 @@ def learner_units(config: Config, run: Run, increment: int) -> list[Unit]:
     units = []
     for member in range(config.stages.learners):
         done = run.learner(increment, member)
-        units.append(Unit(f"learner {increment}.{member}", train_learner, (config, run, increment, member), done))
+        arguments, shards = (config, run, increment, member), config.learner.training.shards
+        units.append(Unit(f"learner {increment}.{member}", train_learner, arguments, done, shards))
     return units
 
 

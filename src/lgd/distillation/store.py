@@ -36,6 +36,7 @@ from lgd.files import (
     write_json,
     write_text,
 )
+from lgd.mirror import fetched
 
 
 @dataclass(frozen=True)
@@ -260,16 +261,16 @@ class DistilledSet(Dataset[tuple[Tensor, int]]):
 
 
 def load(run: str | Path) -> DistilledSet:
-    """Read a run directory's finished increments as a torch dataset, every file checked against its SHA-256.
+    """Read a run's finished increments as a torch dataset, every file checked against its SHA-256.
 
-    Errors: UserError when it is no run directory, has no finished increment, or a file is corrupt.
+    run: a directory or a URL. Errors: UserError when it is no run, has no finished increment, or a file is corrupt.
     """
-    root = Path(run)
-    names = tuple(read_json(root / "classes.json"))
-    folders = sorted(path.parent for path in root.glob("increments/*/done"))
-    if not folders:
-        raise UserError(f"{root}: no finished increment")
-    rows = [row for folder in folders for row in read_manifest(folder)]
-    images = concatenate([read_increment(folder, names) for folder in folders])
-    metrics = root / "metrics.json"
-    return DistilledSet(images, rows, read_json(metrics) if metrics.exists() else None)
+    with fetched(run) as root:
+        names = tuple(read_json(root / "classes.json"))
+        folders = sorted(path.parent for path in root.glob("increments/*/done"))
+        if not folders:
+            raise UserError(f"{run}: no finished increment")
+        rows = [row for folder in folders for row in read_manifest(folder)]
+        images = concatenate([read_increment(folder, names) for folder in folders])
+        metrics = root / "metrics.json"
+        return DistilledSet(images, rows, read_json(metrics) if metrics.exists() else None)

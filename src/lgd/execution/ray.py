@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -106,19 +109,44 @@ def _work(unit: Unit, root: Path, retries: int, mirror: Mirror | None, phase: st
 
 
 def connect(compute: ComputeConfig) -> None:
-    """Join the cluster. Errors: UserError when Ray is not installed, or there is no cluster at the address."""
-    try:
-        import ray
-    except ImportError:
-        raise UserError("--engine ray needs Ray: pip install 'lgd[ray]'") from None
+    """Join the cluster, or start one for this process alone. Errors: as `check_cluster`."""
+    import ray
+
+    check_cluster(compute.address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if compute.address == "local":
         options |= {"num_cpus": compute.workers or None, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
         ray.init(address=compute.address, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"no Ray cluster at {compute.address!r}: {reason.rstrip('.')}."
-            " Start one with `ray start --head`, or give --address local"
-        ) from None
+        raise no_cluster(compute.address, str(error).strip().splitlines()[0].rstrip(".")) from None
+
+
+def check_cluster(address: str) -> None:
+    """Find out within seconds that Ray is missing, or that nothing answers; Ray itself waits for minutes.
+
+    Errors: UserError.
+    """
+    if find_spec("ray") is None:
+        raise UserError("--engine ray needs Ray: pip install 'lgd[ray]'")
+    if address == "local":
+        return
+    found = address
+    if address == "auto":
+        current = Path("/tmp/ray/ray_current_cluster")  # where `ray start` writes it
+        found = os.environ.get("RAY_ADDRESS") or (current.read_text().strip() if current.is_file() else "")
+        if not found:
+            raise no_cluster(address, "none runs on this machine")
+    host, colon, port = found.rpartition(":")
+    if not colon or not port.isdigit():
+        raise no_cluster(address, "write HOST:PORT, the port being that of `ray start`, 6379 by default")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise no_cluster(address, f"{found} does not answer ({error})") from None
+
+
+def no_cluster(address: str, reason: str) -> UserError:
+    return UserError(
+        f"no Ray cluster at {address!r}: {reason}; start one with `ray start --head`, or give --address local"
+    )
