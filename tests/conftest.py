@@ -33,6 +33,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def tiny() -> Config:
+    return tiny_config()
+
+
+def tiny_config() -> Config:
     """Digits with everything small: seconds from nothing to metrics.json, in this process."""
     return with_values(
         load_config("digits"),

@@ -50,12 +50,10 @@ def test_weights_that_explode_in_the_last_step_are_found() -> None:
 def test_generator_training_stops_within_a_step(tiny: Config) -> None:
     """The network is poisoned by its own first step: the second one must be the last."""
     config = replace(tiny.generator, learning_rate=1e30, warmup_steps=0, steps=20)
-    steps = []
+    training = train_generator(cached_splits(tiny.dataset).train, config)
+    assert isfinite(next(training)[1])
     with pytest.raises(NonFiniteError, match=r"^generator training: .* step 1$"):
-        for step, loss, _ in train_generator(cached_splits(tiny.dataset).train, config):
-            assert isfinite(loss)
-            steps.append(step)
-    assert steps == [0]
+        next(training)
 
 
 @pytest.mark.parametrize("route", ["x0", "denoiser"])

@@ -65,9 +65,13 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
     written(path)
 
 
-def is_full_disk(error: BaseException) -> bool:
-    """Whether it comes from a full disk: Rust and C++ writers say so only in their message."""
-    return getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC).lower() in str(error).lower()
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether it comes from a full disk: writers in Rust and C++ say so in their message, or in what came before."""
+    if error is None:
+        return False
+    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+        return True
+    return is_full_disk(error.__cause__ or error.__context__)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -38,7 +38,8 @@ class TwoMachines:
         from ray.cluster_utils import Cluster
 
         # A dead machine is noticed within seconds, not a minute; a slow one still has its ten seconds to answer.
-        quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 3}
+        # Workers as important as everything else: Ray's own niceness of 15 starves them beside a busy neighbour.
+        quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 3, "worker_niceness": 0}
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quick, **self.small}
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.machines = [self.cluster.add_node(num_cpus=1, **self.small) for _ in range(2)]
