@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from itertools import pairwise
 
 import torch
 from torch import Tensor, distributed
@@ -42,7 +43,7 @@ def group() -> tuple[int, int]:
 def parts(batch: int, shards: int) -> list[slice]:
     """Nearly equal slices; where the batch is small, some are empty."""
     edges = [batch * shard // shards for shard in range(shards + 1)]
-    return [slice(*edge) for edge in zip(edges, edges[1:], strict=False)]
+    return [slice(*edge) for edge in pairwise(edges)]
 
 
 def gathered(rows: list[Tensor], world: int) -> list[Tensor]:
