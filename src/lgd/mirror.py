@@ -22,10 +22,6 @@ from typing import Any
 from .errors import UserError
 from .files import LOCK, UNFINISHED, on_written, output_directory, safe_name
 
-FETCHED = ".fetched"
-PRIVATE = (LOCK, FETCHED)
-"""names that are not sent on"""
-
 _active: Mirror | None = None
 
 
@@ -69,7 +65,7 @@ class Mirror:
         if private.stat().st_uid != os.getuid():
             raise UserError(f"{private} on {platform.node()} belongs to another user")
         self.root.mkdir(exist_ok=True)
-        with (self.root / FETCHED).open("a+") as marker:
+        with (private / "fetched").open("a+") as marker:
             fcntl.flock(marker, fcntl.LOCK_EX)
             marker.seek(0)
             if marker.read() == phase:
@@ -109,7 +105,8 @@ class Mirror:
 
 
 def is_private(path: Path) -> bool:
-    return path.name in PRIVATE or UNFINISHED.fullmatch(path.name) is not None
+    """Not to be sent on."""
+    return path.name == LOCK or UNFINISHED.fullmatch(path.name) is not None
 
 
 def _size(path: Path) -> int:

@@ -27,7 +27,7 @@ from lgd.distillation import materials
 from lgd.errors import IncompleteError, UserError
 from lgd.execution.ray import OnRay
 from lgd.execution.units import Unit
-from lgd.files import output_directory, write_json
+from lgd.files import output_directory, sha256, write_json
 from lgd.pipeline import distill
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -98,6 +98,22 @@ def test_the_bytes_are_those_of_one_process(
     config = with_values(tiny, compute__engine="ray", compute__address=machines.address)
     distill(config, tmp_path / "run", console=quiet)
     assert made(tmp_path / "run") == made(finished)
+
+
+def test_two_workers_train_one_classifier_to_the_bytes_of_one(
+    tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
+) -> None:
+    """Reference and learner, through Ray Train, each with two shards of its batches."""
+    config = with_values(
+        tiny, reference__training__shards=2, learner__training__shards=2, stages__increments=2,
+        evaluation__seeds=1, evaluation__redundancy_seeds=0,
+    )  # fmt: skip
+    alone = distill(config, tmp_path / "alone", console=quiet)
+    on_ray = with_values(config, compute__engine="ray", compute__address=machines.address)
+    together = distill(on_ray, tmp_path / "together", console=quiet)
+    assert made(together.root) == made(alone.root)
+    assert sha256(together.root / "reference.safetensors") == sha256(alone.root / "reference.safetensors")
+    assert not (together.root / ".train").exists()
 
 
 def test_a_worker_loads_its_models_once(finished: Path, engine: OnRay) -> None:

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from lgd.files import LOCK
 from lgd.mirror import Mirror, active_mirror
 
 from .local import import_everything, one_thread
+from .ray_train import train_together
 from .units import Unit, attempt, perform, unfinished
 
 
@@ -46,6 +47,7 @@ class OnRay:
         self._ray = ray
         resources = {"num_cpus": self.compute.cpus_per_unit, "num_gpus": self.compute.gpus_per_unit}
         self._work = ray.remote(**resources, max_retries=self.compute.retries)(_work)
+        self._train = ray.remote(num_cpus=0, max_retries=self.compute.retries)(_train)
         self._import = ray.remote(**resources)(import_everything)
         return self
 
@@ -84,8 +86,9 @@ class OnRay:
                 if isinstance(value, ImageSet | Tensor) and id(value) not in sent:
                     sent[id(value)] = self._ray.put(value)
             arguments = [sent.get(id(value), value) for value in unit.arguments]
-            bare = replace(unit, arguments=())
-            calls[self._work.remote(bare, self.root, self.compute.retries, mirror, phase, *arguments)] = unit
+            task = self._train if unit.shards > 1 else self._work
+            place = Place(replace(unit, arguments=()), self.root, mirror, phase, self.compute)
+            calls[task.remote(place, *arguments)] = unit
         return calls
 
     def _outcome(self, ready: Any) -> None:
@@ -98,14 +101,30 @@ class OnRay:
             raise error.cause from None
 
 
-def _work(unit: Unit, root: Path, retries: int, mirror: Mirror | None, phase: str, *arguments: Any) -> None:
+@dataclass(frozen=True)
+class Place:
+    """What a worker needs to know of a unit, but for its arguments."""
+
+    unit: Unit
+    root: Path
+    mirror: Mirror | None
+    phase: str
+    compute: ComputeConfig
+
+
+def _work(here: Place, *arguments: Any) -> None:
     """In a worker process."""
-    if mirror:
-        mirror.fetch(phase)
-    elif not (root / LOCK).exists():
-        raise UserError(f"a Ray worker does not see {root}; --out must be a path that all machines share, or a URL")
-    with one_thread(), mirror.sending() if mirror else nullcontext():
-        perform(replace(unit, arguments=arguments), retries)
+    if here.mirror:
+        here.mirror.fetch(here.phase)
+    elif not (here.root / LOCK).exists():
+        raise UserError(f"a Ray worker does not see {here.root}; --out must be a path all machines share, or a URL")
+    with one_thread(), here.mirror.sending() if here.mirror else nullcontext():
+        perform(replace(here.unit, arguments=arguments), here.compute.retries)
+
+
+def _train(here: Place, *arguments: Any) -> None:
+    """In a process that waits for several workers."""
+    train_together(lambda: _work(here, *arguments), here.unit.shards, here.root, here.mirror, here.compute)
 
 
 def connect(compute: ComputeConfig) -> None:
