@@ -3,6 +3,8 @@
 docs/bad-inputs.md is the table of these cases; `python -m tests.test_bad_inputs` writes it anew, and a test compares.
 """
 
+# ruff: noqa: E501 (a case is a line)
+
 from __future__ import annotations
 
 import contextlib
@@ -13,6 +15,7 @@ import pickle
 import re
 import shlex
 import shutil
+import signal
 import struct
 import sys
 import tempfile
@@ -128,7 +131,9 @@ def png(width: int, height: int) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
 
 
 def image(name: str, mode: str, size: tuple[int, int]) -> Damage:
@@ -282,11 +287,13 @@ def run_case(case: Case, finished: Path, place: Path) -> tuple[int, str]:
     before = contents(place)
     out, err = io.StringIO(), io.StringIO()
     holder = output_directory(place / "RUN") if "another process" in case.what else contextlib.nullcontext()
+    signal.alarm(120)  # a command that waits for ever ends the whole test run, with its name
     with holder, contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main(shlex.split(case.command)[1:])
         except SystemExit as stop:
             code = int(stop.code or 0)
+    signal.alarm(0)
     after = contents(place)
     assert {name: after.get(name) for name in before} == before, "something was lost or changed"
     assert not (place / "EXPLODED").exists(), "a pickle was loaded"

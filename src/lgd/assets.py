@@ -34,7 +34,10 @@ def claim(path: Path, config: dict[str, Any]) -> None:
     Errors: UserError naming the fields that differ.
     """
     if path.exists():
-        changed = differences(read_json(path), config)
+        there = read_json(path)
+        if not isinstance(there, dict):
+            raise UserError(f"{path}: corrupt, not a configuration")
+        changed = differences(there, config)
         if changed:
             raise UserError(
                 f"{path.parent} was made with another configuration: {'; '.join(changed)}."

@@ -67,6 +67,8 @@ def main(arguments: Sequence[str]) -> int:
             return fail(f"No space left on device: {place}; finished work is kept")
         if isinstance(error, OSError) and error.errno in OUTSIDE:
             return fail(f"{error.strerror}: {place}; finished work is kept")
+        if isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error):
+            return fail("not enough memory; finished work is kept: try smaller networks, batches or --compute.workers")
         raise
 
 

@@ -18,6 +18,7 @@ from .errors import UserError, nearest
 from .files import read_limited
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
+Size = Annotated[int, Field(ge=1, le=2**16)]  # of a part of a network: more would only fail for lack of memory
 Whole = Annotated[int, Field(ge=0, le=2**62)]
 Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -45,10 +46,10 @@ class DatasetConfig:
 class GeneratorConfig:
     """The class-conditional diffusion transformer (DiT) and its training."""
 
-    blocks: Count = 3
-    heads: Count = 3
-    head_width: Count = 32
-    patch_size: Count = 2
+    blocks: Size = 3
+    heads: Size = 3
+    head_width: Size = 32
+    patch_size: Size = 2
     steps: Count = 1200
     """optimiser steps"""
     batch_size: Count = 64
@@ -106,7 +107,7 @@ class ClassifierConfig:
     """A classifier and its training."""
 
     architecture: str = "convnet"
-    width: Count = 64
+    width: Size = 64
     """channels of a ConvNet (the field: 128)"""
     depth: Whole = 0
     """blocks of a ConvNet; 0 chooses by image size. The other architectures have their published widths and depths"""
@@ -210,7 +211,7 @@ class TeacherConfig:
     """safetensors file of a classifier saved by lgd; empty: the run's reference"""
     architecture: str = "resnet18"
     """of `weights`; the reference has its own"""
-    width: Count = 128
+    width: Size = 128
     depth: Whole = 0
     stored: bool = False
     """label each image once, stored beside the images, instead of each augmented batch as it comes"""

@@ -22,7 +22,9 @@ def images() -> ImageSet:
 
 
 def config(shards: int) -> ClassifierConfig:
-    training = TrainingConfig(epochs=2, batch_size=8, optimizer="sgd", learning_rate=0.01, shards=shards, cutmix=True)  # the last batch has two images
+    training = TrainingConfig(
+        epochs=2, batch_size=8, optimizer="sgd", learning_rate=0.01, shards=shards, cutmix=True
+    )  # the last batch has two images
     return ClassifierConfig(width=4, depth=1, training=training)
 
 
