@@ -23,6 +23,8 @@ from .distillation.methods import method_named
 from .distillation.stages import seed_method
 from .distillation.surrogate import train_surrogate
 from .errors import UserError
+from .execution.receipts import write_receipt
+from .execution.units import Engine, Unit, unfinished
 from .files import read_json, write_json
 from .generators import make_generator
 from .report import events
@@ -36,7 +38,10 @@ def claim(path: Path, config: dict[str, Any]) -> None:
     Errors: UserError naming the fields that differ.
     """
     if path.exists():
-        changed = differences(with_defaults(read_json(path), config), config)
+        there = read_json(path)
+        if not isinstance(there, dict):
+            raise UserError(f"{path}: corrupt, not a configuration")
+        changed = differences(with_defaults(there, config), config)
         if changed:
             raise UserError(
                 f"{path.parent} was made with another configuration: {'; '.join(changed)}."
@@ -70,8 +75,8 @@ def timed(folder: Path, phase: str, console: Console | None = None) -> Iterator[
             console.say(f"{phase}: {100 * waited / taken:.1f} % of the time waiting for images")
 
 
-def prepare(config: Config, assets: Path, methods: Sequence[str], console: Console) -> None:
-    """Train the generator and the reference into `assets`, unless they are there.
+def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine, console: Console) -> None:
+    """Train the generator and the reference into `assets`, unless they are there and undamaged.
 
     Errors: UserError when they were trained with another configuration.
     """
@@ -81,32 +86,39 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
     splits = cached_splits(config.dataset)
     drawing = [*methods, *(seed_method(replace(config, method=m)) for m in methods)]
     needs = any(method_named(m).needs_generator for m in drawing)
+    done = assets / "generator" / "done"
     with timed(assets, "generator", console), training_threads(config.generator.threads):
         if needs and config.generator.source:
-            check_source(config, splits.train, assets / "generator")
-        elif needs:
-            make_generator(config, splits.train, assets / "generator", console)
-    prepare_reference(config, assets, splits.train, console)
+            check_source(config, splits.train, done.parent)
+        elif needs and unfinished([Unit("generator", make_generator, (), done)], assets, console.say):
+            done.unlink(missing_ok=True)  # there, where another file was damaged
+            make_generator(config, splits.train, done.parent, console)
+            write_receipt(done, [path for path in done.parent.rglob("[!.]*") if path.is_file()])
+    prepare_reference(config, assets, engine, console)
     if any(method_named(m).needs_surrogate for m in drawing):
         prepare_surrogate(config, assets / "surrogate", splits.train, console)
 
 
-def prepare_reference(config: Config, assets: Path, train: ImageSet, console: Console) -> None:
-    """Train the reference into `assets`/reference.safetensors, or copy the user's own, unless it is there.
+def reference_path(assets: Path) -> Path:
+    return assets / "reference.safetensors"
 
-    Errors: UserError for weights that do not fit.
-    """
-    path, wanted, device = assets / "reference.safetensors", config.reference, resolve_device(config.compute.device)
-    with timed(assets, "reference", console), training_threads(config.generator.threads):
-        if path.exists():
-            return
-        if wanted.weights:
-            reference = foreign_reference(config, train)
-        else:
-            with console.bar(wanted.training.epochs, "reference") as advance:
-                seed = derive_seed("reference", wanted.seed)
-                reference = train_classifier(train, wanted, seed, "reference", device, watch=lambda *_: advance())
-        save_classifier(reference, path, wanted, train)
+
+def prepare_reference(config: Config, assets: Path, engine: Engine, console: Console) -> None:
+    """Train the reference, or copy the user's own, unless it is there and undamaged. Errors: as `foreign_reference`."""
+    shards = config.reference.training.shards
+    with timed(assets, "reference", console):
+        engine.run([Unit("reference", make_reference, (config, assets), reference_path(assets), shards)], "reference")
+
+
+def make_reference(config: Config, assets: Path) -> None:
+    train, device = cached_splits(config.dataset).train, resolve_device(config.compute.device)
+    if config.reference.weights:
+        reference = foreign_reference(config, train)
+    else:
+        seed = derive_seed("reference", config.reference.seed)
+        with training_threads(config.generator.threads):
+            reference = train_classifier(train, config.reference, seed, "reference", device)
+    save_classifier(reference, reference_path(assets), config.reference, train)
 
 
 def foreign_reference(config: Config, train: ImageSet) -> Classifier:
