@@ -1,6 +1,6 @@
 """Whatever the bytes: readers return what they promise or raise a UserError of one line.
 
-More examples: `LGD_EXAMPLES=20000 pytest tests/test_hostile.py`. `benchmarks/fuzz.py` feeds the same readers by coverage.
+More examples: `LGD_EXAMPLES=20000 pytest tests/test_hostile.py`. `benchmarks/fuzz.py` feeds the readers by coverage.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ def refused(read: Callable[[], Any]) -> Any:
     """What `read` returns, or None where it raises the one error it may."""
     try:
         return read()
-    except UserError as error:
-        assert str(error)
+    except UserError:
         return None
 
 
@@ -159,9 +158,10 @@ def test_weights_that_were_changed(tmp_path: Path, weights: bytes, data: st.Data
 
 
 LOOKALIKES = [
-    "..", "../..", "a/b", "a\\b", "nul\0byte", "x" * 300, "..\u2025", "\u2024\u2024", "\uff0e\uff0e", "\u2215etc", "CON", "aux.txt",
-    "COM\u00b9", "LPT9", "name.", "name ", " name", "-rf", "~root", "\u202egnp.exe", "\u0430pple", "a\nb", "\x1b[2J", "$(reboot)", "%2e%2e",
-]
+    "..", "../..", "a/b", "a\\b", "nul\0byte", "x" * 300, "..\u2025", "\u2024\u2024", "\uff0e\uff0e", "\u2215etc",
+    "CON", "aux.txt", "COM\u00b9", "LPT9", "name.", "name ", " name", "-rf", "~root", "\u202egnp.exe", "\u0430pple",
+    "a\nb", "\x1b[2J", "$(reboot)", "%2e%2e",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LOOKALIKES, ids=ascii)
@@ -197,4 +197,4 @@ def test_nothing_of_a_users_is_ever_unpickled() -> None:
             "yaml.load",
             "dill",
         ):
-            assert call not in text.replace(".eval()", "").replace("`torch.load`", ""), f"{path}: {call}"
+            assert call not in text, f"{path}: {call}"

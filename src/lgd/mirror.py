@@ -1,4 +1,4 @@
-"""Results on a store that all machines reach: any URL that fsspec opens, such as s3://bucket/run.
+"""Results on an object store that all machines reach: a URL that fsspec opens, such as s3://bucket/run.
 
 Every process works on files in a local copy, the mirror, and knows nothing of the store. What it finishes is sent on
 at once, in the same order, so that a `done` file is the last one there as well. Other machines fetch what they
@@ -200,7 +200,6 @@ def exclusively(mirror: Mirror) -> Iterator[None]:
     path = f"{base}/{LOCK}"
     me = json.dumps({"process": os.getpid(), "machine": platform.node()}).encode()
     try:
-        store.makedirs(base, exist_ok=True)
         store.pipe_file(path, me, mode="create")
     except FileExistsError:
         process, machine = _holder(store.cat_file(path))

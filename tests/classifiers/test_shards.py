@@ -22,9 +22,8 @@ def images() -> ImageSet:
 
 
 def config(shards: int) -> ClassifierConfig:
-    training = TrainingConfig(
-        epochs=2, batch_size=8, optimizer="sgd", learning_rate=0.01, shards=shards, cutmix=True
-    )  # the last batch has two images
+    """Batches of 8, 8, 8 and 2 images."""
+    training = TrainingConfig(epochs=2, batch_size=8, optimizer="sgd", learning_rate=0.01, shards=shards, cutmix=True)
     return ClassifierConfig(width=4, depth=1, training=training)
 
 

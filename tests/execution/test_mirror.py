@@ -45,6 +45,12 @@ def contents(url: str) -> dict[str, bytes]:
     return {path[len(base) + 1 :]: files.cat_file(path) for path in files.find(base)}
 
 
+def names(url: str) -> set[str]:
+    files, base = url_to_fs(url)
+    files.invalidate_cache()
+    return {path[len(base) + 1 :] for path in files.find(base)}
+
+
 def of_a_run(found: dict[str, bytes]) -> dict[str, bytes]:
     return {k: v for k, v in found.items() if k.split("/")[0] in ("increments", "dataset", "evaluation")}
 
@@ -75,7 +81,7 @@ def test_a_killed_run_goes_on_from_what_the_store_has(url: str, tiny: Config, fi
     preset = toml(tiny, tmp_path / "tiny.toml")
     command = ["distill", str(preset), "--out", url, "--quiet"]
     process = subprocess.Popen([sys.executable, "-m", "lgd", *command], stderr=subprocess.PIPE, text=True)
-    while "increments/02/groups/0000.json" not in contents(url):
+    while "increments/02/groups/0000.json" not in names(url):
         assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
     process.kill()
     process.communicate()

@@ -160,9 +160,7 @@ def finish_increment(folder: Path) -> None:
     """
     rows = [row for path in sorted((folder / "groups").glob("*.json")) for row in read_rows(path, read_json(path))]
     rows.sort(key=lambda row: (row.label, row.slot))
-    manifest, text = folder / "manifest.jsonl", "".join(json.dumps(asdict(row)) + "\n" for row in rows)
-    if not manifest.is_file() or manifest.read_bytes() != text.encode():
-        write_text(manifest, text)
+    _keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(asdict(row)) + "\n" for row in rows))
     if not (folder / "done").exists():
         write_text(folder / "done", "")
 
@@ -239,8 +237,13 @@ def write_dataset(run: Run, increments: int) -> list[Path]:
                 copy_file(folder / row.file, target)
             score = row.candidates[row.chosen].score
             writer.writerow([row.file, row.label, row.class_name, index, row.slot, score, row.sha256])
-    write_text(run.dataset / "metadata.csv", table.getvalue())
+    _keep_or_write(run.dataset / "metadata.csv", table.getvalue())
     return corrupt
+
+
+def _keep_or_write(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
 
 
 class DistilledSet(Dataset[tuple[Tensor, int]]):
