@@ -27,7 +27,7 @@ def train_together(
     resources = {"CPU": how.cpus_per_unit, "GPU": how.gpus_per_unit}
     trainer = TorchTrainer(
         lambda: work(),
-        scaling_config=ScalingConfig(shards, use_gpu=how.gpus_per_unit > 0, resources_per_worker=resources),
+        scaling_config=ScalingConfig(num_workers=shards, use_gpu=how.gpus_per_unit > 0, resources_per_worker=resources),
         run_config=RunConfig(failure_config=FailureConfig(max_failures=how.retries), **_storage(root, mirror)),
     )
     try:
