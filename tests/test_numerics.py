@@ -12,7 +12,9 @@ from torch import Tensor
 from lgd.classifiers.train import train_classifier
 from lgd.config import ClassifierConfig, Config, GuidanceConfig, TrainingConfig
 from lgd.data.imageset import ImageSet
-from lgd.diffusion.train import train_generator
+from lgd.diffusion.generator import new_denoiser
+from lgd.diffusion.latents import PixelSource
+from lgd.diffusion.train import begin, train
 from lgd.diffusion.types import Prediction, Step
 from lgd.distillation.materials import cached_splits
 from lgd.errors import NonFiniteError
@@ -50,10 +52,12 @@ def test_weights_that_explode_in_the_last_step_are_found() -> None:
 def test_generator_training_stops_within_a_step(tiny: Config) -> None:
     """The network is poisoned by its own first step: the second one must be the last."""
     config = replace(tiny.generator, learning_rate=1e30, warmup_steps=0, steps=20)
-    training = train_generator(cached_splits(tiny.dataset).train, config)
-    assert isfinite(next(training)[1])
+    images = cached_splits(tiny.dataset).train
+    state = begin(new_denoiser(config, images.shape, 10), config, len(images))
+    steps = train(state, PixelSource(images), images.labels, config)
+    assert isfinite(next(steps).loss)
     with pytest.raises(NonFiniteError, match=r"^generator training: .* step 1$"):
-        next(training)
+        next(steps)
 
 
 @pytest.mark.parametrize("route", ["x0", "denoiser"])
