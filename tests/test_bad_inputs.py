@@ -247,7 +247,7 @@ CASES = [
     Case("an image of another size", EVALUATE, image("RUN/dataset/3/x.png", "L", (9, 8))),
     Case("an image with colours", EVALUATE, image("RUN/dataset/3/x.png", "RGB", (8, 8))),
     Case("an image that is text", EVALUATE, written("RUN/dataset/3/x.png", "hello")),
-    Case("a truncated image", EVALUATE, written("RUN/dataset/3/x.png", encode_png(torch.arange(64).view(1, 8, 8).byte())[:60])),
+    Case("a truncated image", EVALUATE, written("RUN/dataset/3/x.png", encode_png(torch.arange(64).view(1, 8, 8).byte())[:50])),
     Case("a bomb: 67 kB of header for 4 gigapixels", EVALUATE, written("RUN/dataset/3/x.png", png(65500, 65500))),
     Case("an image that is a PostScript program", EVALUATE, written("RUN/dataset/3/x.png", "%!PS-Adobe-3.0 EPSF-3.0\n")),
     Case("an image that is a pipe", EVALUATE, pipe("RUN/dataset/3/x.png")),
