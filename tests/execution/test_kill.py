@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -80,13 +81,16 @@ def killed_runs(preset: Path, folder: Path, count: int, expected: dict[str, str]
     whole = time.monotonic() - start
     imports = whole - (time.time() - start_of_work(folder / "whole"))
     draw = random.Random(SEED)
-    for number in range(count):
-        root, moment = folder / f"run{number}", draw.uniform(imports, whole)
+    killed = 0
+    while killed < count:
+        root, moment = folder / f"run{killed}", draw.uniform(imports, whole)
         process = subprocess.Popen([*command, str(root)])
         time.sleep(moment)
         process.kill()
-        if process.wait() != -signal.SIGKILL:  # it was quicker than the first
-            moment = float("inf")
+        if process.wait() != -signal.SIGKILL:  # it was quicker than the first, and is not counted
+            shutil.rmtree(root)
+            continue
+        killed += 1
         state, before = reached(root), finished_files(root)
         subprocess.run([*command, str(root)], check=True)
         again = sum((p.stat().st_ino, p.stat().st_mtime_ns) != identity for p, identity in before.items())
