@@ -21,7 +21,7 @@ from .data.imageset import ImageSet
 from .diffusion.autoencoder import Latents, Pixels, open_latents
 from .diffusion.checkpoint import load_checkpoint, save_checkpoint
 from .diffusion.folder import save_generator
-from .diffusion.generator import Generator, check_patch, new_denoiser
+from .diffusion.generator import Generator, check_patch, new_denoiser, with_plain_attention
 from .diffusion.latents import PixelSource, Source, encode_latents
 from .diffusion.networks import network_files
 from .diffusion.train import Progress, Training, begin, noise_schedule, train
@@ -72,7 +72,10 @@ def make_generator(
     own = config.generator
     source, autoencoder = learning_source(config, images, folder / "latents", device, console)
     classes = len(images.class_names)
-    state = begin(new_denoiser(own, source.shape, classes).to(device), own, len(images))
+    denoiser = new_denoiser(own, source.shape, classes).to(device)
+    if device == "cpu" and own.precision == "bfloat16":
+        with_plain_attention(denoiser)
+    state = begin(denoiser, own, len(images))
     checkpoint, log = folder / "checkpoint.safetensors", folder / "training.jsonl"
     rows: list[Row] = []
     if checkpoint.exists():

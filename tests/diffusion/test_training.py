@@ -18,7 +18,7 @@ from lgd.config import GeneratorConfig
 from lgd.data.imageset import ImageSet, to_float
 from lgd.diffusion.autoencoder import Latents
 from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
-from lgd.diffusion.generator import new_denoiser
+from lgd.diffusion.generator import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource, PixelSource, channel_moments, encode_latents
 from lgd.diffusion.networks import network_encode
 from lgd.diffusion.train import Training, begin, noise_schedule, train, warmup_cosine, weighted_loss
@@ -148,6 +148,24 @@ def test_bfloat16_learns_alike() -> None:
         losses.append(state.losses)
     assert losses[0] != losses[1]
     np.testing.assert_allclose(losses[0], losses[1], rtol=0.05)
+
+
+def test_plain_attention_is_the_same_function() -> None:
+    denoiser = new_denoiser(replace(SMALL, blocks=2), (1, 8, 8), 3)
+    draw = torch.Generator().manual_seed(0)
+    for parameter in denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=draw)
+    x, t, y = torch.randn(2, 1, 8, 8, generator=draw), torch.tensor([10, 500]), torch.tensor([0, 3])
+
+    def outcome() -> list[Tensor]:
+        denoiser.zero_grad()
+        output = denoiser(x, timestep=t, class_labels=y).sample
+        output.square().sum().backward()
+        return [output.detach(), *(p.grad.clone() for p in denoiser.parameters())]
+
+    fused = outcome()
+    with_plain_attention(denoiser)
+    torch.testing.assert_close(outcome(), fused, rtol=1e-3, atol=1e-3)
 
 
 def test_nan_is_named_with_its_step() -> None:
