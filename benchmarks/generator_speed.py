@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lgd.config import load_config, with_values
 from lgd.diffusion.generator import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource
-from lgd.diffusion.train import begin, train
+from lgd.diffusion.train import begin, noise_schedule, train
 
 
 def matmul_rate(threads: int) -> float:
@@ -57,7 +57,7 @@ def main() -> None:
     array = torch.randn(1, 2 * options.batch, *shape).half().numpy()
     source, labels = LatentSource(array, torch.zeros(32), torch.ones(32)), torch.arange(2 * options.batch) % 10
     state = begin(with_plain_attention(new_denoiser(config, shape, 10)), config, len(labels))
-    steps = train(state, source, labels, config)
+    steps = train(state, source, labels, noise_schedule(config, 5.0), config)
     with FlopCounterMode(display=False) as counter:
         next(steps)
     next(steps)

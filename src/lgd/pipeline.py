@@ -13,7 +13,6 @@ from .config import Config, check, load_config, to_dict, with_values
 from .console import Console
 from .data.folder import folder_files, read_folder
 from .data.imageset import ImageSet, concatenate
-from .diffusion.folder import source_ids
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import check_method, with_method
 from .distillation.stages import grow
@@ -52,10 +51,7 @@ def checked(config: Config | str) -> Config:
     config = load_config(config) if isinstance(config, str) else check(config)
     check_device(config.compute.device)
     splits = cached_splits(config.dataset)
-    if config.generator.source:
-        source_ids(config.generator, splits.train.class_names)
-    else:
-        check_generator(config.generator, splits.train)
+    check_generator(config.generator, splits.train)
     check_method(config, splits.train)
     fresh = [replace(config.evaluation.classifier, architecture=name) for name in judges(config.evaluation)]
     for role in (config.reference, config.learner, config.influence.surrogate.classifier, *fresh):
