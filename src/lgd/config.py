@@ -30,7 +30,20 @@ class DatasetConfig:
     """The real images."""
 
     source: str = "digits"
-    """where the images come from: digits"""
+    """where the images come from: digits, folder:PATH, folder:TRAIN,TEST, parquet:TRAIN,TEST or hf:NAME[@REVISION]
+    (docs/data.md)"""
+    size: Whole = 0
+    """side in pixels that images are resized and centre-cropped to; 0: by the images"""
+    channels: Literal[0, 1, 3] = 0
+    """1: grey, 3: RGB; 0: by the images"""
+    classes: tuple[str, ...] = ()
+    """the classes to use, in this order; or one entry, the name of a list or of a file with a name a line; none: all"""
+    image_column: str = ""
+    """of a table; empty: found by its type"""
+    label_column: str = ""
+    """of a table; empty: found by its type"""
+    skip_broken: bool = False
+    """leave out images that cannot be read, and count them"""
     judge_on: Literal["test", "validation"] = "test"
     """validation: hold out a part of the training set and judge on that, for tuning; the test set stays unseen"""
     test_fraction: Share = 0.25

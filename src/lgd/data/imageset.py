@@ -1,9 +1,9 @@
-"""A labelled image set in memory, and its split."""
+"""A labelled image set, in memory or in files that are read as they are needed, and its split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,12 +11,14 @@ from torch import Tensor
 from lgd.errors import UserError
 from lgd.rng import generator
 
+from .reader import FileImages
+
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with labels. `images` is uint8 (N, C, H, W), `labels` is int64 (N,) into `class_names`."""
+    """Images with labels. `store` holds or reads uint8 (N, C, H, W), `labels` is int64 (N,) into `class_names`."""
 
-    images: Tensor
+    store: Tensor | FileImages
     labels: Tensor
     class_names: tuple[str, ...]
 
@@ -26,13 +28,35 @@ class ImageSet:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)"""
-        channels, height, width = self.images.shape[1:]
+        channels, height, width = self.store.shape[1:]
         return channels, height, width
+
+    @property
+    def images(self) -> Tensor:
+        """All of them at once, uint8 (N, C, H, W): for sets that are known to be small."""
+        return self.store if isinstance(self.store, Tensor) else self.pixels(torch.arange(len(self)))
+
+    def pixels(self, indices: Tensor) -> Tensor:
+        """The images at `indices` (B,), uint8 (B, C, H, W). Errors: UserError naming a file that cannot be read."""
+        return self.store[indices] if isinstance(self.store, Tensor) else next(self.store.stream([indices]))
+
+    def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        """`pixels` of each of `chunks` in turn; files are read ahead while the caller works on what it has."""
+        return (self.store[chunk] for chunk in chunks) if isinstance(self.store, Tensor) else self.store.stream(chunks)
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """All images in order, `size` at a time."""
+        return self.stream(torch.arange(len(self)).split(size))
+
+    def to(self, device: str | torch.device) -> ImageSet:
+        """With the images on `device`, where they are in memory; files are read on the CPU."""
+        return replace(self, store=self.store.to(device)) if isinstance(self.store, Tensor) else self
 
     def subset(self, indices: Tensor | Sequence[int]) -> ImageSet:
         """The images at `indices`, in that order, with the same classes."""
         indices = torch.as_tensor(indices, dtype=torch.long)
-        return ImageSet(self.images[indices], self.labels[indices], self.class_names)
+        store = self.store[indices] if isinstance(self.store, Tensor) else self.store.take(indices)
+        return ImageSet(store, self.labels[indices], self.class_names)
 
     def indices_of(self, class_index: int) -> Tensor:
         """Positions of the images of one class, ascending."""
