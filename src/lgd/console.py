@@ -23,24 +23,24 @@ class Console:
 
     @contextmanager
     def bar(self, total: int, what: str) -> Iterator[Callable[..., None]]:
-        """Yield `advance(note="")`, to be called `total` times. Without a terminal: a line
+        """Yield `advance(note="", count=1)`, whose counts add up to `total`. Without a terminal: a line
         now and then, and one at the end."""
         from tqdm import tqdm
 
         if total == 0:
-            yield lambda note="": None
+            yield lambda note="", count=1: None
             return
         start = said = time.monotonic()
         terminal = sys.stderr.isatty()
         done = 0
         with tqdm(total=total, desc=what, disable=self.quiet or not terminal, leave=False) as progress:
 
-            def advance(note: str = "") -> None:
+            def advance(note: str = "", count: int = 1) -> None:
                 nonlocal done, said
-                done += 1
+                done += count
                 if note:
                     progress.set_postfix_str(note, refresh=False)
-                progress.update()
+                progress.update(count)
                 now = time.monotonic()
                 if not terminal and now - said >= PLAIN_EVERY and done < total:
                     said = now

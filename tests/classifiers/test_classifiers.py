@@ -54,7 +54,7 @@ def test_normalisation_cannot_be_forgotten() -> None:
     """A classifier takes images in [0, 1] and normalises them as it was trained."""
     train = two_classes()
     classifier = train_classifier(train, CONFIG, 0, "test")
-    mean, std = channel_statistics(train.images)
+    mean, std = channel_statistics(train)
     values = train.images.double() / 255
     assert mean.item() == pytest.approx(values.mean().item())
     assert std.item() == pytest.approx(values.std().item(), rel=1e-4)

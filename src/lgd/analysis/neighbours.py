@@ -7,19 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lgd.classifiers.architectures import Classifier
-from lgd.data.imageset import ImageSet, to_float
+from lgd.data.imageset import ImageSet
 
 CLOSE_QUANTILE = 0.01
 """a synthetic image is suspiciously close below this quantile of the real images' distances to one another"""
-
-
-@torch.no_grad()
-def features(images: ImageSet, reference: Classifier, batch_size: int = 512) -> Tensor:
-    """What the reference's last layer sees, (N, D), on the CPU."""
-    device = reference.mean.device
-    batches = images.images.split(batch_size)
-    return torch.cat([reference.features(to_float(batch).to(device)).cpu() for batch in batches])
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -55,7 +46,7 @@ def copying(synthetic: ImageSet, real: ImageSet, synthetic_features: Tensor, rea
     distance, place = nearest(synthetic_features, real_features)
     among_real, _ = nearest(real_features, real_features, skip_itself=True)
     threshold = among_real.quantile(CLOSE_QUANTILE) if len(among_real) > 1 else torch.tensor(0.0)
-    same = (synthetic.images == real.images[place]).flatten(1).all(1)
+    same = (synthetic.images == real.pixels(place)).flatten(1).all(1)
     return {
         "median_distance": distance.median().item(),
         "median_distance_among_real": among_real.median().item(),

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from lgd.classifiers.architectures import Classifier
+from lgd.classifiers.architectures import Classifier, features_of
 from lgd.classifiers.train import load_classifier, save_classifier, train_classifier
 from lgd.config import Config, Count, Whole
 from lgd.data.imageset import ImageSet, concatenate
@@ -22,7 +22,7 @@ from lgd.rng import derive_seed, generator
 from .dynamics import learning_dynamics
 from .fidelity import fid, kid, precision_recall
 from .incremental import train_incrementally
-from .neighbours import copying, features
+from .neighbours import copying
 from .redundancy import redundancy_row
 from .sets import Source, load_set
 from .validity import validity
@@ -122,9 +122,9 @@ def judge(study: Study, source: Source) -> None:
     parts, reference = load_set(source).parts, load_reference(study)
     real, sample = cached_splits(study.config.dataset).train, real_sample(study)
     union = concatenate(parts)
-    synthetic, among = features(union, reference), features(sample, reference)
+    synthetic, among = features_of(reference, union), features_of(reference, sample)
     judged = [validity(part, reference) for part in parts]
-    everything = among if len(sample) == len(real) else features(real, reference)
+    everything = among if len(sample) == len(real) else features_of(reference, real)
     k = kid(among, synthetic, seed=0)
     covering = precision_recall(among, synthetic)
     found = {

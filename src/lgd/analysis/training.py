@@ -23,7 +23,7 @@ class Pupil:
     """
 
     def __init__(self, config: ClassifierConfig, normalise_by: ImageSet, seed: int, what: str, device: str) -> None:
-        mean, std = channel_statistics(normalise_by.images)
+        mean, std = channel_statistics(normalise_by)
         with seeded_initialisation(seed, "classifier"):
             network = new_classifier(config, normalise_by.shape, len(normalise_by.class_names), mean, std)
         self.classifier: Classifier = network.to(device)
@@ -42,13 +42,13 @@ class Pupil:
         """
         batch_size = max(1, min(self.training.batch_size, len(train) // least_steps))
         device = self.classifier.mean.device
-        images = to_float(train.images).to(device)
-        targets = F.one_hot(train.labels, len(train.class_names)).float().to(device)
+        train = train.to(device)
         for epoch in range(epochs):
             self.classifier.train()
-            for chosen in torch.randperm(len(train), generator=self.draw).split(batch_size):
-                chosen = chosen.to(device)
-                x, y = augment(images[chosen], targets[chosen], self.training, self.classifier, self.draw)
+            order = torch.randperm(len(train), generator=self.draw).split(batch_size)
+            for chosen, pixels in zip(order, train.stream(order), strict=True):
+                targets = F.one_hot(train.labels[chosen], len(train.class_names)).float().to(device)
+                x, y = augment(to_float(pixels.to(device)), targets, self.training, self.classifier, self.draw)
                 loss = F.cross_entropy(self.classifier.network(x), y)
                 self.optimiser.zero_grad(set_to_none=True)
                 loss.backward()
@@ -61,7 +61,7 @@ class Pupil:
     def logits(self, images: ImageSet) -> Tensor:
         """(N, classes) of the stored, unaugmented images."""
         self.classifier.eval()
-        return predict(self.classifier, to_float(images.images))
+        return predict(self.classifier, images)
 
     def losses(self, images: ImageSet) -> Tensor:
         """Cross-entropy of each image in nats, (N,)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from lgd.classifiers.architectures import Classifier, predict
-from lgd.data.imageset import ImageSet, to_float
+from lgd.data.imageset import ImageSet
 
 DOUBTFUL = 0.5
 """reference probability of the true class below which an image is an outlier"""
@@ -27,7 +27,7 @@ class Validity:
 
 def validity(part: ImageSet, reference: Classifier) -> Validity:
     """Judge one increment by the reference classifier."""
-    probabilities = predict(reference, to_float(part.images)).softmax(1)  # (N, classes)
+    probabilities = predict(reference, part).softmax(1)  # (N, classes)
     p = probabilities.gather(1, part.labels[:, None])[:, 0]
     valid = 100 * (probabilities.argmax(1) == part.labels).double().mean().item()
     return Validity(p.tolist(), valid, 100 * (p < DOUBTFUL).double().mean().item())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lgd.config import ClassifierConfig
+from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import UserError, nearest
 
 from .convnet import convnet
@@ -27,6 +28,9 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, ClassifierConfig], nn.Sequential]
     "vit": lambda shape, classes, _: vit(shape, classes),
 }
 """Each takes (shape, classes, configuration) and returns a Sequential whose last layer is the linear head."""
+
+MOST_FOR_STATISTICS = 10_000
+"""images that the mean and deviation of a set are taken over"""
 
 
 class Classifier(nn.Module):
@@ -85,21 +89,33 @@ def from_timm(name: str, shape: Shape, classes: int) -> nn.Sequential:
     return nn.Sequential(backbone.train(), nn.Linear(features, classes))
 
 
-def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel of uint8 images (N, C, H, W), on the scale of [0, 1]."""
-    values = images.transpose(0, 1).flatten(1).double() / 255  # (C, N * H * W)
-    return values.mean(1).float(), values.std(1).clamp_min(1e-3).float()
+def channel_statistics(images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel, on the scale of [0, 1]; of a large set, over images evenly spread."""
+    chosen = torch.linspace(0, len(images) - 1, min(len(images), MOST_FOR_STATISTICS)).long()
+    counts = torch.zeros(images.shape[0], 256, dtype=torch.long)
+    for batch in images.stream(chosen.split(batch_size_for(images.shape))):
+        counts += torch.stack([channel.flatten().bincount(minlength=256) for channel in batch.unbind(1)]).cpu()
+    values, weights = torch.arange(256).double() / 255, counts.double()
+    n = weights.sum(1)
+    mean = (weights * values).sum(1) / n
+    variance = (weights * (values - mean[:, None]) ** 2).sum(1) / (n - 1)
+    return mean.float(), variance.sqrt().clamp_min(1e-3).float()
+
+
+def batch_size_for(shape: Shape) -> int:
+    """Images (C, H, W) that go through a network at once: 512 small ones, fewer large ones, so that memory is bound."""
+    return max(1, min(512, 2**20 // (shape[1] * shape[2])))
 
 
 @torch.no_grad()
-def predict(classifier: Classifier, images: Tensor, batch_size: int = 512) -> Tensor:
-    """Logits (N, classes), on the CPU, of float images in [0, 1]."""
-    device = classifier.mean.device
-    return torch.cat([classifier(part.to(device)).cpu() for part in images.split(batch_size)])
+def predict(classifier: Classifier, images: ImageSet) -> Tensor:
+    """Logits (N, classes), on the CPU."""
+    device, size = classifier.mean.device, batch_size_for(images.shape)
+    return torch.cat([classifier(to_float(batch.to(device))).cpu() for batch in images.batches(size)])
 
 
 @torch.no_grad()
-def features_of(classifier: Classifier, images: Tensor, batch_size: int = 512) -> Tensor:
-    """Features (N, D), on the CPU, of float images in [0, 1]."""
-    device = classifier.mean.device
-    return torch.cat([classifier.features(part.to(device)).cpu() for part in images.split(batch_size)])
+def features_of(classifier: Classifier, images: ImageSet) -> Tensor:
+    """What the last layer sees, (N, D), on the CPU."""
+    device, size = classifier.mean.device, batch_size_for(images.shape)
+    return torch.cat([classifier.features(to_float(batch.to(device))).cpu() for batch in images.batches(size)])

@@ -41,24 +41,25 @@ def train_classifier(
     seed: of the weights, the order and the augmentation. what: its name in an error. teacher: whose soft labels are
     learned where `temperature` is above 0: a classifier that labels each augmented batch, or logits (N, classes) stored
     per image, mixed as the images are. watch: called after each epoch with the epochs done and the classifier, in
-    training mode; training ends when it returns False. The set stays on the device as one tensor and is augmented in
-    batches. Errors: NonFiniteError naming `what` and the step.
+    training mode; training ends when it returns False. Images are augmented in batches. Errors: NonFiniteError naming
+    `what` and the step.
     """
     training = config.training
     imagenet = training.imagenet_statistics and train.shape[0] == 3
-    mean, std = IMAGENET if imagenet else channel_statistics(train.images)
+    mean, std = IMAGENET if imagenet else channel_statistics(train)
     with seeded_initialisation(seed, "classifier"):
         classifier = new_classifier(config, train.shape, len(train.class_names), mean, std).to(device).train()
-    images, targets = to_float(train.images).to(device), first_targets(train, training, teacher).to(device)
+    train = train.to(device)
     optimiser = new_optimiser(classifier, training)
     draw = rng(seed, "training")
     step = 0
     for epoch in range(training.epochs):
         for group in optimiser.param_groups:
             group["lr"] = training.learning_rate * rate_factor(epoch, training.epochs, training.schedule)
-        for chosen in torch.randperm(len(train), generator=draw).split(training.batch_size):
-            chosen = chosen.to(device)
-            x, y = augment(images[chosen], targets[chosen], training, classifier, draw)
+        order = torch.randperm(len(train), generator=draw).split(training.batch_size)
+        for chosen, pixels in zip(order, train.stream(order), strict=True):
+            targets = first_targets(train, chosen, training, teacher).to(device)
+            x, y = augment(to_float(pixels.to(device)), targets, training, classifier, draw)
             if training.temperature and isinstance(teacher, Classifier):
                 y = soft_targets(label(teacher, x * classifier.std + classifier.mean), training.temperature)
             loss = soft_loss(classifier.network(x), y, training.temperature or 1.0)
@@ -73,12 +74,14 @@ def train_classifier(
     return classifier.eval().requires_grad_(False)
 
 
-def first_targets(train: ImageSet, config: TrainingConfig, teacher: Classifier | Tensor | None) -> Tensor:
-    """Probabilities (N, classes) before mixing: one-hot, or the softened logits that were stored."""
+def first_targets(
+    train: ImageSet, chosen: Tensor, config: TrainingConfig, teacher: Classifier | Tensor | None
+) -> Tensor:
+    """Probabilities (B, classes) of the chosen images before mixing: one-hot, or the softened logits of the teacher."""
     if config.temperature and isinstance(teacher, Tensor):
-        return soft_targets(teacher, config.temperature)
+        return soft_targets(teacher[chosen], config.temperature)
     assert teacher is not None or not config.temperature, "soft labels need a teacher"
-    return F.one_hot(train.labels, len(train.class_names)).float()
+    return F.one_hot(train.labels[chosen], len(train.class_names)).float()
 
 
 @torch.no_grad()
@@ -127,7 +130,7 @@ def augment(
 
 def accuracy(classifier: Classifier, judged: ImageSet) -> float:
     """Top-1 accuracy in percent."""
-    logits = predict(classifier, to_float(judged.images))
+    logits = predict(classifier, judged)
     return 100 * (logits.argmax(1) == judged.labels).double().mean().item()
 
 

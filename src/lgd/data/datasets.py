@@ -3,135 +3,254 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lgd.config import DatasetConfig
+from lgd.console import Console
 from lgd.errors import UserError, nearest
 
+from .cache import key_of, prepare, remembered
+from .class_names import pick, wanted_classes
 from .decode import BrokenImageError, header
+from .hub import read_hub
 from .imageset import ImageSet, Splits, stratified_split
-from .reader import Encoded, FileImages
-from .table import read_parquet
-from .tree import JUDGING, Links, TreeFiles, class_folders, image_names
+from .stores import Encoded, EncodedImages
+from .table import Table, read_parquet
+from .tree import JUDGING, class_folders, scan
 
 LARGEST_SIDE = 64
-"""most pixels a side that is chosen without being asked for"""
+"""most pixels of a side that is chosen by the images"""
+LEAST_SIDE = 8
+SHOWN = 3
+"""broken images that a message names"""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Images found, not yet read."""
+    """Images that were found and not yet read."""
 
+    where: str
     files: Encoded
     rows: Tensor
+    """numbers of the images in `files`, int64 (N,)"""
     labels: Tensor
     class_names: tuple[str, ...]
+    key: str
+    """changes with the files"""
+    note: str = ""
 
 
-def load_splits(config: DatasetConfig) -> Splits:
+@dataclass(frozen=True)
+class Place:
+    """Where a part is, and what classes are there."""
+
+    where: str
+    there: tuple[str, ...]
+    part: Callable[[tuple[str, ...]], Part]
+    """the images of the named classes. Errors: UserError naming one without images"""
+
+
+def load_splits(config: DatasetConfig, console: Console | None = None) -> Splits:
     """The training and the judging part. With `judge_on = "validation"` the latter is cut from the training part.
 
     Errors: UserError for an unknown source, and naming the file or class that does not fit.
     """
-    kind, _, rest = config.source.partition(":")
-    if kind not in SOURCES:
-        raise UserError(f"dataset.source: unknown {kind!r}{nearest(kind, SOURCES)}")
-    splits = SOURCES[kind](rest, config)
+    console = console or Console(quiet=True)
+    if config.source == "digits":
+        splits = load_digits(config)
+    else:
+        parts = find(config)
+        config = resolved(config, parts, console)
+        splits = as_splits([read(part, config, console) for part in parts], config)
     if config.judge_on == "validation":
         return Splits(*stratified_split(splits.train, config.validation_fraction, config.split_seed))
     return splits
 
 
-def load_digits(_: str, config: DatasetConfig) -> Splits:
+def load_digits(config: DatasetConfig) -> Splits:
     """scikit-learn's 1,797 digits: grey 8 x 8, values 0 to 16 spread over 0 to 255; seeded stratified split."""
-    from sklearn.datasets import load_digits as read
+    from sklearn.datasets import load_digits as read_digits
 
-    digits = read()
+    digits = read_digits()
     values = torch.from_numpy(digits.images)[:, None]  # (N, 1, 8, 8)
     images = (values * (255 / 16)).round().to(torch.uint8)
     labels = torch.from_numpy(digits.target).long()
-    whole = ImageSet(images, labels, tuple(str(name) for name in digits.target_names))
-    return Splits(*stratified_split(whole, config.test_fraction, config.split_seed))
+    return as_splits([ImageSet(images, labels, tuple(str(name) for name in digits.target_names))], config)
 
 
-def load_folder(path: str, config: DatasetConfig) -> Splits:
-    """PATH/train with PATH/test or PATH/val, or PATH with one folder per class, which is split."""
-    root = Path(path).expanduser()
-    train = root / "train"
-    if not train.is_dir():
-        return _splits([_folder(root, config)], config)
-    judging = next((root / name for name in JUDGING if (root / name).is_dir()), None)
-    return _splits([_folder(part, config) for part in (train, judging) if part is not None], config)
-
-
-def load_parquet(paths: str, config: DatasetConfig) -> Splits:
-    """TRAIN,TEST, or one file, which is split."""
-    files = [Path(path).expanduser() for path in paths.split(",")]
-    return _splits([_table(path, config) for path in files], config)
-
-
-SOURCES: dict[str, Callable[[str, DatasetConfig], Splits]] = {
-    "digits": load_digits,
-    "folder": load_folder,
-    "parquet": load_parquet,
-}
-
-
-def _folder(root: Path, config: DatasetConfig) -> Part:
-    names = _classes(class_folders(root), config, str(root))
-    links = Links()
-    found = [image_names(root, name, links) for name in names]
-    for name, images in zip(names, found, strict=True):
-        if not images:
-            raise UserError(f"{root / name}: no images of class {name!r}")
-    labels = torch.repeat_interleave(torch.arange(len(names)), torch.tensor([len(images) for images in found]))
-    files = TreeFiles.of(root, [name for part in found for name in part])
-    return Part(files, torch.arange(len(labels)), labels, names)
-
-
-def _table(path: Path, config: DatasetConfig) -> Part:
-    found = read_parquet(path, config.image_column, config.label_column)
-    names = _classes(found.known, config, str(path))
-    place = {name: label for label, name in enumerate(names)}
-    labels = torch.tensor([place.get(label, -1) for label in found.labels])
-    rows = (labels >= 0).nonzero().flatten()
-    return Part(found.rows, rows, labels[rows], names)
-
-
-def _classes(there: Sequence[str], config: DatasetConfig, where: str) -> tuple[str, ...]:
-    """The classes to use, in order. Errors: UserError naming one that is not there."""
-    names = config.classes or tuple(there)
-    for name in names:
-        if name not in there:
-            raise UserError(f"{where}: no class {name!r}{nearest(name, there)}")
-    if len(names) < 2:
-        raise UserError(f"{where}: needs at least two classes, not {', '.join(names) or 'none'}")
-    return names
-
-
-def _splits(parts: Sequence[Part], config: DatasetConfig) -> Splits:
-    """Decode what was found; split the one part there is, or take the two."""
-    if any(part.class_names != parts[0].class_names for part in parts):
-        raise UserError(f"{config.source}: the test classes differ from the train classes")
-    size, channels = config.size, config.channels
-    if not (size and channels):
-        headers = [_header(part, row) for part in parts for row in part.rows.tolist()]
-        size = size or min(LARGEST_SIDE, min(side for _, side in headers)) // 4 * 4
-        channels = channels or (1 if all(found == 1 for found, _ in headers) else 3)
-    sets = [ImageSet(FileImages(p.files, p.rows, channels, size), p.labels, p.class_names) for p in parts]
-    sets = [ImageSet(s.images, s.labels, s.class_names) for s in sets]
+def as_splits(sets: Sequence[ImageSet], config: DatasetConfig) -> Splits:
+    """The two sets there are, or the one, split."""
     if len(sets) == 1:
         return Splits(*stratified_split(sets[0], config.test_fraction, config.split_seed))
     return Splits(*sets)
 
 
-def _header(part: Part, row: int) -> tuple[int, int]:
-    try:
-        with part.files.open(row) as file:
-            return header(file)
-    except BrokenImageError as error:
-        raise UserError(f"{part.files.name(row)}: {error}") from None
+def find(config: DatasetConfig) -> list[Part]:
+    """The training and the judging part, or the whole where the source does not divide it.
+
+    Errors: UserError, also where the two have different classes.
+    """
+    kind, colon, rest = config.source.partition(":")
+    if kind not in SOURCES or not colon:
+        known = ["digits", *(f"{name}:..." for name in SOURCES)]
+        raise UserError(f"dataset.source: unknown {config.source!r}{nearest(config.source, known)}")
+    if not rest:
+        raise UserError(f"dataset.source: {config.source!r} needs a path or name after the colon")
+    places = SOURCES[kind](rest, config)
+    wanted = wanted_classes(config.classes)
+    names = pick(places[0].there, wanted, places[0].where)
+    for place in places[1:]:
+        missing, more = set(names) - set(place.there), set(place.there) - set(names)
+        if missing or (more and not wanted):
+            name = min(missing or more)
+            has, lacks = (places[0], place) if missing else (place, places[0])
+            raise UserError(f"{lacks.where}: no class {name!r}, unlike {has.where}; both need the same classes")
+    return [place.part(names) for place in places]
+
+
+def find_folder(paths: str, config: DatasetConfig) -> list[Place]:
+    """TRAIN,TEST; or a folder with `train` and one of `JUDGING`; or one with the classes."""
+    root = Path(paths).expanduser()
+    if "," in paths and not root.exists():
+        return [folder(Path(path).expanduser()) for path in pair(paths)]
+    if not (root / "train").is_dir():
+        return [folder(root)]
+    judging = [path for path in (root / name for name in JUDGING) if path.is_dir() and class_folders(path)]
+    found = [root / "train", *judging[:1]]
+    for path in found:
+        if path.is_symlink():
+            raise UserError(f"{path} is a symbolic link; give where it leads: --dataset.source folder:TRAIN,TEST")
+    return [folder(path) for path in found]
+
+
+def pair(paths: str) -> list[str]:
+    """TRAIN and TEST. Errors: UserError."""
+    parts = paths.split(",")
+    if len(parts) > 2:
+        raise UserError(f"dataset.source: {paths!r} names {len(parts)} paths; TRAIN,TEST are two")
+    return parts
+
+
+def folder(root: Path) -> Place:
+    there = class_folders(root)
+    if not there:
+        raise UserError(f"{root}: no class folders in it; images are expected in {root / 'CLASS'}")
+
+    def part(names: tuple[str, ...]) -> Part:
+        tree = scan(root, names)
+        labels = torch.repeat_interleave(torch.arange(len(names)), torch.tensor(tree.counts))
+        links = f"{root}: symbolic links that are not followed: {len(tree.links)} (first: {', '.join(tree.links[:1])})"
+        key = key_of(str(root.resolve()), tree.fingerprint)
+        note = links if tree.links else ""
+        return Part(str(root), tree.files, torch.arange(len(labels)), labels, names, key, note)
+
+    return Place(str(root), tuple(there), part)
+
+
+def find_parquet(paths: str, config: DatasetConfig) -> list[Place]:
+    """TRAIN,TEST; or one file, or folder of files."""
+    whole = Path(paths).expanduser()
+    files = [whole] if whole.exists() else [Path(path).expanduser() for path in pair(paths)]
+    return [rows_of(read_parquet(file, config), str(file.resolve())) for file in files]
+
+
+def find_hub(name: str, config: DatasetConfig) -> list[Place]:
+    """The split `train` and the first of `JUDGING` that has labels; or the one split there is."""
+    tables = read_hub(name, config)
+    if "train" not in tables and len(tables) > 1:
+        raise UserError(f"hf:{name}: no split 'train' among {', '.join(tables)}")
+    train = tables.get("train", next(iter(tables.values())))
+    judging = [tables[split] for split in JUDGING if split in tables and bool((tables[split].labels >= 0).any())]
+    return [rows_of(table, name) for table in (train, *judging[:1])]
+
+
+SOURCES: dict[str, Callable[[str, DatasetConfig], list[Place]]] = {
+    "folder": find_folder,
+    "parquet": find_parquet,
+    "hf": find_hub,
+}
+
+
+def rows_of(table: Table, place: str) -> Place:
+    where = table.rows.where
+    without = (table.labels < 0).nonzero().flatten()
+    if len(without):
+        raise UserError(f"{table.rows.name(int(without[0]))}: no label, or one that is no class")
+
+    def part(names: tuple[str, ...]) -> Part:
+        new = torch.tensor([names.index(name) if name in names else -1 for name in table.names])
+        labels = new[table.labels]
+        rows = (labels >= 0).nonzero().flatten()
+        empty = (labels[rows].bincount(minlength=len(names)) == 0).nonzero().flatten().tolist()
+        if empty:
+            raise UserError(f"{where}: no images of class {names[empty[0]]!r}")
+        return Part(where, table.rows, rows, labels[rows], names, key_of(place, table.fingerprint, names))
+
+    return Place(where, table.names, part)
+
+
+def resolved(config: DatasetConfig, parts: Sequence[Part], console: Console) -> DatasetConfig:
+    """With the size and channels that the images suggest, where they are left open.
+
+    Grey where all images are; the largest multiple of 4 up to 64 pixels that no image is smaller than.
+    """
+    if config.size and config.channels:
+        return config
+    facts = [remembered(key_of("headers", part.key), partial(headers, part, console)) for part in parts]
+    side = min(fact["side"] for fact in facts)
+    if not config.size and side < LEAST_SIDE:
+        smallest = min(facts, key=lambda fact: fact["side"])["smallest"]
+        raise UserError(
+            f"{smallest}: {side} pixels are too few; at least {LEAST_SIDE} x {LEAST_SIDE} are needed"
+            f" (--dataset.size {LEAST_SIDE} --skip-broken leaves smaller images out)"
+        )
+    return replace(
+        config,
+        size=config.size or min(side, LARGEST_SIDE) // 4 * 4,
+        channels=config.channels or (1 if all(fact["grey"] for fact in facts) else 3),
+    )
+
+
+def headers(part: Part, console: Console) -> dict[str, object]:
+    """What the first bytes of all files say; those that cannot be read are found when they are decoded."""
+    grey, side, smallest = True, 2**31, ""
+    with console.bar(len(part.rows), f"{part.where}: sizes") as advance:
+        for row in part.rows.tolist():
+            advance()
+            try:
+                with part.files.open(row) as file:
+                    channels, shorter = header(file)
+            except (BrokenImageError, OSError):
+                continue
+            grey = grey and channels == 1
+            if shorter < side:
+                side, smallest = shorter, part.files.name(row)
+    return {"grey": grey, "side": side, "smallest": smallest}
+
+
+def read(part: Part, config: DatasetConfig, console: Console) -> ImageSet:
+    """The images of a part that can be read, at the configured size.
+
+    Errors: UserError naming the first broken images, unless they are to be left out, and a class without others.
+    """
+    assert config.channels
+    images = EncodedImages(part.files, part.rows, config.channels, config.size)
+    prepared = prepare(images, part.key, console)
+    if part.note:
+        console.say(part.note)
+    if prepared.broken:
+        some = "; ".join(prepared.broken[:SHOWN]) + ("; ..." if len(prepared.broken) > SHOWN else "")
+        told = f"{part.where}: {len(prepared.broken)} of {len(part.rows)} images cannot be used: {some}"
+        if not config.skip_broken:
+            raise UserError(f"{told}. --skip-broken leaves them out")
+        console.say(f"{told}. They are left out")
+    labels = part.labels[prepared.kept]
+    empty = (labels.bincount(minlength=len(part.class_names)) == 0).nonzero().flatten().tolist()
+    if empty:
+        raise UserError(f"{part.where}: no image of class {part.class_names[empty[0]]!r} can be used")
+    return ImageSet(prepared.store, labels, part.class_names)

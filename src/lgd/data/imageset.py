@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor
@@ -11,14 +12,17 @@ from torch import Tensor
 from lgd.errors import UserError
 from lgd.rng import generator
 
-from .reader import FileImages
+from .stores import Store
+
+LARGEST_ON_GPU = 2 * 2**30
+"""bytes of pixels that are moved to a GPU at once"""
 
 
 @dataclass(frozen=True)
 class ImageSet:
     """Images with labels. `store` holds or reads uint8 (N, C, H, W), `labels` is int64 (N,) into `class_names`."""
 
-    store: Tensor | FileImages
+    store: Tensor | Store
     labels: Tensor
     class_names: tuple[str, ...]
 
@@ -38,7 +42,7 @@ class ImageSet:
 
     def pixels(self, indices: Tensor) -> Tensor:
         """The images at `indices` (B,), uint8 (B, C, H, W). Errors: UserError naming a file that cannot be read."""
-        return self.store[indices] if isinstance(self.store, Tensor) else next(self.store.stream([indices]))
+        return next(self.stream([indices]))
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """`pixels` of each of `chunks` in turn; files are read ahead while the caller works on what it has."""
@@ -49,8 +53,12 @@ class ImageSet:
         return self.stream(torch.arange(len(self)).split(size))
 
     def to(self, device: str | torch.device) -> ImageSet:
-        """With the images on `device`, where they are in memory; files are read on the CPU."""
-        return replace(self, store=self.store.to(device)) if isinstance(self.store, Tensor) else self
+        """With the images on `device`, where they are in memory or fit into a GPU's; files are read on the CPU."""
+        if isinstance(self.store, Tensor):
+            return replace(self, store=self.store.to(device))
+        if torch.device(device).type == "cpu" or prod(self.store.shape) > LARGEST_ON_GPU:
+            return self
+        return replace(self, store=self.images.to(device))
 
     def subset(self, indices: Tensor | Sequence[int]) -> ImageSet:
         """The images at `indices`, in that order, with the same classes."""

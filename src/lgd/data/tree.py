@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from lgd.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 JUDGING = ("test", "val", "validation", "valid")
-"""folders beside `train` that may hold the judging part, the first that there is"""
+"""folders beside `train`, and splits of a table, that may be the judging part; the first that there is"""
 
 
 @dataclass(frozen=True)
@@ -27,25 +28,30 @@ class TreeFiles:
     ends: np.ndarray
     """where each name ends, int64 (N,)"""
 
-    @classmethod
-    def of(cls, root: Path, names: Sequence[bytes]) -> TreeFiles:
-        return cls(str(root), b"".join(names), np.cumsum([len(name) for name in names], dtype=np.int64))
-
     def name(self, index: int) -> str:
         start = int(self.ends[index - 1]) if index else 0
-        return os.path.join(self.root, os.fsdecode(self.names[start : int(self.ends[index])]))  # noqa: PTH118
+        return f"{self.root}/{os.fsdecode(self.names[start : int(self.ends[index])])}"
 
     def open(self, index: int) -> BinaryIO:
-        return open(self.name(index), "rb")  # noqa: PTH123
+        return Path(self.name(index)).open("rb")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What is in an image folder."""
+
+    files: TreeFiles
+    counts: tuple[int, ...]
+    """images of each class; they follow one another, sorted by name"""
+    fingerprint: str
+    """of names, sizes and times of change"""
+    links: tuple[str, ...]
+    """symbolic links that are not followed"""
 
 
 def class_folders(root: Path) -> list[str]:
     """Names of the folders in `root`, sorted; hidden ones are no classes. Errors: UserError."""
-    try:
-        with os.scandir(root) as entries:
-            names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"{root}: {error.strerror}") from None
+    names = sorted(entry.name for entry in _entries(str(root)) if entry.is_dir())
     for name in names:
         try:
             name.encode()
@@ -54,33 +60,53 @@ def class_folders(root: Path) -> list[str]:
     return names
 
 
-@dataclass
-class Links:
-    """Symbolic links that were left out."""
+def scan(root: Path, classes: Sequence[str]) -> Tree:
+    """List the images of each class.
 
-    count: int = 0
-    first: str = ""
-
-
-def image_names(root: Path, class_name: str, links: Links) -> list[bytes]:
-    """Paths, relative to `root`, of the images of a class, sorted.
-
-    Symbolic links to files inside `root` are followed; others, and all to folders, are left out and counted.
+    A symbolic link is followed where it leads to a file inside `root`; other links are not. Hidden files and folders
+    and files with another suffix than an image's are no images. Errors: UserError naming an empty class.
     """
     home = os.path.realpath(root) + os.sep
-    return sorted(os.fsencode(name) for name in _walk(str(root), class_name, home, links))
+    links: list[str] = []
+    digest = blake2b(digest_size=16)
+    names, lengths, counts = bytearray(), [], []
+    for folder in classes:
+        linked = (root / folder).is_symlink()
+        links += [str(root / folder)] * linked
+        found = [] if linked else sorted(_walk(str(root), folder, home, links.append))
+        if not found:
+            link = next((link for link in links if link.startswith(f"{root}/{folder}")), None)
+            why = f": the symbolic link {link} leads out of {root}, or to a folder, and is not followed" if link else ""
+            raise UserError(f"{root / folder}: no images of class {folder!r}{why}")
+        for name, size, time in found:
+            digest.update(name + b"\0%d %d\0" % (size, time))
+            names += name
+            lengths.append(len(name))
+        counts.append(len(found))
+    files = TreeFiles(str(root), bytes(names), np.cumsum(lengths, dtype=np.int64))
+    return Tree(files, tuple(counts), digest.hexdigest(), tuple(links))
 
 
-def _walk(root: str, folder: str, home: str, links: Links) -> Iterator[str]:
-    with os.scandir(os.path.join(root, folder)) as entries:  # noqa: PTH118
-        for entry in entries:
-            name = f"{folder}/{entry.name}"
-            if entry.name.startswith("."):
-                continue
+def _walk(root: str, folder: str, home: str, left_out: Callable[[str], None]) -> Iterator[tuple[bytes, int, int]]:
+    """(path relative to `root`, bytes, nanoseconds of the last change) of each image at or below `folder`."""
+    waiting = [folder]
+    while waiting:
+        here = waiting.pop()
+        for entry in _entries(f"{root}/{here}"):
+            name = f"{here}/{entry.name}"
             if entry.is_symlink() and (entry.is_dir() or not os.path.realpath(entry.path).startswith(home)):
-                links.count += 1
-                links.first = links.first or entry.path
+                left_out(entry.path)
             elif entry.is_dir():
-                yield from _walk(root, name, home, links)
+                waiting.append(name)
             elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                yield name
+                status = entry.stat()
+                yield os.fsencode(name), status.st_size, status.st_mtime_ns
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What is in a folder and not hidden."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}") from None

@@ -11,6 +11,7 @@ from torch import Tensor
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import load_classifier
 from lgd.config import Config, DatasetConfig
+from lgd.console import Console
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import Splits
 from lgd.diffusion.generator import Generator, load_generator
@@ -79,9 +80,16 @@ def resolve_device(name: str) -> str:
     return name
 
 
-@lru_cache(maxsize=2)
-def cached_splits(config: DatasetConfig) -> Splits:
-    return load_splits(config)
+def cached_splits(config: DatasetConfig, console: Console | None = None) -> Splits:
+    """The image set, found and read once per process; what is to be told about it is told then."""
+    if config not in _splits:
+        while len(_splits) > 1:
+            _splits.pop(next(iter(_splits)))
+        _splits[config] = load_splits(config, console)
+    return _splits[config]
+
+
+_splits: dict[DatasetConfig, Splits] = {}
 
 
 def _version(path: Path) -> int:

@@ -34,7 +34,6 @@ def train_surrogate(
     hold fewer of them, influence is averaged over those there are. Errors: NonFiniteError.
     """
     labels = list(range(len(train.class_names)))
-    images = [real_images(train, label, config).to(device) for label in labels]
     epochs: list[int] = []
     cosines: list[float] = []
     last: Tensor | None = None
@@ -43,6 +42,7 @@ def train_surrogate(
         nonlocal last
         advance()
         frozen = copy.deepcopy(classifier).eval().requires_grad_(False)
+        images = (real_images(train, label, config).to(device) for label in labels)
         gradients = class_gradients(frozen, images, labels)  # (classes, P)
         cosine = None if last is None else F.cosine_similarity(gradients, last, dim=1).mean().item()
         if cosine is None or cosine < config.similarity:
@@ -64,7 +64,7 @@ def real_images(train: ImageSet, label: int, config: SurrogateConfig) -> Tensor:
     """At most `config.images` images of a class, drawn with the surrogate's seed, float (N, C, H, W)."""
     members = train.indices_of(label)
     draw = rng(config.classifier.seed, "surrogate", train.class_names[label])
-    return to_float(train.images[members[torch.randperm(len(members), generator=draw)[: config.images]]])
+    return to_float(train.pixels(members[torch.randperm(len(members), generator=draw)[: config.images]]))
 
 
 def load_surrogate(

@@ -11,7 +11,7 @@ from torch import Tensor
 from lgd.classifiers.architectures import Classifier, predict
 from lgd.classifiers.train import check_classes, load_classifier
 from lgd.config import ClassifierConfig, Config
-from lgd.data.imageset import ImageSet, to_float
+from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
 from lgd.files import load_tensors_and_metadata, save_tensors
 
@@ -43,7 +43,7 @@ def load_teacher(config: Config, reference: Path | None, like: ImageSet, device:
 def store_soft_labels(path: Path, teacher: Classifier, images: ImageSet, files: Sequence[str]) -> None:
     """Write the teacher's logits of every image, in the order of `files`."""
     metadata = {"files": json.dumps(list(files)), "class_names": json.dumps(images.class_names)}
-    save_tensors(path, {"logits": predict(teacher, to_float(images.images))}, metadata)
+    save_tensors(path, {"logits": predict(teacher, images)}, metadata)
 
 
 def stored_soft_labels(path: Path, files: Sequence[str], class_names: Sequence[str]) -> Tensor:

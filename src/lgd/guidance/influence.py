@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -44,26 +45,27 @@ def gradients(
 
 
 def class_gradients(
-    classifier: Classifier, images: Sequence[Tensor], labels: Sequence[int], groups: int = 10, chunk: int = 50
+    classifier: Classifier, images: Iterable[Tensor], labels: Sequence[int], groups: int = 10, chunk: int = 50
 ) -> Tensor:
     """Gradient of the mean loss over each class's images, (len(labels), P), without a graph.
 
-    images: of each class, (N_c, C, H, W) in [0, 1]; the classes need not be of one size. `groups` classes with `chunk`
-    images each go at a time, which bounds the memory.
+    images: of each class, (N_c, C, H, W) in [0, 1]; the classes need not be of one size. `groups` classes are taken
+    from it at a time, with `chunk` images each, which bounds the memory.
     """
     parameters = dict(classifier.named_parameters())
-    longest = max(len(x) for x in images)
-    padded = torch.stack([F.pad(x, (0, 0) * 3 + (0, longest - len(x))) for x in images])  # (G, N, C, H, W)
-    present = [torch.arange(longest, device=padded.device) < len(x) for x in images]
-    weights = torch.stack([p.to(padded.dtype) / len(x) for p, x in zip(present, images, strict=True)])
-    y = torch.tensor(labels, device=padded.device)[:, None].expand(-1, longest)
+    classes = iter(images)
 
-    def of_group(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+    def of_group(labels: Sequence[int]) -> Tensor:
+        group = list(islice(classes, len(labels)))
+        longest = max(len(x) for x in group)
+        x = torch.stack([F.pad(x, (0, 0) * 3 + (0, longest - len(x))) for x in group])  # (G, N, C, H, W)
+        present = [torch.arange(longest, device=x.device) < len(own) for own in group]
+        w = torch.stack([p.to(x.dtype) / len(own) for p, own in zip(present, group, strict=True)])
+        y = torch.tensor(labels, device=x.device)[:, None].expand(-1, longest)
         parts = zip(x.split(chunk, 1), y.split(chunk, 1), w.split(chunk, 1), strict=True)
         return torch.stack([gradients(classifier, parameters, *part).detach() for part in parts]).sum(0)
 
-    split = zip(padded.split(groups), y.split(groups), weights.split(groups), strict=True)
-    return torch.cat([of_group(*part) for part in split])
+    return torch.cat([of_group(labels[i : i + groups]) for i in range(0, len(labels), groups)])
 
 
 def influence(images: Tensor, labels: Tensor, surrogate: Surrogate) -> Tensor:

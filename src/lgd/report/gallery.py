@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lgd.analysis.neighbours import features, nearest, unit
+from lgd.analysis.neighbours import nearest, unit
 from lgd.analysis.sets import run_config
+from lgd.classifiers.architectures import features_of
 from lgd.classifiers.train import load_classifier
 from lgd.data.folder import decode_image
 from lgd.data.imageset import ImageSet
@@ -119,11 +120,11 @@ def _neighbours(items: Sequence[Item], reference: Path | None) -> tuple[list[lis
         network = load_classifier(reference, config.reference, real)
         images = torch.stack([decode_image(path) for _, path, _ in items])
         synthetic = ImageSet(images, torch.tensor([row.label for *_, row in items]), real.class_names)
-        queries = unit(features(synthetic, network))
+        queries = unit(features_of(network, synthetic))
     except (UserError, RuntimeError) as error:
         return [], [], [f"Nearest real images are left out: {str(error).splitlines()[0]}"]
-    distance, place = nearest(queries, unit(features(real, network)))
+    distance, place = nearest(queries, unit(features_of(network, real)))
     used = place.unique(sorted=True)
     position = {int(p): i for i, p in enumerate(used)}
     near = [[position[int(p)], int(real.labels[p]), round(float(d), 4)] for p, d in zip(place, distance, strict=True)]
-    return near, [real.images[p] for p in used], []
+    return near, list(real.pixels(used)), []

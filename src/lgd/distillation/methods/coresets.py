@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from lgd.classifiers.architectures import features_of
-from lgd.data.imageset import to_float
 from lgd.distillation.materials import Materials
 from lgd.distillation.store import Candidate, Drawn
 from lgd.rng import generator as rng
@@ -21,18 +20,20 @@ def draw_real(materials: Materials, order: Order) -> list[Drawn]:
     """The i-th slice of each class's order, n images long."""
     n = materials.config.stages.images_per_increment
     end = materials.increment * n
-    return [
-        real_image(materials, label, slot, int(position))
-        for label in materials.classes
-        for slot, position in enumerate(order(materials, label, end)[end - n : end])
-    ]
+    drawn = []
+    for label in materials.classes:
+        drawn += real_images(materials, label, order(materials, label, end)[end - n : end])
+    return drawn
 
 
-def real_image(materials: Materials, label: int, slot: int, position: int) -> Drawn:
-    """Image `position` among those of its class. No latent: stages encodes it where somebody looks back."""
+def real_images(materials: Materials, label: int, positions: Tensor) -> list[Drawn]:
+    """Images by their positions in their class. No latents: stages encodes them where somebody looks back."""
     train = materials.splits.train
-    source = int(train.indices_of(label)[position])
-    return Drawn(label, slot, train.images[source], None, (Candidate(None),), source=source)
+    sources = train.indices_of(label)[positions]
+    return [
+        Drawn(label, slot, image, None, (Candidate(None),), source=source)
+        for slot, (image, source) in enumerate(zip(train.pixels(sources), sources.tolist(), strict=True))
+    ]
 
 
 def draw_random(materials: Materials) -> list[Drawn]:
@@ -49,11 +50,9 @@ def draw_k_center(materials: Materials) -> list[Drawn]:
 
 def draw_full(materials: Materials) -> list[Drawn]:
     """Every real image of the classes."""
-    train = materials.splits.train
+    counts = materials.splits.train.labels.bincount()
     return [
-        real_image(materials, label, slot, slot)
-        for label in materials.classes
-        for slot in range(len(train.indices_of(label)))
+        image for label in materials.classes for image in real_images(materials, label, torch.arange(counts[label]))
     ]
 
 
@@ -80,8 +79,7 @@ def k_center_order(materials: Materials, label: int, count: int) -> Tensor:
 def class_features(materials: Materials, label: int) -> Tensor:
     """The reference's features of a class's images, (N, D), double."""
     train = materials.splits.train
-    images = to_float(train.images[train.indices_of(label)])
-    return features_of(materials.reference, images).double()
+    return features_of(materials.reference, train.subset(train.indices_of(label))).double()
 
 
 def herding(features: Tensor, count: int) -> Tensor:

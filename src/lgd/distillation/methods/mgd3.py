@@ -49,9 +49,9 @@ def class_modes(materials: Materials, label: int, count: int) -> Tensor:
     if path.exists():
         return load_tensors(path, ["modes"])["modes"]
     train, encode = materials.splits.train, materials.generator.autoencoder.encode
-    images = to_float(train.images[train.indices_of(label)])
+    batches = train.subset(train.indices_of(label)).batches(64)
     with torch.no_grad():
-        latents = torch.cat([encode(part.to(materials.device)).cpu() for part in images.split(64)])
+        latents = torch.cat([encode(to_float(batch).to(materials.device)).cpu() for batch in batches])
     modes = find_modes(latents, count, derive_seed(materials.config.seed, "modes", train.class_names[label]))
     save_tensors(path, {"modes": modes})
     return modes

@@ -1,0 +1,140 @@
+"""Work on image files that is done once: decoding them, and finding those that are broken.
+
+~/.cache/lgd/KEY.json says what was found, KEY.pixels holds the decoded images, unless they are too many. A key is made
+from the names, sizes and times of all files, so that a changed file is never taken for the old one. Where nothing can
+be written, the work is done each time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lgd.console import Console
+from lgd.errors import UserError
+from lgd.files import UNFINISHED, read_json, write_file, write_json
+
+from .stores import EncodedImages, PixelFile, Store
+
+LARGEST = 16 * 2**30
+"""bytes of decoded images that are kept; the images of a larger set are decoded whenever they are used"""
+EVERYTHING = 64 * 2**30
+"""bytes of all that is kept, beyond which goes what was not used for longest"""
+BLOCK = 256
+"""images decoded at once"""
+FORMAT = 1
+"""part of every key, to be raised when decoding changes"""
+DAY = 24 * 3600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Images of which every one can be read."""
+
+    kept: Tensor
+    """positions of those that can, int64 (M,)"""
+    store: Store
+    """of these, in order"""
+    broken: list[str]
+    """name of each of the others, and why"""
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lgd"
+
+
+def key_of(*parts: object) -> str:
+    return blake2b(repr((FORMAT, *parts)).encode(), digest_size=16).hexdigest()
+
+
+def remembered(key: str, find: Callable[[], Any]) -> Any:
+    """The JSON value that `find()` gives, found once."""
+    path = cache_folder() / f"{key}.json"
+    with suppress(UserError):
+        return read_json(path)
+    value = find()
+    with suppress(OSError):
+        write_json(path, value)
+    return value
+
+
+def prepare(images: EncodedImages, key: str, console: Console) -> Prepared:
+    """Decode every image once, and keep the pixels for the next process where they are not too many.
+
+    key: of the images' files and rows.
+    """
+    N, C, H, W = images.shape
+    key = key_of(key, C, H, W)
+    path = cache_folder() / f"{key}.pixels"
+    small = C * H * W * N <= LARGEST
+    if small and not path.exists():
+        path.with_suffix(".json").unlink(missing_ok=True)
+
+    def decode_all() -> list[tuple[int, str]]:
+        with console.bar(N, "reading images") as advance:
+            broken: list[tuple[int, str]] = []
+            blocks = readable(images, broken, advance)
+            if small:
+                write_pixels(path, blocks, C * H * W * N)
+            for _ in blocks:  # what the cache had no place for
+                pass
+        return broken
+
+    broken = dict(remembered(key, decode_all))
+    good = torch.ones(N, dtype=torch.bool)
+    good[list(broken)] = False
+    kept = good.nonzero().flatten()
+    store: Store = images.take(kept)
+    with suppress(OSError):
+        if small and path.stat().st_size == len(kept) * C * H * W:
+            os.utime(path)
+            store = PixelFile(path, torch.arange(len(kept)), C, H)
+    return Prepared(kept, store, list(broken.values()))
+
+
+def readable(images: EncodedImages, broken: list[tuple[int, str]], advance: Callable[..., None]) -> Iterator[Tensor]:
+    """Blocks of the images that can be read; the positions of the others are put into `broken`, with the reason."""
+    done = 0
+    for block, wrong in images.decoded(torch.arange(len(images.rows)).split(BLOCK)):
+        broken += [(done + place, reason) for place, reason in wrong.items()]
+        done += len(block)
+        advance(count=len(block))
+        yield block[[place for place in range(len(block)) if place not in wrong]] if wrong else block
+
+
+def write_pixels(path: Path, blocks: Iterable[Tensor], size: int) -> None:
+    """Write the blocks one after the other; where that fails, they are not kept."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            for block in blocks:
+                file.write(block.numpy().tobytes())
+
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_room(path.parent, size)
+        if shutil.disk_usage(path.parent).free > 2 * size:
+            write_file(path, write)
+
+
+def make_room(folder: Path, size: int) -> None:
+    """Delete what was not used for longest until `size` more bytes fit, and what a killed process left."""
+    files = sorted(folder.glob("*.pixels"), key=lambda file: file.stat().st_mtime)
+    total = size + sum(file.stat().st_size for file in files)
+    for file in files:
+        if total > EVERYTHING:
+            total -= file.stat().st_size
+            file.unlink(missing_ok=True)
+    for file in folder.glob(".*.tmp"):
+        if UNFINISHED.fullmatch(file.name) and file.stat().st_mtime < time.time() - DAY:
+            file.unlink(missing_ok=True)
