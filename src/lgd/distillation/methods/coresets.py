@@ -50,10 +50,10 @@ def draw_k_center(materials: Materials) -> list[Drawn]:
 
 def draw_full(materials: Materials) -> list[Drawn]:
     """Every real image of the classes."""
-    counts = materials.splits.train.labels.bincount()
-    return [
-        image for label in materials.classes for image in real_images(materials, label, torch.arange(counts[label]))
-    ]
+    drawn = []
+    for label in materials.classes:
+        drawn += real_images(materials, label, torch.arange(len(materials.splits.train.indices_of(label))))
+    return drawn
 
 
 def random_order(materials: Materials, label: int, count: int) -> Tensor:
