@@ -16,6 +16,7 @@ ROOMS = [
     ["__init__", "errors"],
     ["files", "rng", "config", "console"],
     ["data"],
+    ["automatic"],
     ["diffusion"],
     ["classifiers"],
     ["guidance"],

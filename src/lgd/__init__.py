@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .config import Config, load_config
+    from .automatic import load_config
+    from .config import Config
     from .distillation.store import load
     from .errors import UserError
     from .pipeline import distill
@@ -21,7 +22,7 @@ __all__ = ["Config", "UserError", "__version__", "distill", "load", "load_config
 
 _HOMES = {
     "Config": ".config",
-    "load_config": ".config",
+    "load_config": ".automatic",
     "UserError": ".errors",
     "load": ".distillation.store",
     "distill": ".pipeline",

@@ -10,8 +10,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from .automatic import load_config
 from .comparison import compare_methods
-from .config import Config, load_config, to_dict, with_values
+from .config import Config, to_dict, with_values
 from .console import Console
 from .errors import Failure, IncompleteError, UserError
 from .evaluation.tables import Table, comma_separated, latex, markdown, number, spread
@@ -37,13 +38,13 @@ def ablate(
     """
     if runs < 1:
         raise UserError(f"--runs must be at least 1, not {runs}")
-    base = load_config(config) if isinstance(config, str) else config
+    console = console or Console()
+    base = load_config(config, console=console) if isinstance(config, str) else config
     axes = dict(parse_axis(text) for text in over)
     if not axes or len(axes) < len(over):
         raise UserError("--over needs at least one FIELD=VALUE,..., and no field twice")
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     configs = [with_values(base, **{k.replace(".", "__"): v for k, v in values.items()}) for values in combinations]
-    console = console or Console()
     cells: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     with output_directory(Path(out), overwrite) as root:

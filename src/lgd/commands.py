@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar
 import tyro
 from tyro.conf import Positional, arg
 
-from .config import Config, load_config
+from .automatic import is_source, load_config
+from .config import Config, DatasetConfig
 from .console import Console
 from .errors import Failure, IncompleteError, UserError
 from .files import write_text
@@ -21,6 +22,13 @@ Fields = Annotated[Config, arg(name="")]
 """Every field of the configuration, as an option with its dotted name."""
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OnlyDataset:
+    """The part of the configuration that says which images there are."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
 
 
 @dataclass(frozen=True)
@@ -268,7 +276,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-SHORT = {"--epochs-factor": "--evaluation.epochs-factor"}
+SHORT = {"--epochs-factor": "--evaluation.epochs-factor", "--skip-broken": "--dataset.skip-broken"}
 """other spellings of options"""
 
 
@@ -277,18 +285,31 @@ def preset_first(command: str, arguments: Sequence[str]) -> tuple[str, Any, list
     options = (argument.partition("=") for argument in arguments)
     arguments = [SHORT.get(name, name) + equals + value for name, equals, value in options]
     if arguments and not arguments[0].startswith("-"):
-        return arguments[0], load_config(arguments[0]), list(arguments[1:])
+        name, *rest = arguments
+        dataset = dataset_options(rest) if is_source(name) else None
+        return name, load_config(name, dataset, Console("--quiet" in rest)), rest
     if any(word in ("-h", "--help") for word in arguments):
         return "PRESET_OR_TOML", load_config("digits"), list(arguments)
-    raise UserError(f"{command} needs a preset or a .toml file first: lgd {command} digits --out RUN")
+    raise UserError(f"{command} needs a preset, a .toml file or folder:PATH first: lgd {command} digits --out RUN")
+
+
+def dataset_options(arguments: Sequence[str]) -> DatasetConfig:
+    """How to read the images, of which the defaults of the other options depend. Errors: UserError."""
+    plain = [argument for argument in arguments if argument not in ("-h", "--help")]
+    return one_line(lambda: tyro.cli(OnlyDataset, args=plain, return_unknown_args=True)[0].dataset)
 
 
 def parse(options: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:
     """tyro's reading of the arguments. Its boxed error becomes one line. Errors: UserError."""
+    return one_line(lambda: tyro.cli(options, prog=program, args=list(arguments), default=default))  # type: ignore
+
+
+def one_line(read: Callable[[], T]) -> T:
+    """What tyro reads, its boxed error made one line. Errors: UserError."""
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):
-            return tyro.cli(options, prog=program, args=list(arguments), default=default)  # type: ignore[return-value]
+            return read()
     except SystemExit as stop:
         if stop.code in (0, None):
             raise

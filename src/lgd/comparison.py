@@ -43,10 +43,10 @@ def compare_methods(
         raise UserError(f"--runs must be at least 1, not {runs}")
     if len(set(methods)) < len(methods) or not methods:
         raise UserError("--methods needs at least one method, and none twice")
-    config = checked(config)
+    console = console or Console()
+    config = checked(config, console)
     for name in methods:
         check_method(with_method(config, name), cached_splits(config.dataset).train)
-    console = console or Console()
     with output_directory(Path(out), overwrite) as root, Local(worker_count(config), console) as engine:
         assets = assets or root
         claim(root / "config.json", to_dict(replace(config, method="lgd")))

@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from .assets import claim, prepare, timed
+from .automatic import load_config
 from .classifiers.train import load_classifier
-from .config import Config, check, load_config, to_dict, with_values
+from .config import Config, check, to_dict, with_values
 from .console import Console
 from .data.folder import folder_files, read_folder
 from .data.imageset import ImageSet, concatenate
@@ -34,9 +35,9 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False, cons
     config: a configuration, or the name of a preset or TOML file. Errors: UserError, among others for a directory that
     was made with another configuration; `overwrite` empties it instead.
     """
-    config = checked(config)
-    config = with_method(config, config.method)
     console = console or Console()
+    config = checked(config, console)
+    config = with_method(config, config.method)
     with output_directory(Path(out), overwrite) as root, Local(worker_count(config), console) as engine:
         run = Run(root)
         claim(run.config, to_dict(config))
@@ -46,11 +47,11 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False, cons
     return run
 
 
-def checked(config: Config | str) -> Config:
+def checked(config: Config | str, console: Console | None = None) -> Config:
     """Resolve a name and find out everything that can be wrong before anything is written."""
-    config = load_config(config) if isinstance(config, str) else check(config)
+    config = load_config(config, console=console) if isinstance(config, str) else check(config)
     check_device(config.compute.device)
-    splits = cached_splits(config.dataset)
+    splits = cached_splits(config.dataset, console)
     check_patch(config.generator, splits.train.shape)
     check_method(config, splits.train)
     fresh = [replace(config.evaluation.classifier, architecture=name) for name in judges(config.evaluation)]
@@ -142,10 +143,10 @@ def evaluate(
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")
-    config = checked(test)
+    console = console or Console()
+    config = checked(test, console)
     if epochs_factor is not None:
         config = with_values(config, evaluation__epochs_factor=epochs_factor)
-    console = console or Console()
     root = Path(folder)
     root = root / "dataset" if (root / "dataset" / "metadata.csv").is_file() else root
     names, shape = cached_splits(config.dataset).train.class_names, cached_splits(config.dataset).train.shape

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lgd.config import Config, differences, load_config, to_dict
+from lgd.automatic import load_config
+from lgd.config import Config, differences, to_dict
 from lgd.console import Console
 from lgd.data.imageset import Splits
 from lgd.distillation.materials import cached_splits

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.classifiers.architectures import Classifier, channel_statistics, new_classifier, predict
-from lgd.classifiers.train import augment, new_optimiser
+from lgd.classifiers.train import augment, new_optimiser, training_logits
 from lgd.config import ClassifierConfig
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import NonFiniteError
@@ -49,7 +49,7 @@ class Pupil:
             for chosen, pixels in zip(order, train.stream(order), strict=True):
                 targets = F.one_hot(train.labels[chosen], len(train.class_names)).float().to(device)
                 x, y = augment(to_float(pixels.to(device)), targets, self.training, self.classifier, self.draw)
-                loss = F.cross_entropy(self.classifier.network(x), y)
+                loss = F.cross_entropy(training_logits(self.classifier, x, self.training), y)
                 self.optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 self.optimiser.step()

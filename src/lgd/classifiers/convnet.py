@@ -10,8 +10,8 @@ from .layers import Shape, norm, side_of
 
 
 def convnet_depth(size: int) -> int:
-    """Blocks for an image side of `size` pixels: 2 at 8 and 16, 3 at 32, 4 at 64, 5 at 128, 6 from 224."""
-    return next((depth for limit, depth in ((31, 2), (63, 3), (127, 4), (223, 5)) if size <= limit), 6)
+    """Blocks for an image side of `size` pixels: 2 at 8 and 16, 3 at 28 and 32, 4 at 64, 5 at 128, 6 from 224."""
+    return next((depth for limit, depth in ((27, 2), (63, 3), (127, 4), (223, 5)) if size <= limit), 6)
 
 
 def convnet(shape: Shape, classes: int, width: int, depth: int) -> nn.Sequential:

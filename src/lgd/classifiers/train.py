@@ -62,7 +62,7 @@ def train_classifier(
             x, y = augment(to_float(pixels.to(device)), targets, training, classifier, draw)
             if training.temperature and isinstance(teacher, Classifier):
                 y = soft_targets(label(teacher, x * classifier.std + classifier.mean), training.temperature)
-            loss = soft_loss(classifier.network(x), y, training.temperature or 1.0)
+            loss = soft_loss(training_logits(classifier, x, training), y, training.temperature or 1.0)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
@@ -72,6 +72,12 @@ def train_classifier(
         if watch is not None and watch(epoch + 1, classifier) is False:
             break
     return classifier.eval().requires_grad_(False)
+
+
+def training_logits(classifier: Classifier, x: Tensor, config: TrainingConfig) -> Tensor:
+    """Logits (B, classes), in float32, of normalised images, computed in the configured precision."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        return classifier.network(x).float()
 
 
 def first_targets(

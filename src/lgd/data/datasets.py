@@ -72,6 +72,31 @@ def load_splits(config: DatasetConfig, console: Console | None = None) -> Splits
     return splits
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a set before it is decoded."""
+
+    dataset: DatasetConfig
+    """with size and channels"""
+    train: int
+    """images"""
+    test: int
+    class_names: tuple[str, ...]
+    smallest: int
+    """images of the smallest class, for training"""
+
+
+def survey(config: DatasetConfig, console: Console) -> Survey:
+    """Count the images and look at their sizes. Errors: as `load_splits`, but for broken images."""
+    parts = find(config)
+    counts = [part.labels.bincount() for part in parts]
+    if len(parts) == 1:
+        held_out = (counts[0] * config.test_fraction).round().long().clamp_min(1)
+        counts = [counts[0] - held_out, held_out]
+    train, test = (int(count.sum()) for count in counts)
+    return Survey(resolved(config, parts, console), train, test, parts[0].class_names, int(counts[0].min()))
+
+
 def load_digits(config: DatasetConfig) -> Splits:
     """scikit-learn's 1,797 digits: grey 8 x 8, values 0 to 16 spread over 0 to 255; seeded stratified split."""
     from sklearn.datasets import load_digits as read_digits
