@@ -9,10 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .classifiers.train import save_classifier, train_classifier
+import torch
+
+from .classifiers.architectures import Classifier
+from .classifiers.train import accuracy, load_foreign_classifier, save_classifier, train_classifier
 from .config import Config, differences, to_dict
 from .console import Console
 from .data.imageset import ImageSet
+from .data.stores import waiting
 from .diffusion.generator import save_generator
 from .diffusion.train import train_generator
 from .distillation.materials import cached_splits, resolve_device
@@ -44,17 +48,26 @@ def claim(path: Path, config: dict[str, Any]) -> None:
 
 
 @contextmanager
-def timed(folder: Path, phase: str) -> Iterator[None]:
-    """Add the block's wall time to `seconds.json`, also when it ends in an error; a killed process is not counted."""
+def timed(folder: Path, phase: str, console: Console | None = None) -> Iterator[None]:
+    """Add the block's wall time to `seconds.json`, also when it ends in an error; a killed process is not counted.
+
+    What of it was spent on waiting for image files stands there too, and is told on the console.
+    """
     path = folder / "seconds.json"
-    start = time.monotonic()
+    start, waited_before = time.monotonic(), waiting.seconds
     try:
         with events.phase(folder, phase):
             yield
     finally:
         seconds = read_json(path) if path.exists() else {}
-        seconds[phase] = round(seconds.get(phase, 0.0) + time.monotonic() - start, 2)
+        taken, waited = time.monotonic() - start, waiting.seconds - waited_before
+        seconds[phase] = round(seconds.get(phase, 0.0) + taken, 2)
+        if waited:
+            name = f"{phase}, waiting for images"
+            seconds[name] = round(seconds.get(name, 0.0) + waited, 2)
         write_json(path, seconds)
+        if waited and console:
+            console.say(f"{phase}: {100 * waited / taken:.1f} % of the time waiting for images")
 
 
 def prepare(config: Config, assets: Path, methods: Sequence[str], console: Console) -> None:
@@ -70,7 +83,7 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
     drawing = [*methods, *(seed_method(replace(config, method=m)) for m in methods)]
     needs = any(method_named(m).needs_generator for m in drawing)
     done = assets / "generator" / "done"
-    with timed(assets, "generator"), training_threads(config.generator.threads):
+    with timed(assets, "generator", console), training_threads(config.generator.threads):
         if needs and not done.exists():
             with console.bar(config.generator.steps, "generator") as advance:
                 for _, loss, generator in train_generator(splits.train, config.generator, device):
@@ -79,16 +92,42 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
                     else:
                         save_generator(generator, done.parent)
             write_text(done, "")
-    path = assets / "reference.safetensors"
-    with timed(assets, "reference"), training_threads(config.generator.threads):
-        if not path.exists():
-            with console.bar(1, "reference") as advance:
-                seed = derive_seed("reference", config.reference.seed)
-                reference = train_classifier(splits.train, config.reference, seed, "reference", device)
-                save_classifier(reference, path, config.reference, splits.train)
-                advance()
+    prepare_reference(config, assets, splits.train, console)
     if any(method_named(m).needs_surrogate for m in drawing):
         prepare_surrogate(config, assets / "surrogate", splits.train, console)
+
+
+def prepare_reference(config: Config, assets: Path, train: ImageSet, console: Console) -> None:
+    """Train the reference into `assets`/reference.safetensors, or copy the user's own, unless it is there.
+
+    Errors: UserError for weights that do not fit.
+    """
+    path, wanted, device = assets / "reference.safetensors", config.reference, resolve_device(config.compute.device)
+    with timed(assets, "reference", console), training_threads(config.generator.threads):
+        if path.exists():
+            return
+        if wanted.weights:
+            reference = foreign_reference(config, train)
+        else:
+            with console.bar(wanted.training.epochs, "reference") as advance:
+                seed = derive_seed("reference", wanted.seed)
+                reference = train_classifier(train, wanted, seed, "reference", device, watch=lambda *_: advance())
+        save_classifier(reference, path, wanted, train)
+
+
+def foreign_reference(config: Config, train: ImageSet) -> Classifier:
+    """The user's own reference. Errors: UserError when it is of another network, or hardly better than guessing."""
+    path, classes = Path(config.reference.weights), len(train.class_names)
+    reference = load_foreign_classifier(path, config.reference, train, resolve_device(config.compute.device))
+    sample = train.subset(torch.linspace(0, len(train) - 1, min(len(train), 1000)).long())
+    found, chance = accuracy(reference, sample), 100 / classes
+    if found < chance + (100 - chance) / 10:
+        some = ", ".join(train.class_names[:5]) + ", ..." * (classes > 5)
+        raise UserError(
+            f"{path}: recognises {found:.1f} % of the training images; are its classes {some} in this order, and its"
+            " images in [0, 1] normalised as reference.training says?"
+        )
+    return reference
 
 
 def prepare_surrogate(config: Config, folder: Path, train: ImageSet, console: Console) -> None:
@@ -98,7 +137,7 @@ def prepare_surrogate(config: Config, folder: Path, train: ImageSet, console: Co
     """
     wanted = config.influence.surrogate
     claim(folder / "config.json", to_dict(config)["influence"]["surrogate"])
-    with timed(folder.parent, "surrogate"), training_threads(config.generator.threads):
+    with timed(folder.parent, "surrogate", console), training_threads(config.generator.threads):
         if not (folder / "checkpoints.json").exists():
             with console.bar(wanted.classifier.training.epochs, "surrogate") as advance:
                 train_surrogate(folder, wanted, train, resolve_device(config.compute.device), advance)

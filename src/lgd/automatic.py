@@ -16,6 +16,7 @@ from .config import (
     EvaluationConfig,
     GeneratorConfig,
     InfluenceConfig,
+    ReferenceConfig,
     StagesConfig,
     SurrogateConfig,
     TrainingConfig,
@@ -85,7 +86,7 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
     )
     # As many images as take a minute or two; classes of few images are seen more often.
     epochs = min(30, max(8, (150_000 if size <= 32 else 75_000) // found.train))
-    whole = ClassifierConfig(training=replace(training, epochs=epochs))
+    whole = replace(training, epochs=epochs)
     part = ClassifierConfig(training=replace(training, epochs=max(30, min(100, 2000 // classes))))
     return Config(
         name="automatic",
@@ -96,9 +97,9 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
             patch_size=patch_for(size),
             steps=1500,
         ),
-        reference=whole,
+        reference=ReferenceConfig(training=whole),
         learner=part,
-        influence=InfluenceConfig(surrogate=SurrogateConfig(classifier=whole)),
+        influence=InfluenceConfig(surrogate=SurrogateConfig(classifier=ClassifierConfig(training=whole))),
         stages=StagesConfig(increments=max(1, min(5, found.smallest // 2))),
         evaluation=EvaluationConfig(
             classifier=part, seeds=3, redundancy_seeds=2, evaluations=5 if found.test <= 2000 else 2

@@ -23,10 +23,12 @@ commands:
   ablate    PRESET_OR_TOML --over FIELD=VALUE,... --out DIR [--runs N]
                                                           every combination of some fields' values
   analyze   RUN_OR_FOLDER... --out DIR                    what the parts of sets repeat and teach
+  reference train PRESET_OR_TOML --out DIR                train the reference classifier alone
   report    RUN... --out FILE.html                        one page to look at
   export    RUN --to FORMAT --out DIR                     imagefolder, hf, parquet, webdataset or pt
   status    RUN                                           what is done and what is next
 
+PRESET_OR_TOML may also name images: folder:PATH, parquet:TRAIN,TEST or hf:NAME[@REVISION].
 `lgd COMMAND --help` lists every option; presets: {presets}
 Any field of the configuration is an option: --guidance.omega 0.5 --stages.increments 3
 

@@ -156,6 +156,18 @@ class StatusOptions:
     run: Positional[Path]
 
 
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """Train the reference alone; --reference.weights OUT/reference.safetensors uses it elsewhere."""
+
+    out: Path
+    """directory of reference.safetensors and metrics.json"""
+    overwrite: bool = False
+    """empty the directory first"""
+    quiet: bool = False
+    config: Fields = field(default_factory=Config)
+
+
 def distill(arguments: Sequence[str]) -> int:
     preset, config, rest = preset_first("distill", arguments)
     options = parse(DistillOptions, f"lgd distill {preset}", rest, DistillOptions(tyro.MISSING, config=config))
@@ -248,6 +260,20 @@ def report(arguments: Sequence[str]) -> int:
     return 0
 
 
+def reference(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] != "train":
+        raise UserError("lgd reference knows one verb: lgd reference train PRESET_OR_TOML --out DIR")
+    preset, config, rest = preset_first("reference train", arguments[1:])
+    options = parse(
+        ReferenceOptions, f"lgd reference train {preset}", rest, ReferenceOptions(tyro.MISSING, config=config)
+    )
+    from .pipeline import train_reference
+
+    metrics = train_reference(options.config, options.out, options.overwrite, Console(options.quiet))
+    print(f"{options.out / 'reference.safetensors'}: {metrics['accuracy']:.2f} % of {metrics['images']} test images")
+    return 0
+
+
 def export(arguments: Sequence[str]) -> int:
     options = parse(ExportOptions, "lgd export", arguments)
     from .export import export
@@ -270,6 +296,7 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "evaluate": evaluate,
     "ablate": ablate,
     "analyze": analyze,
+    "reference": reference,
     "report": report,
     "export": export,
     "status": status,

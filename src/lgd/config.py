@@ -128,6 +128,14 @@ class ClassifierConfig:
 
 
 @dataclass(frozen=True)
+class ReferenceConfig(ClassifierConfig):
+    """The classifier that was trained on the whole real set."""
+
+    weights: str = ""
+    """safetensors file of a classifier of this architecture that is there already; empty: train one"""
+
+
+@dataclass(frozen=True)
 class SamplingConfig:
     """How images are drawn from the generator."""
 
@@ -269,7 +277,7 @@ class Config:
     seed: Whole = 0
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    reference: ClassifierConfig = field(default_factory=ClassifierConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     learner: ClassifierConfig = field(default_factory=ClassifierConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     guidance: GuidanceConfig = field(default_factory=GuidanceConfig)

@@ -112,8 +112,20 @@ def load_tensors_and_metadata(
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (SafetensorError, ValueError) as error:
+        if is_pickle(path):
+            raise UserError(
+                f"{path}: a pickle, which can run code and is never opened; save it as safetensors"
+            ) from None
         raise UserError(f"{path}: corrupt, not safetensors ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from None
     return tensors, metadata if isinstance(metadata, dict) else {}
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file starts as pickles do, or as the archives in which torch keeps them."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", *(bytes([0x80, version]) for version in range(2, 6)))
 
 
 def safe_name(name: str) -> str:

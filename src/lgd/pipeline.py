@@ -7,9 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .assets import claim, prepare, timed
+from .assets import claim, foreign_reference, prepare, prepare_reference, timed
 from .automatic import load_config
-from .classifiers.train import load_classifier
+from .classifiers.train import accuracy, load_classifier
 from .config import Config, check, to_dict, with_values
 from .console import Console
 from .data.folder import folder_files, read_folder
@@ -57,9 +57,30 @@ def checked(config: Config | str, console: Console | None = None) -> Config:
     fresh = [replace(config.evaluation.classifier, architecture=name) for name in judges(config.evaluation)]
     for role in (config.reference, config.learner, config.influence.surrogate.classifier, *fresh):
         probe(role, splits.train)
+    if config.reference.weights:
+        foreign_reference(config, splits.train)
     if needs_teacher(config) and config.evaluation.teacher.weights:
         load_teacher(config, None, splits.train, "cpu")
     return config
+
+
+def train_reference(
+    config: Config | str, out: str | Path, overwrite: bool = False, console: Console | None = None
+) -> dict[str, Any]:
+    """Train the reference of a configuration into `out`/reference.safetensors, unless it is there; what it reaches.
+
+    Errors: as `distill`.
+    """
+    console = console or Console()
+    config = checked(config, console)
+    with output_directory(Path(out), overwrite) as root:
+        claim(root / "config.json", {name: to_dict(config)[name] for name in ("dataset", "reference")})
+        splits = cached_splits(config.dataset)
+        prepare_reference(config, root, splits.train, console)
+        reference = load_classifier(root / "reference.safetensors", config.reference, splits.train)
+        metrics = {"accuracy": accuracy(reference, splits.test), "images": len(splits.test)}
+        write_json(root / "metrics.json", {**metrics, "seconds": read_json(root / "seconds.json")})
+    return metrics
 
 
 def probe(config: Any, train: ImageSet) -> None:

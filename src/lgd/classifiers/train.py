@@ -159,6 +159,25 @@ def check_classes(path: Path, metadata: Mapping[str, str], class_names: Sequence
             raise UserError(f"{path}: knows other classes: class {label} is {theirs!r} there, {ours!r} here")
 
 
+def load_foreign_classifier(
+    path: Path, config: ClassifierConfig, train: ImageSet, device: str | torch.device = "cpu"
+) -> Classifier:
+    """A classifier that was trained elsewhere on the classes of `train`: saved by lgd, or a bare network's weights.
+
+    The latter does not name its classes, so they are taken to be those of `train` in order; nor how it normalises, so
+    it is taken to do as the configuration says. Errors: as `load_classifier`.
+    """
+    tensors, metadata = load_tensors_and_metadata(path)
+    if "class_names" in metadata:
+        return load_classifier(path, config, train, device)
+    imagenet = config.training.imagenet_statistics and train.shape[0] == 3
+    mean, std = IMAGENET if imagenet else channel_statistics(train)
+    named = {"mean": mean.view(1, -1, 1, 1), "std": std.view(1, -1, 1, 1)}
+    for name, tensor in tensors.items():
+        named[name if name in named else f"network.{name.removeprefix('network.')}"] = tensor
+    return restored(path, config, train, named, device)
+
+
 def load_classifier(
     path: Path, config: ClassifierConfig, like: ImageSet, device: str | torch.device = "cpu"
 ) -> Classifier:
@@ -168,6 +187,13 @@ def load_classifier(
     """
     tensors, metadata = load_tensors_and_metadata(path)
     check_classes(path, metadata, like.class_names)
+    return restored(path, config, like, tensors, device)
+
+
+def restored(
+    path: Path, config: ClassifierConfig, like: ImageSet, tensors: Mapping[str, Tensor], device: str | torch.device
+) -> Classifier:
+    """The classifier with these weights, in eval mode. Errors: UserError when they are another network's."""
     channels = like.shape[0]
     with seeded_initialisation(0):
         classifier = new_classifier(
