@@ -60,7 +60,7 @@ def key_of(*parts: object) -> str:
 def remembered(key: str, find: Callable[[], Any]) -> Any:
     """The JSON value that `find()` gives, found once."""
     path = cache_folder() / f"{key}.json"
-    with suppress(UserError):
+    with suppress(UserError, OSError):
         return read_json(path)
     value = find()
     with suppress(OSError):
@@ -76,30 +76,31 @@ def prepare(images: EncodedImages, key: str, console: Console) -> Prepared:
     N, C, H, W = images.shape
     key = key_of(key, C, H, W)
     path = cache_folder() / f"{key}.pixels"
-    small = C * H * W * N <= LARGEST
-    if small and not path.exists():
-        path.with_suffix(".json").unlink(missing_ok=True)
 
-    def decode_all() -> list[tuple[int, str]]:
+    def decode_all() -> dict[str, Any]:
+        broken: list[tuple[int, str]] = []
         with console.bar(N, "reading images") as advance:
-            broken: list[tuple[int, str]] = []
             blocks = readable(images, broken, advance)
-            if small:
-                write_pixels(path, blocks, C * H * W * N)
-            for _ in blocks:  # what the cache had no place for
+            if N * C * H * W <= LARGEST:
+                write_pixels(path, blocks, N * C * H * W)
+            for _ in blocks:  # what there was no place for
                 pass
-        return broken
+        return {"broken": broken, "bytes": (N - len(broken)) * C * H * W if path.exists() else 0}
 
-    broken = dict(remembered(key, decode_all))
+    found = remembered(key, decode_all)
+    if found["bytes"] and (not path.exists() or path.stat().st_size != found["bytes"]):
+        path.unlink(missing_ok=True)
+        path.with_suffix(".json").unlink()
+        found = remembered(key, decode_all)
     good = torch.ones(N, dtype=torch.bool)
-    good[list(broken)] = False
+    good[[place for place, _ in found["broken"]]] = False
     kept = good.nonzero().flatten()
     store: Store = images.take(kept)
-    with suppress(OSError):
-        if small and path.stat().st_size == len(kept) * C * H * W:
+    if found["bytes"]:
+        with suppress(OSError):
             os.utime(path)
-            store = PixelFile(path, torch.arange(len(kept)), C, H)
-    return Prepared(kept, store, list(broken.values()))
+        store = PixelFile(path, torch.arange(len(kept)), C, H)
+    return Prepared(kept, store, [reason for _, reason in found["broken"]])
 
 
 def readable(images: EncodedImages, broken: list[tuple[int, str]], advance: Callable[..., None]) -> Iterator[Tensor]:

@@ -191,7 +191,7 @@ def find_hub(name: str, config: DatasetConfig) -> list[Place]:
         raise UserError(f"hf:{name}: no split 'train' among {', '.join(tables)}")
     train = tables.get("train", next(iter(tables.values())))
     judging = [tables[split] for split in JUDGING if split in tables and bool((tables[split].labels >= 0).any())]
-    return [rows_of(table, name) for table in (train, *judging[:1])]
+    return [rows_of(table, table.rows.where) for table in (train, *judging[:1])]
 
 
 SOURCES: dict[str, Callable[[str, DatasetConfig], list[Place]]] = {
@@ -269,7 +269,8 @@ def read(part: Part, config: DatasetConfig, console: Console) -> ImageSet:
     if part.note:
         console.say(part.note)
     if prepared.broken:
-        some = "; ".join(prepared.broken[:SHOWN]) + ("; ..." if len(prepared.broken) > SHOWN else "")
+        more = len(prepared.broken) - SHOWN
+        some = "; ".join(prepared.broken[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
         told = f"{part.where}: {len(prepared.broken)} of {len(part.rows)} images cannot be used: {some}"
         if not config.skip_broken:
             raise UserError(f"{told}. --skip-broken leaves them out")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 
@@ -34,7 +34,7 @@ def decode(file: BinaryIO, channels: int, size: int) -> np.ndarray:
             flat = to_mode(upright, channels)
         except BrokenImageError:
             raise
-        except Exception as error:  # Pillow raises many kinds for a bad file
+        except Exception as error:
             raise BrokenImageError(_reason(error)) from None
     array = np.asarray(resize_and_crop(flat, size))
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
@@ -70,7 +70,9 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
 def _open(file: BinaryIO) -> Image.Image:
     try:
         return Image.open(file)
-    except Exception as error:
+    except UnidentifiedImageError:
+        raise BrokenImageError("not an image of a kind that is read here") from None
+    except Exception as error:  # Pillow raises many kinds for a bad file
         raise BrokenImageError(_reason(error)) from None
 
 

@@ -170,6 +170,6 @@ class PixelFile:
                 for image, row in zip(images.view(len(rows), length).numpy(), rows, strict=True):
                     # Not mapped into memory: pages of a map count as the process's own.
                     if os.preadv(file.fileno(), [image], row * length) != length:
-                        raise UserError(f"{self.path}: shorter than it was; delete it and run the same command")
+                        raise UserError(f"{self.path}: shorter than it was; run the same command to make it anew")
                 waiting.seconds += time.monotonic() - start
                 yield images

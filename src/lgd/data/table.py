@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -84,8 +85,6 @@ def read_parquet(path: Path, config: DatasetConfig) -> Table:
 
 def needs_hf(name: str, what: str) -> Any:
     """Import a package of the extra `hf`. Errors: UserError that says how to install it."""
-    from importlib import import_module
-
     try:
         return import_module(name)
     except ImportError:
