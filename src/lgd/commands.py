@@ -341,5 +341,7 @@ def one_line(read: Callable[[], T]) -> T:
         if stop.code in (0, None):
             raise
         lines = [line.strip(" │╭╮╰╯─") for line in boxed.getvalue().splitlines()]
-        words = " ".join(line for line in lines[1:] if line and "helptext" not in line and "--help" not in line)
+        words = " ".join(
+            line for line in lines[1:] if line.strip("-") and "helptext" not in line and "--help" not in line
+        )
         raise UserError(words or lines[0]) from None

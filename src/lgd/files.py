@@ -118,7 +118,8 @@ def load_tensors_and_metadata(
             ) from None
         raise UserError(f"{path}: corrupt, not safetensors ({error})") from None
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
+        reason = "a directory, not a safetensors file" if path.is_dir() else error.strerror or error
+        raise UserError(f"{path}: {reason}") from None
     return tensors, metadata if isinstance(metadata, dict) else {}
 
 
