@@ -74,6 +74,9 @@ def test_corrupt_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"x\.json: corrupt"):
         read_json(tmp_path / "x.json")
     (tmp_path / "x.safetensors").write_bytes(b"\x80\x04pickle")
+    with pytest.raises(UserError, match=r"x\.safetensors: a pickle"):
+        load_tensors(tmp_path / "x.safetensors")
+    (tmp_path / "x.safetensors").write_bytes(bytes(20))
     with pytest.raises(UserError, match=r"x\.safetensors: corrupt"):
         load_tensors(tmp_path / "x.safetensors")
     with pytest.raises(UserError, match="no such file"):
