@@ -23,6 +23,7 @@ from lgd.diffusion.generator import check_patch
 from lgd.distillation import materials
 from lgd.errors import UserError
 from lgd.files import load_tensors, read_json
+from lgd.report.reproduce import command
 
 QUICK = (
     *("--generator.steps", "4", "--generator.blocks", "1", "--generator.heads", "1", "--generator.threads", "1"),
@@ -107,6 +108,8 @@ def test_a_folder_of_digits_runs_from_its_path_alone(
     assert "% of the time waiting for images" in told
     config = read_json(tmp_path / "run" / "config.json")
     assert (config["dataset"]["size"], config["dataset"]["channels"]) == (28, 1)
+    assert to_dict(load_config(str(tmp_path / "run" / "config.json"))) == config
+    assert command(config, "run") == "lgd distill run/config.json --out run-again"
     assert config["generator"]["steps"] == 4
     assert config["generator"]["patch_size"] == 4
     data = lgd.load(tmp_path / "run")
