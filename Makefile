@@ -10,10 +10,10 @@ demo: install
 	$(BIN)/lgd compare digits --methods random dit lgd --out runs/demo --runs 3
 
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --run-slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --run-slow
 
 lint: install
 	$(BIN)/ruff check src tests benchmarks

@@ -43,6 +43,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tiny() -> Config:
+    return tiny_config()
+
+
+def tiny_config() -> Config:
     """Digits with everything small: seconds from nothing to metrics.json, in this process."""
     return with_values(
         load_config("digits"),

@@ -59,7 +59,7 @@ def test_help_of_a_command_lists_every_field(capsys: pytest.CaptureFixture[str])
         (["destill", "digits"], "unknown command 'destill'; did you mean 'distill'?"),
         (["distill"], "distill needs a preset, a .toml file or folder:PATH first"),
         (["distill", "digts", "--out", "OUT"], "unknown preset 'digts'; did you mean 'digits'?"),
-        (["distill", "none.toml", "--out", "OUT"], "none.toml: No such file or directory"),
+        (["distill", "none.toml", "--out", "OUT"], "none.toml: no such file"),
         (["distill", "digits"], "--out"),
         (["distill", "digits", "--out", "OUT", "--guidance.strenght", "1"], "--guidance.strenght"),
         (["distill", "digits", "--out", "OUT", "--guidance.strength", "much"], "could not convert string to float"),

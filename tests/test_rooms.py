@@ -14,7 +14,7 @@ import lgd
 ROOT = Path(lgd.__file__).parent
 ROOMS = [
     ["__init__", "errors"],
-    ["files", "rng", "config", "console"],
+    ["files", "mirror", "rng", "config", "console"],
     ["data"],
     ["automatic"],
     ["diffusion"],

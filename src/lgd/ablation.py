@@ -16,7 +16,8 @@ from .config import Config, to_dict, with_values
 from .console import Console
 from .errors import Failure, IncompleteError, UserError
 from .evaluation.tables import Table, comma_separated, latex, markdown, number, spread
-from .files import output_directory, write_json, write_text
+from .files import write_json, write_text
+from .mirror import workspace
 
 ASSETS = ("dataset", "generator", "reference")
 """what the generator and the reference are made from"""
@@ -47,7 +48,7 @@ def ablate(
     configs = [with_values(base, **{k.replace(".", "__"): v for k, v in values.items()}) for values in combinations]
     cells: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
-    with output_directory(Path(out), overwrite) as root:
+    with workspace(out, overwrite) as root:
         write_json(root / "config.json", to_dict(base))
         for values, single in zip(combinations, configs, strict=True):
             console.say(", ".join(f"{name}={show(value)}" for name, value in values.items()))

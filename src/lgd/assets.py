@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,8 @@ from .distillation.methods import method_named
 from .distillation.stages import seed_method
 from .distillation.surrogate import train_surrogate
 from .errors import UserError
+from .execution.receipts import write_receipt
+from .execution.units import Engine, Unit, unfinished
 from .files import read_json, write_json
 from .generators import make_generator
 from .report import events
@@ -36,7 +38,10 @@ def claim(path: Path, config: dict[str, Any]) -> None:
     Errors: UserError naming the fields that differ.
     """
     if path.exists():
-        changed = differences(with_defaults(read_json(path), config), config)
+        there = read_json(path)
+        if not isinstance(there, dict):
+            raise UserError(f"{path}: corrupt, not a configuration")
+        changed = differences(with_defaults(there, config), config)
         if changed:
             raise UserError(
                 f"{path.parent} was made with another configuration: {'; '.join(changed)}."
@@ -70,8 +75,8 @@ def timed(folder: Path, phase: str, console: Console | None = None) -> Iterator[
             console.say(f"{phase}: {100 * waited / taken:.1f} % of the time waiting for images")
 
 
-def prepare(config: Config, assets: Path, methods: Sequence[str], console: Console) -> None:
-    """Train the generator and the reference into `assets`, unless they are there.
+def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine, console: Console) -> None:
+    """Train the generator and the reference into `assets`, unless they are there and undamaged.
 
     Errors: UserError when they were trained with another configuration.
     """
@@ -86,27 +91,37 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], console: Conso
             check_source(config, splits.train, assets / "generator")
         elif needs:
             make_generator(config, splits.train, assets / "generator", console)
-    prepare_reference(config, assets, splits.train, console)
+    prepare_reference(config, assets, console, engine)
     if any(method_named(m).needs_surrogate for m in drawing):
         prepare_surrogate(config, assets / "surrogate", splits.train, console)
 
 
-def prepare_reference(config: Config, assets: Path, train: ImageSet, console: Console) -> None:
-    """Train the reference into `assets`/reference.safetensors, or copy the user's own, unless it is there.
+def prepare_reference(config: Config, assets: Path, console: Console, engine: Engine | None = None) -> None:
+    """Train the reference into `assets`/reference.safetensors, or copy the user's own, unless it is there, undamaged.
 
-    Errors: UserError for weights that do not fit.
+    engine: where it is trained on Ray; otherwise this process does it, and shows its progress. Errors: UserError for
+    weights that do not fit.
     """
-    path, wanted, device = assets / "reference.safetensors", config.reference, resolve_device(config.compute.device)
-    with timed(assets, "reference", console), training_threads(config.generator.threads):
-        if path.exists():
-            return
+    path, shards = assets / "reference.safetensors", config.reference.training.shards
+    unit = Unit("reference", make_reference, (config, assets), path, shards)
+    with timed(assets, "reference", console):
+        if engine is not None and config.compute.engine == "ray":
+            engine.run([unit], "reference")
+        elif unfinished([unit], assets, console.say):
+            with console.bar(config.reference.training.epochs, "reference") as advance:
+                make_reference(config, assets, advance)
+            write_receipt(path, [path])
+
+
+def make_reference(config: Config, assets: Path, advance: Callable[[], object] = lambda: None) -> None:
+    wanted, train = config.reference, cached_splits(config.dataset).train
+    device, seed = resolve_device(config.compute.device), derive_seed("reference", wanted.seed)
+    with training_threads(config.generator.threads):
         if wanted.weights:
             reference = foreign_reference(config, train)
         else:
-            with console.bar(wanted.training.epochs, "reference") as advance:
-                seed = derive_seed("reference", wanted.seed)
-                reference = train_classifier(train, wanted, seed, "reference", device, watch=lambda *_: advance())
-        save_classifier(reference, path, wanted, train)
+            reference = train_classifier(train, wanted, seed, "reference", device, watch=lambda *_: advance())
+    save_classifier(reference, assets / "reference.safetensors", wanted, train)
 
 
 def foreign_reference(config: Config, train: ImageSet) -> Classifier:

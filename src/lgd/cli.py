@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from . import __version__
 from .errors import IncompleteError, UserError, nearest
+from .files import is_full_disk
 
 USAGE = """\
 usage: lgd COMMAND ...
@@ -39,6 +40,10 @@ options:
 """
 
 
+OUTSIDE = (errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG)
+"""errors of the machine, which are not ours"""
+
+
 def entry_point() -> None:
     """Run `main` on the process's arguments and exit with its code."""
     sys.exit(main(sys.argv[1:]))
@@ -59,15 +64,21 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO):
-            return fail(f"{error.strerror}: {error.filename or 'while writing'}; finished work is kept")
+    except Exception as error:
+        place = getattr(error, "filename", None) or "while writing"
+        if is_full_disk(error):
+            return fail(f"No space left on device: {place}; finished work is kept")
+        if isinstance(error, OSError) and error.errno in OUTSIDE:
+            return fail(f"{error.strerror}: {place}; finished work is kept")
+        if isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error):
+            return fail("not enough memory; finished work is kept: try smaller networks, batches or --compute.workers")
         raise
 
 
 def fail(message: str, code: int = 2) -> int:
-    """Print one line on standard error."""
-    print("lgd: " + " ".join(message.split()), file=sys.stderr)
+    """Print one line on standard error; a file name's control characters are shown, not sent to the terminal."""
+    line = " ".join(message.split())
+    print("lgd: " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
     return code
 
 

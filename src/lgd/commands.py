@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -35,8 +35,8 @@ class OnlyDataset:
 class DistillOptions:
     """Grow a synthetic set and judge it. The same command on an interrupted run continues it."""
 
-    out: Path
-    """run directory"""
+    out: str
+    """run directory, or a URL such as s3://bucket/run"""
     overwrite: bool = False
     """empty the run directory first"""
     quiet: bool = False
@@ -50,8 +50,8 @@ class CompareOptions:
     """Run several methods on the same generator, reference and seeds, and print a table."""
 
     methods: tuple[str, ...]
-    out: Path
-    """directory of the sub-runs and of comparison.json and comparison.md"""
+    out: str
+    """directory or URL of the sub-runs and of comparison.json and comparison.md"""
     runs: int = 3
     """seeds per method"""
     overwrite: bool = False
@@ -64,8 +64,8 @@ class CompareOptions:
 class EvaluateOptions:
     """Train fresh classifiers on a folder of <class>/*.png and report their accuracy on a preset's test set."""
 
-    dataset: Positional[Path]
-    """image folder, or a run directory"""
+    dataset: Positional[str]
+    """image folder or run, a directory or a URL"""
     test: str
     """preset or TOML file whose test set and evaluation settings judge"""
     seeds: int = 5
@@ -73,6 +73,12 @@ class EvaluateOptions:
     """multiplies the protocol's epochs, in place of the preset's factor"""
     json: Path | None = None
     """also write the result here"""
+    out: str | None = None
+    """directory or URL that keeps what is finished; the same command continues"""
+    engine: Literal["local", "ray"] | None = None
+    """where it runs, in place of the preset's: processes on this machine, or a Ray cluster (docs/scaling.md)"""
+    address: str | None = None
+    """of the Ray cluster, in place of the preset's: auto, HOST:PORT or local"""
     quiet: bool = False
 
 
@@ -82,8 +88,8 @@ class AblateOptions:
 
     over: tyro.conf.UseAppendAction[tuple[str, ...]]
     """FIELD=VALUE,VALUE,...: a field of the configuration and its values; may be given several times"""
-    out: Path
-    """directory of the cells and of ablation.json, .md, .csv and .tex"""
+    out: str
+    """directory or URL of the cells and of ablation.json, .md, .csv and .tex"""
     runs: int = 3
     """seeds per combination"""
     overwrite: bool = False
@@ -206,7 +212,11 @@ def evaluate(arguments: Sequence[str]) -> int:
     from .pipeline import evaluate
 
     console = Console(options.quiet)
-    result = evaluate(options.dataset, options.test, options.seeds, options.json, console, options.epochs_factor)
+    compute = load_config(options.test).compute
+    compute = replace(compute, engine=options.engine or compute.engine, address=options.address or compute.address)
+    result = evaluate(
+        options.dataset, options.test, options.seeds, options.json, console, options.epochs_factor, compute, options.out
+    )
     for name, last in result["architectures"].items():
         best = last["best"]
         print(
@@ -310,7 +320,12 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
 }
 
 
-SHORT = {"--epochs-factor": "--evaluation.epochs-factor", "--skip-broken": "--dataset.skip-broken"}
+SHORT = {
+    "--epochs-factor": "--evaluation.epochs-factor",
+    "--skip-broken": "--dataset.skip-broken",
+    "--engine": "--compute.engine",
+    "--address": "--compute.address",
+}
 """other spellings of options"""
 
 

@@ -16,12 +16,12 @@ from .distillation.store import Run
 from .errors import Failure, IncompleteError, UserError
 from .evaluation.compare import compare, table, tables
 from .evaluation.tables import markdown, write_tables
-from .execution.local import Local
 from .execution.units import attempt
-from .files import output_directory, write_json, write_text
+from .files import write_json, write_text
+from .mirror import workspace
 from .pipeline import checked, complete
 from .report import plots
-from .runtime import worker_count
+from .runtime import engine_for
 
 
 def compare_methods(
@@ -47,11 +47,11 @@ def compare_methods(
     config = checked(config, console)
     for name in methods:
         check_method(with_method(config, name), cached_splits(config.dataset).train)
-    with output_directory(Path(out), overwrite) as root, Local(worker_count(config), console) as engine:
+    with workspace(out, overwrite) as root, engine_for(config, root, console) as engine:
         assets = assets or root
         claim(root / "config.json", to_dict(replace(config, method="lgd")))
         engine.warm_up()
-        prepare(config, assets, methods, console)
+        prepare(config, assets, methods, engine, console)
         metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
         failures: list[Failure] = []
         for seed in range(config.seed, config.seed + runs):

@@ -16,8 +16,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from .errors import UserError, nearest
+from .files import read_limited
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
+Size = Annotated[int, Field(ge=1, le=2**16)]  # of a part of a network: more would only fail for lack of memory
 Whole = Annotated[int, Field(ge=0, le=2**62)]
 Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -70,10 +72,10 @@ class GeneratorConfig:
     """side in pixels of the images that the autoencoder sees; 0: of the image set's"""
     size: Literal["custom", "tiny", "small", "base"] = "custom"
     """tiny: 8 blocks of width 256, 11 M parameters; small and base: DiT-S (33 M) and DiT-B (130 M); custom: as below"""
-    blocks: Count = 3
-    heads: Count = 3
-    head_width: Count = 32
-    patch_size: Count = 2
+    blocks: Size = 3
+    heads: Size = 3
+    head_width: Size = 32
+    patch_size: Size = 2
     steps: Count = 1200
     """optimiser steps"""
     batch_size: Count = 64
@@ -128,6 +130,8 @@ class TrainingConfig:
     """of a teacher's soft labels; 0: learn from the hard labels"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: automatic mixed precision, faster above about 28 pixels where the processor computes in it"""
+    shards: Annotated[int, Field(ge=1, le=1024)] = 1
+    """parts of each batch, whose gradients are added in order; with --engine ray every part has a worker of its own"""
     imagenet_statistics: bool = False
     """normalise RGB images by ImageNet's mean and deviation, not the training set's"""
 
@@ -137,7 +141,7 @@ class ClassifierConfig:
     """A classifier and its training."""
 
     architecture: str = "convnet"
-    width: Count = 64
+    width: Size = 64
     """channels of a ConvNet (the field: 128)"""
     depth: Whole = 0
     """blocks of a ConvNet; 0 chooses by image size. The other architectures have their published widths and depths"""
@@ -253,7 +257,7 @@ class TeacherConfig:
     """safetensors file of a classifier saved by lgd; empty: the run's reference"""
     architecture: str = "resnet18"
     """of `weights`; the reference has its own"""
-    width: Count = 128
+    width: Size = 128
     depth: Whole = 0
     stored: bool = False
     """label each image once, stored beside the images, instead of each augmented batch as it comes"""
@@ -288,6 +292,16 @@ class ComputeConfig:
     """auto, cpu, cuda or cuda:N"""
     workers: Whole = 0
     """processes for independent units of work; 0: one per core on CPU, one on a GPU"""
+    engine: Literal["local", "ray"] = "local"
+    """local: processes on this machine; ray: a Ray cluster (extra: ray; docs/scaling.md)"""
+    address: str = "auto"
+    """of the Ray cluster: auto (the one this machine is part of), HOST:PORT, or local (one for this command)"""
+    cpus_per_unit: Positive = 1
+    """what Ray sets aside for a unit of work"""
+    gpus_per_unit: Strength = 0
+    """a part of a GPU lets several units share it"""
+    retries: Annotated[int, Field(ge=0, le=1000)] = 2
+    """times that a unit of work is tried again, when it failed or its Ray worker died"""
 
 
 @dataclass(frozen=True)
@@ -325,13 +339,10 @@ def load_config(name_or_path: str) -> Config:
         path = Path(name_or_path)
     else:
         raise UserError(f"unknown preset {name_or_path!r}{nearest(name_or_path, presets())}; or give a .toml file")
+    text = read_limited(path, LARGEST_TOML)
     try:
-        if path.stat().st_size > LARGEST_TOML:
-            raise UserError(f"{path}: larger than {LARGEST_TOML >> 20} MiB; not a configuration")
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        values = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
         raise UserError(f"{path}: not TOML: {error}") from None
     return from_dict({"name": path.stem, **values}, str(path))
 
@@ -406,7 +417,7 @@ def _explain(error: Any, values: Any) -> str:
         for part in path[:-1]:
             node = getattr(node, part)
         return f"unknown field {'.'.join(path)!r}{nearest(path[-1], [f.name for f in fields(node)])}"
-    return f"{'.'.join(path) or 'the top level'}: {error['msg'].lower()}, not {error['input']!r}"
+    return f"{'.'.join(path) or 'the top level'}: {error['msg'].lower()}, not {error['input']!r:.100}"
 
 
 def _check(config: Config, where: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -13,6 +14,17 @@ class UserError(ValueError):
 
 class NonFiniteError(UserError):
     """A loss, a gradient or a sample became NaN or infinite; the message names the step."""
+
+
+@contextmanager
+def reading(what: object) -> Iterator[None]:
+    """For a block that takes apart somebody's JSON: where it lacks something, the error is the user's, and names it."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(f"{what}: not what lgd writes ({type(error).__name__}: {error})") from None
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
+import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,23 +22,62 @@ from .errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-UNFINISHED = re.compile(r"\..+\.\d+\.tmp")  # the temporary names of `write_file`
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]+\.tmp")  # the temporary names of `write_file`
+LOCK = ".lock"
 LARGEST_JSON = 256 * 2**20  # bytes; a manifest of a million images stays below
+
+_listeners: list[Callable[[Path], object]] = []
+
+
+@contextmanager
+def on_written(listener: Callable[[Path], object]) -> Iterator[None]:
+    """Tell `listener` about every file that this process finishes in the block, in their order."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def written(path: Path) -> None:
+    """Pass on that `path` is whole, or gone; `write_file` does it by itself."""
+    for listener in tuple(_listeners):
+        listener(path)
+
+
+def discard(path: Path) -> None:
+    """Delete a file that this process wrote, and pass that on."""
+    path.unlink(missing_ok=True)
+    written(path)
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write(temporary)` and move the result to `path`; on any failure nothing is left behind.
 
-    Except by SIGKILL: then the temporary file stays until `output_directory` next opens the directory.
+    Except by SIGKILL: then the temporary file stays until `output_directory` next opens the directory. Temporary names
+    are drawn, because process numbers repeat on the machines that share a directory. Errors: OSError, also where a
+    library hides a full disk in an error of its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
         write(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if is_full_disk(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
+    written(path)
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether it comes from a full disk: writers in Rust and C++ say so in their message, or in what came before."""
+    if error is None:
+        return False
+    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+        return True
+    return is_full_disk(error.__cause__ or error.__context__)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -52,24 +94,46 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Errors: UserError naming the file when it is missing, too large or not JSON."""
-    return _parse(path, json.loads)
+    """Errors: UserError naming the file when it is missing, too large or not JSON; NaN and infinity are not."""
+    return _parse(path, _json)
 
 
 def read_json_lines(path: Path) -> list[Any]:
     """Errors: as `read_json`."""
-    return _parse(path, lambda text: [json.loads(line) for line in text.splitlines() if line])
+    return _parse(path, lambda text: [_json(line) for line in text.splitlines() if line])
+
+
+def read_limited(path: Path, largest: int) -> str:
+    """The text of a regular file of at most `largest` bytes. Errors: UserError naming it."""
+    try:
+        if not path.exists():
+            raise UserError(f"{path}: no such file")
+        if not path.is_file():  # a pipe would never end
+            raise UserError(f"{path}: not a file")
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+        if len(data) > largest:
+            raise UserError(f"{path}: larger than {largest >> 20} MiB; not one of our files")
+        return data.decode()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: corrupt, not text ({error.reason} at byte {error.start})") from None
 
 
 def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
+    text = read_limited(path, LARGEST_JSON)
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise UserError(f"{path}: larger than {LARGEST_JSON >> 20} MiB; not one of our files")
-        return parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return parse(text)
+    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
         raise UserError(f"{path}: corrupt, not JSON ({error})") from None
+
+
+def _json(text: str) -> Any:
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def sha256(path: Path) -> str:
@@ -159,31 +223,43 @@ def output_directory(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Make `path` a directory that this process alone writes to, until the block ends.
 
     `overwrite` empties it first. Half-written files of a process that was killed are removed. Errors: UserError when
-    it is a file, not writable, not ours, or held by another process.
+    it is a file, not writable, not ours, held by another process, or has a link that leads out of it.
     """
+    path = path.absolute()
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; --out needs a directory")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("a+")
+        lock = os.fdopen(os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+", errors="replace")
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror}") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
-            raise UserError(f"{path} is in use by process {lock.read().strip() or 'unknown'}") from None
-        contents = [item for item in path.iterdir() if item.name != ".lock" and not UNFINISHED.fullmatch(item.name)]
+            raise UserError(f"{path} is in use by process {lock.read(100).strip() or 'unknown'}") from None
+        except OSError as error:
+            raise UserError(f"cannot lock {path}: {error.strerror}; choose --out on another file system") from None
+        contents = [item for item in path.iterdir() if item.name != LOCK and not UNFINISHED.fullmatch(item.name)]
         if contents and not (path / "config.json").is_file():
             raise UserError(f"{path} is not empty and was not made by lgd; choose another --out")
         if overwrite:
             for item in contents:
                 shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
-        for item in path.rglob(".*.tmp"):
-            if UNFINISHED.fullmatch(item.name):
-                item.unlink(missing_ok=True)
+        _sweep(path)
         lock.truncate(0)
-        lock.write(str(os.getpid()))
+        lock.write(f"{os.getpid()} on {platform.node()}")
         lock.flush()
         yield path
+
+
+def _sweep(root: Path) -> None:
+    """Remove half-written files. Errors: UserError for a link that leads out, for we would write where it points."""
+    inside = root.resolve()
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            item = Path(folder, name)
+            if UNFINISHED.fullmatch(name):
+                item.unlink(missing_ok=True)
+            elif item.is_symlink() and not item.resolve().is_relative_to(inside):
+                raise UserError(f"{item} is a link that leads out of {root}; put a copy in its place")

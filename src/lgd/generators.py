@@ -27,7 +27,9 @@ from .diffusion.networks import network_files
 from .diffusion.train import Progress, Training, begin, noise_schedule, train
 from .distillation.materials import resolve_device
 from .errors import UserError
-from .files import read_json_lines, sha256, write_text
+from .execution.receipts import write_receipt
+from .execution.units import Unit, unfinished
+from .files import discard, read_json_lines, sha256, write_text
 
 CLIP = 5.0
 """predicted clean latents of an autoencoder are clamped to so many standard deviations; pixels to [-1, 1]"""
@@ -66,7 +68,7 @@ def make_generator(
 
     save_every: minutes between checkpoints. Errors: UserError; NonFiniteError naming the step.
     """
-    if (folder / "done").exists():
+    if not unfinished([Unit("generator", make_generator, (), folder / "done")], folder, console.say):
         return
     device = resolve_device(config.compute.device)
     own = config.generator
@@ -104,9 +106,11 @@ def make_generator(
     state.average.copy_to(trained(state))
     state.denoiser.eval().requires_grad_(False)
     save_generator(generator, folder, Path(own.autoencoder) if own.autoencoder else None)
-    write_text(folder / "done", "")
-    checkpoint.unlink()
+    for path in (checkpoint, *(folder / "latents").glob("*")):
+        discard(path)
     shutil.rmtree(folder / "latents", ignore_errors=True)
+    write_text(folder / "done", "")
+    write_receipt(folder / "done", [path for path in folder.rglob("[!.]*") if path.is_file()])
 
 
 def learning_source(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from .assets import claim, foreign_reference, prepare, prepare_reference, timed
 from .automatic import load_config
 from .classifiers.train import accuracy, load_classifier
-from .config import Config, check, to_dict, with_values
+from .config import ComputeConfig, Config, check, to_dict, with_values
 from .console import Console
 from .data.folder import folder_files, read_folder
 from .data.imageset import ImageSet, concatenate
@@ -19,31 +22,34 @@ from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import check_method, with_method
 from .distillation.stages import grow
 from .distillation.store import Run, read_increment, read_manifest
-from .errors import Failure, IncompleteError, UserError
+from .errors import UserError
 from .evaluation.cells import folder_done, folder_units, judges, judging_units
 from .evaluation.evaluate import collect, summarise
 from .evaluation.soft_labels import FILE, load_teacher, needs_teacher, store_soft_labels, stored_soft_labels
-from .execution.local import Local
-from .files import output_directory, read_json, write_json
+from .execution.ray import check_cluster
+from .execution.units import Engine
+from .files import read_json, write_json
 from .generators import check_generator
+from .mirror import fetched, workspace
 from .report import plots
-from .runtime import check_device, worker_count
+from .runtime import check_device, engine_for
 
 
 def distill(config: Config | str, out: str | Path, overwrite: bool = False, console: Console | None = None) -> Run:
     """Grow and judge a synthetic set in directory `out`; an interrupted run goes on where it stopped.
 
+    `out` may be a URL that fsspec opens; what is returned then is gone from this machine, and `load` takes the URL.
     config: a configuration, or the name of a preset or TOML file. Errors: UserError, among others for a directory that
     was made with another configuration; `overwrite` empties it instead.
     """
     console = console or Console()
     config = checked(config, console)
     config = with_method(config, config.method)
-    with output_directory(Path(out), overwrite) as root, Local(worker_count(config), console) as engine:
+    with workspace(out, overwrite) as root, engine_for(config, root, console) as engine:
         run = Run(root)
         claim(run.config, to_dict(config))
         engine.warm_up()
-        prepare(config, run.root, [config.method], console)
+        prepare(config, run.root, [config.method], engine, console)
         complete(config, run, run.root, engine, console)
     return run
 
@@ -52,6 +58,8 @@ def checked(config: Config | str, console: Console | None = None) -> Config:
     """Resolve a name and find out everything that can be wrong before anything is written."""
     config = load_config(config, console=console) if isinstance(config, str) else check(config)
     check_device(config.compute.device)
+    if config.compute.engine == "ray":
+        check_cluster(config.compute.address)
     splits = cached_splits(config.dataset, console)
     if config.generator.source:
         source_ids(config.generator, splits.train.class_names)
@@ -77,10 +85,10 @@ def train_reference(
     """
     console = console or Console()
     config = checked(config, console)
-    with output_directory(Path(out), overwrite) as root:
+    with workspace(out, overwrite) as root:
         claim(root / "config.json", {name: to_dict(config)[name] for name in ("dataset", "reference")})
         splits = cached_splits(config.dataset)
-        prepare_reference(config, root, splits.train, console)
+        prepare_reference(config, root, console)
         reference = load_classifier(root / "reference.safetensors", config.reference, splits.train)
         metrics = {"accuracy": accuracy(reference, splits.test), "images": len(splits.test)}
         write_json(root / "metrics.json", {**metrics, "seconds": read_json(root / "seconds.json")})
@@ -89,8 +97,6 @@ def train_reference(
 
 def probe(config: Any, train: ImageSet) -> None:
     """Build the classifier once, so that a wrong name or depth is told before an hour of work."""
-    import torch
-
     from .classifiers.architectures import new_classifier
     from .rng import seeded_initialisation
 
@@ -99,7 +105,7 @@ def probe(config: Any, train: ImageSet) -> None:
         new_classifier(config, train.shape, len(train.class_names), ones, ones)
 
 
-def complete(config: Config, run: Run, assets: Path, engine: Local, console: Console) -> dict[str, Any]:
+def complete(config: Config, run: Run, assets: Path, engine: Engine, console: Console) -> dict[str, Any]:
     """Grow the set, judge it, write metrics.json and the figures; what is there already is kept.
 
     Errors: IncompleteError with the cells of the evaluation that failed, after the others.
@@ -107,7 +113,8 @@ def complete(config: Config, run: Run, assets: Path, engine: Local, console: Con
     splits = cached_splits(config.dataset)
     write_json(run.root / "classes.json", list(splits.train.class_names))
     with timed(run.root, "stages"):
-        grow(config, run, assets, engine)
+        for path in grow(config, run, assets, engine):
+            console.say(f"{path}: corrupt, not what was written; made anew")
     with timed(run.root, "evaluation"):
         judge(config, run, assets, engine)
         reference = load_classifier(assets / "reference.safetensors", config.reference, splits.train)
@@ -124,7 +131,7 @@ def complete(config: Config, run: Run, assets: Path, engine: Local, console: Con
     return metrics
 
 
-def judge(config: Config, run: Run, assets: Path, engine: Local) -> None:
+def judge(config: Config, run: Run, assets: Path, engine: Engine) -> None:
     """Run the cells of the evaluation that are not there yet. Errors: IncompleteError."""
     labels = run.dataset / FILE
     if needs_teacher(config) and config.evaluation.teacher.stored and not labels.exists():
@@ -134,10 +141,7 @@ def judge(config: Config, run: Run, assets: Path, engine: Local) -> None:
         device = resolve_device(config.compute.device)
         teacher = load_teacher(config, assets / "reference.safetensors", images, device)
         store_soft_labels(labels, teacher, images, [row.file for folder in folders for row in read_manifest(folder)])
-    failures: list[Failure] = []
-    engine.run(judging_units(config, run, assets), f"{run.root.name}: evaluation", failures)
-    if failures:
-        raise IncompleteError(failures)
+    engine.run(judging_units(config, run, assets), f"{run.root.name}: evaluation")
 
 
 def draw_run(config: Config, run: Run, metrics: dict[str, Any]) -> None:
@@ -160,11 +164,14 @@ def evaluate(
     out: Path | None = None,
     console: Console | None = None,
     epochs_factor: float | None = None,
+    compute: ComputeConfig | None = None,
+    cells: str | Path | None = None,
 ) -> dict[str, Any]:
     """Accuracy on a preset's test set of `seeds` fresh classifiers trained on an image folder, or on a run's dataset.
 
-    epochs_factor: in place of the preset's. Errors: UserError naming the first file or class that does not fit;
-    IncompleteError with the classifiers that failed.
+    epochs_factor, compute: in place of the preset's. out: a file for the result. cells: a directory or URL that keeps
+    what is finished, so that the same call goes on where it stopped. Errors: UserError naming the first file or class
+    that does not fit; IncompleteError with the classifiers that failed.
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")
@@ -172,24 +179,32 @@ def evaluate(
     config = checked(test, console)
     if epochs_factor is not None:
         config = with_values(config, evaluation__epochs_factor=epochs_factor)
-    root = Path(folder)
-    root = root / "dataset" if (root / "dataset" / "metadata.csv").is_file() else root
+    if compute is not None:
+        config = checked(replace(config, compute=compute))
     names, shape = cached_splits(config.dataset).train.class_names, cached_splits(config.dataset).train.shape
-    train = read_folder(root, names, shape)
-    stored = None
-    if needs_teacher(config) and config.evaluation.teacher.stored:
-        stored = stored_soft_labels(root / FILE, folder_files(root, names), names)
-    failures: list[Failure] = []
-    with TemporaryDirectory() as cells, Local(worker_count(config), console) as engine:
-        engine.run(folder_units(train, config, seeds, Path(cells), stored), "evaluation", failures)
-        if failures:
-            raise IncompleteError(failures)
+    with fetched(folder) as given:
+        place = given / "dataset" if (given / "dataset" / "metadata.csv").is_file() else given
+        train = read_folder(place, names, shape)
+        stored = None
+        if needs_teacher(config) and config.evaluation.teacher.stored:
+            stored = stored_soft_labels(place / FILE, folder_files(place, names), names)
+    with (
+        TemporaryDirectory() as temporary,
+        workspace(cells or temporary) as root,
+        engine_for(config, root, console) as engine,
+    ):
+        made_from = {name: to_dict(config)[name] for name in ("seed", "dataset", "evaluation")}
+        claim(
+            root / "config.json",
+            {**made_from, "images": sha256(train.pixels(torch.arange(len(train))).numpy().tobytes()).hexdigest()},
+        )
+        engine.run(folder_units(train, config, seeds, root, stored), "evaluation")
         accuracies = {
-            name: summarise([read_json(folder_done(Path(cells), name, seed)) for seed in range(seeds)])
+            name: summarise([read_json(folder_done(root, name, seed)) for seed in range(seeds)])
             for name in judges(config.evaluation)
         }
     result = {
-        "dataset": str(root),
+        "dataset": str(folder),
         "test": test,
         "images": len(train),
         "protocol": {"name": config.evaluation.protocol, "epochs_factor": config.evaluation.epochs_factor},

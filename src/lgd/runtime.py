@@ -7,13 +7,17 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
 from . import __version__
 from .config import Config
+from .console import Console
 from .distillation.materials import resolve_device
 from .errors import UserError
+from .execution.local import Local
+from .execution.ray import OnRay
 
 
 def check_device(name: str) -> None:
@@ -29,6 +33,13 @@ def worker_count(config: Config) -> int:
     if config.compute.workers:
         return config.compute.workers
     return 1 if resolve_device(config.compute.device).startswith("cuda") else len(os.sched_getaffinity(0))
+
+
+def engine_for(config: Config, root: Path, console: Console) -> Local | OnRay:
+    """What runs the units of a run in `root`."""
+    if config.compute.engine == "ray":
+        return OnRay(config.compute, root, console)
+    return Local(worker_count(config), root, console, config.compute.retries)
 
 
 @contextmanager

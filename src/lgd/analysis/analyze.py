@@ -47,7 +47,7 @@ def analyze(
     for source, studied in sets.items():
         for note in studied.notes:
             console.say(f"{source.name}: {note}")
-    with output_directory(out, overwrite) as root, Local(workers, console) as engine:
+    with output_directory(out, overwrite) as root, Local(workers, root, console) as engine:
         study = Study(root, config, settings, _reference_path(places, root))
         made_from = {
             "settings": asdict(settings),

@@ -22,6 +22,7 @@ from lgd.rng import seeded_initialisation
 
 from .architectures import Classifier, channel_statistics, new_classifier, predict
 from .schedule import new_optimiser, rate_factor
+from .shards import backward
 
 IMAGENET = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
 """mean and standard deviation of RGB"""
@@ -62,15 +63,20 @@ def train_classifier(
             x, y = augment(to_float(pixels.to(device)), targets, training, classifier, draw)
             if training.temperature and isinstance(teacher, Classifier):
                 y = soft_targets(label(teacher, x * classifier.std + classifier.mean), training.temperature)
-            loss = soft_loss(training_logits(classifier, x, training), y, training.temperature or 1.0)
+
+            def loss_of(part: slice, x: Tensor = x, y: Tensor = y) -> Tensor:
+                return soft_loss(training_logits(classifier, x[part], training), y[part], training.temperature or 1.0)
+
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
+            loss = backward(loss_of, list(classifier.parameters()), len(x), training.shards)
             step += 1
-        if not torch.isfinite(loss):
-            raise NonFiniteError(f"{what}: loss {loss.item()} at step {step}")
+            if not torch.isfinite(loss):
+                raise NonFiniteError(f"{what}: loss {loss.item()} at step {step}")
+            optimiser.step()
         if watch is not None and watch(epoch + 1, classifier) is False:
             break
+    if not all(torch.isfinite(parameter).all() for parameter in classifier.parameters()):
+        raise NonFiniteError(f"{what}: weights that are not finite after step {step}")
     return classifier.eval().requires_grad_(False)
 
 

@@ -8,6 +8,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""none of them a program, as PostScript is"""
+MOST_PIXELS = 2**26
+"""more are not decoded: a file of a few kilobytes can claim any size"""
 
 
 class BrokenImageError(ValueError):
@@ -69,11 +73,14 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
 
 def _open(file: BinaryIO) -> Image.Image:
     try:
-        return Image.open(file)
+        image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         raise BrokenImageError("not an image of a kind that is read here") from None
     except Exception as error:  # Pillow raises many kinds for a bad file
         raise BrokenImageError(_reason(error)) from None
+    if image.width * image.height > MOST_PIXELS:
+        raise BrokenImageError(f"{image.width} x {image.height} pixels, too large")
+    return image
 
 
 def _reason(error: Exception) -> str:

@@ -13,13 +13,21 @@ from torch import Tensor
 from lgd.errors import UserError
 from lgd.files import safe_name
 
+from .decode import FORMATS, MOST_PIXELS
 from .imageset import ImageSet
 
 
 def decode_image(path: Path) -> Tensor:
-    """uint8 (C, H, W) of a grey or RGB image file. Errors: UserError naming a file that cannot be read."""
+    """uint8 (C, H, W) of a grey or RGB image file. Errors: UserError naming a file that cannot be read.
+
+    The file may be an attacker's: formats that are programs are not tried, and absurd sizes are not decoded.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: not a file")
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise UserError(f"{path}: {image.width} x {image.height} pixels, too large")
             if image.mode not in ("L", "RGB"):
                 raise UserError(f"{path}: mode {image.mode}; only grey (L) and RGB images are read here")
             array = np.array(image)

@@ -8,6 +8,7 @@ from pathlib import Path
 from lgd.classifiers.train import save_classifier, train_classifier
 from lgd.config import Config
 from lgd.data.imageset import to_float
+from lgd.execution.receipts import receipt_of
 from lgd.execution.units import Engine, Unit
 from lgd.rng import derive_seed
 
@@ -16,24 +17,31 @@ from .methods import Method, method_named, seed_config
 from .store import Drawn, Run, finish_increment, read_increment, read_union, write_dataset, write_group
 
 
-def grow(config: Config, run: Run, assets: Path, engine: Engine) -> None:
-    """Make all increments that are not there yet, and the union of them.
+def grow(config: Config, run: Run, assets: Path, engine: Engine) -> list[Path]:
+    """Make all increments that are not there yet, and the union of them; returns corrupt files of the union, now right.
 
-    Finished increments are checked against their manifests and kept. Errors: UserError naming a corrupt file.
+    Of finished increments the engine makes anew what was damaged. Errors: UserError naming a file that is corrupt and
+    has no receipt to make it anew by.
     """
     names = cached_splits(config.dataset).train.class_names
     last = config.stages.increments
     for increment in range(1, last + 1):
         folder = run.increment(increment)
-        if (folder / "done").exists():
-            read_increment(folder, names)
-            continue
+        finished = (folder / "done").exists()
+
+        def due(units: list[Unit], finished: bool = finished) -> list[Unit]:
+            return [unit for unit in units if not finished or receipt_of(unit.done).exists()]
+
         if method_of(config, increment).needs_learner:
-            engine.run(learner_units(config, run, increment), f"{run.root.name}: increment {increment}, learner")
+            what = f"{run.root.name}: increment {increment}, learner"
+            engine.run(due(learner_units(config, run, increment)), what)
         units = drawing_units(config, run, assets, increment, len(names))
-        engine.run(units, f"{run.root.name}: increment {increment}, images")
-        finish_increment(folder)
-    write_dataset(run, last)
+        engine.run(due(units), f"{run.root.name}: increment {increment}, images")
+        if due(units):
+            finish_increment(folder)
+        if finished:
+            read_increment(folder, names)
+    return write_dataset(run, last)
 
 
 def method_of(config: Config, increment: int) -> Method:
@@ -56,7 +64,8 @@ def learner_units(config: Config, run: Run, increment: int) -> list[Unit]:
     units = []
     for member in range(config.stages.learners):
         done = run.learner(increment, member)
-        units.append(Unit(f"learner {increment}.{member}", train_learner, (config, run, increment, member), done))
+        arguments, shards = (config, run, increment, member), config.learner.training.shards
+        units.append(Unit(f"learner {increment}.{member}", train_learner, arguments, done, shards))
     return units
 
 

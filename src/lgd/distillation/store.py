@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lgd.config import Whole
 from lgd.data.folder import decode_image
 from lgd.data.imageset import ImageSet, concatenate, to_float
 from lgd.errors import UserError
@@ -35,6 +36,7 @@ from lgd.files import (
     write_json,
     write_text,
 )
+from lgd.mirror import fetched
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Row:
     """relative to the increment's folder"""
     class_name: str
     label: int
-    increment: int
-    slot: int
+    increment: Whole
+    slot: Whole
     chosen: int
     """index into `candidates`"""
     candidates: tuple[Candidate, ...]
@@ -126,12 +128,17 @@ def encode_png(image: Tensor) -> bytes:
     return buffer.getvalue()
 
 
+def image_file(class_name: str, increment: int, slot: int) -> str:
+    """Where an image lies, relative to its increment's folder and to the dataset's."""
+    return f"{safe_name(class_name)}/{increment:02d}-{slot:04d}.png"
+
+
 def write_group(path: Path, drawn: Sequence[Drawn], class_names: Sequence[str], increment: int) -> None:
     """Write the images of one unit, their latents, and lastly their rows at `path`."""
     folder = path.parent.parent
     rows = []
     for item in drawn:
-        file = f"{safe_name(class_names[item.label])}/{increment:02d}-{item.slot:04d}.png"
+        file = image_file(class_names[item.label], increment, item.slot)
         write_bytes(folder / file, encode_png(item.image))
         digest = sha256(folder / file)
         rows.append(
@@ -147,11 +154,15 @@ def write_group(path: Path, drawn: Sequence[Drawn], class_names: Sequence[str], 
 
 
 def finish_increment(folder: Path) -> None:
-    """Join the rows of an increment's groups into its manifest, ordered by class and slot, and mark it done."""
+    """Join the rows of an increment's groups into its manifest, ordered by class and slot, and mark it done.
+
+    What is there already and right stays untouched.
+    """
     rows = [row for path in sorted((folder / "groups").glob("*.json")) for row in read_rows(path, read_json(path))]
     rows.sort(key=lambda row: (row.label, row.slot))
-    write_text(folder / "manifest.jsonl", "".join(json.dumps(asdict(row)) + "\n" for row in rows))
-    write_text(folder / "done", "")
+    _keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    if not (folder / "done").exists():
+        write_text(folder / "done", "")
 
 
 def read_rows(path: Path, values: Any) -> list[Row]:
@@ -162,8 +173,10 @@ def read_rows(path: Path, values: Any) -> list[Row]:
         first = error.errors()[0]
         raise UserError(f"{path}: corrupt manifest: row {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     for row in rows:
-        if Path(row.file).is_absolute() or ".." in Path(row.file).parts or not 0 <= row.chosen < len(row.candidates):
-            raise UserError(f"{path}: corrupt manifest: image {row.file!r}")
+        if row.file != image_file(row.class_name, row.increment, row.slot):  # nothing else, for it may be an attacker's
+            raise UserError(f"{path}: corrupt manifest: image {row.file!r:.100}")
+        if not 0 <= row.chosen < len(row.candidates):
+            raise UserError(f"{path}: corrupt manifest: candidate {row.chosen} of {len(row.candidates)}")
     return rows
 
 
@@ -206,18 +219,31 @@ def read_latents(folder: Path) -> dict[int, Tensor]:
     return {label: torch.stack(items) for label, items in found.items()}
 
 
-def write_dataset(run: Run, increments: int) -> None:
-    """The union of the increments as an image folder with metadata.csv, which `datasets` loads as it is."""
+def write_dataset(run: Run, increments: int) -> list[Path]:
+    """The union of the increments as an image folder with metadata.csv, which `datasets` loads as it is.
+
+    Copies that are there and right stay untouched; returns those that were there and wrong.
+    """
+    corrupt = []
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["file_name", "label", "class_name", "increment", "slot", "score", "sha256"])
     for index in range(1, increments + 1):
         folder = run.increment(index)
         for row in read_manifest(folder):
-            copy_file(folder / row.file, run.dataset / row.file)
+            target = run.dataset / row.file
+            if not target.is_file() or sha256(target) != row.sha256:
+                corrupt += [target] if target.exists() else []
+                copy_file(folder / row.file, target)
             score = row.candidates[row.chosen].score
             writer.writerow([row.file, row.label, row.class_name, index, row.slot, score, row.sha256])
-    write_text(run.dataset / "metadata.csv", table.getvalue())
+    _keep_or_write(run.dataset / "metadata.csv", table.getvalue())
+    return corrupt
+
+
+def _keep_or_write(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_bytes() != text.encode():
+        write_text(path, text)
 
 
 class DistilledSet(Dataset[tuple[Tensor, int]]):
@@ -238,16 +264,16 @@ class DistilledSet(Dataset[tuple[Tensor, int]]):
 
 
 def load(run: str | Path) -> DistilledSet:
-    """Read a run directory's finished increments as a torch dataset, every file checked against its SHA-256.
+    """Read a run's finished increments as a torch dataset, every file checked against its SHA-256.
 
-    Errors: UserError when it is no run directory, has no finished increment, or a file is corrupt.
+    run: a directory or a URL. Errors: UserError when it is no run, has no finished increment, or a file is corrupt.
     """
-    root = Path(run)
-    names = tuple(read_json(root / "classes.json"))
-    folders = sorted(path.parent for path in root.glob("increments/*/done"))
-    if not folders:
-        raise UserError(f"{root}: no finished increment")
-    rows = [row for folder in folders for row in read_manifest(folder)]
-    images = concatenate([read_increment(folder, names) for folder in folders])
-    metrics = root / "metrics.json"
-    return DistilledSet(images, rows, read_json(metrics) if metrics.exists() else None)
+    with fetched(run) as root:
+        names = tuple(read_json(root / "classes.json"))
+        folders = sorted(path.parent for path in root.glob("increments/*/done"))
+        if not folders:
+            raise UserError(f"{run}: no finished increment")
+        rows = [row for folder in folders for row in read_manifest(folder)]
+        images = concatenate([read_increment(folder, names) for folder in folders])
+        metrics = root / "metrics.json"
+        return DistilledSet(images, rows, read_json(metrics) if metrics.exists() else None)

@@ -5,53 +5,59 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 from lgd.console import Console
-from lgd.errors import Failure, UserError
+from lgd.errors import Failure, IncompleteError, UserError
+from lgd.mirror import Mirror, active_mirror
 
-from .units import Unit, attempt, unfinished
+from .units import Unit, attempt, perform, unfinished
 
 
 class Local:
     """Runs units with `workers` processes; with one worker, in this process.
 
     On the CPU every unit computes with one thread, here or there, so that its bytes do not depend on `workers`.
+    root: the directory that all units write into. retries: of a unit that fails in a way that chance may mend.
     """
 
-    def __init__(self, workers: int, console: Console) -> None:
+    def __init__(self, workers: int, root: Path, console: Console, retries: int = 0) -> None:
         self.workers = workers
+        self.root = root
         self.console = console
+        self.retries = retries
         self._pool: Any = None
 
     def warm_up(self) -> None:
         """Start the workers and let them import what they need, while this process does something else."""
         if self.workers > 1:
             for _ in range(self.workers):
-                self._executor().submit(_prepare)
+                self._executor().submit(import_everything)
 
-    def run(self, units: Sequence[Unit], what: str, failures: list[Failure] | None = None) -> None:
-        """Run the unfinished units; the first error stops the rest, unless `failures` collects it (see `attempt`).
-
-        Errors: the unit's own; UserError when a worker process was killed.
-        """
-        todo = unfinished(units)
+    def run(self, units: Sequence[Unit], what: str) -> None:
+        """Run the unfinished units. Errors: as `Engine`; UserError when a worker process was killed."""
+        todo = unfinished(units, self.root, self.console.say)
+        failures: list[Failure] = []
         with self.console.bar(len(todo), what) as advance:
             if self.workers > 1 and len(todo) > 1:
                 self._run_in_pool(todo, advance, failures)
             else:
                 with one_thread():
                     for unit in todo:
-                        attempt(unit.function, unit.arguments, unit.name, failures)
+                        attempt(perform, (unit, self.retries), unit.name, failures)
                         advance()
+        if failures:
+            raise IncompleteError(failures)
 
-    def _run_in_pool(self, units: Sequence[Unit], advance: Any, failures: list[Failure] | None) -> None:
+    def _run_in_pool(self, units: Sequence[Unit], advance: Callable[[], None], failures: list[Failure]) -> None:
         from loky.process_executor import TerminatedWorkerError
 
-        futures = {self._executor().submit(unit.function, *unit.arguments): unit for unit in units}
+        pool, mirror = self._executor(), active_mirror()
+        futures = {pool.submit(_perform, unit, self.retries, mirror): unit for unit in units}
         try:
             for future in as_completed(futures):
                 if isinstance(lost := future.exception(), TerminatedWorkerError):
@@ -113,5 +119,11 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _prepare() -> None:
+def _perform(unit: Unit, retries: int, mirror: Mirror | None) -> None:
+    with mirror.sending() if mirror else nullcontext():
+        perform(unit, retries)
+
+
+def import_everything() -> None:
+    """What any unit may need."""
     import lgd.distillation.methods  # noqa: F401  (imports torch and diffusers)

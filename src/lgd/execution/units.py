@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lgd.errors import Failure, IncompleteError, NonFiniteError, UserError
+from lgd.files import is_full_disk, on_written
+
+from .receipts import damaged, write_receipt
 
 T = TypeVar("T")
 
@@ -21,29 +24,45 @@ class Unit:
     """defined at the top of a module, so that another process can find it"""
     arguments: tuple[Any, ...]
     done: Path
+    shards: int = 1
+    """processes that may share its training, as the configuration says (classifiers/shards.py)"""
 
 
 class Engine(Protocol):
-    """Runs units in any order. A unit whose `done` exists is not run again."""
+    """Runs units in any order. A unit whose `done` exists, with its files undamaged, is not run again."""
 
-    def run(self, units: Sequence[Unit], what: str, failures: list[Failure] | None = None) -> None: ...
+    def run(self, units: Sequence[Unit], what: str) -> None:
+        """Errors: a user's mistake at once; IncompleteError with the units that failed, after all the others."""
+
+    def warm_up(self) -> None:
+        """Start what takes seconds to start, while this process does something else."""
 
 
-def attempt(
-    function: Callable[..., T], arguments: Sequence[Any], name: str, failures: list[Failure] | None
-) -> T | None:
-    """The result of `function`, or None: with `failures`, what goes wrong in this unit alone is put there.
+def perform(unit: Unit, retries: int) -> None:
+    """Run one unit, again when it fails in a way that chance may mend, and leave a receipt of the files it wrote."""
+    for left in reversed(range(retries + 1)):
+        paths: list[Path] = []
+        try:
+            with on_written(paths.append):
+                unit.function(*unit.arguments)
+            break
+        except Exception as error:
+            if not left or not is_local(error) or isinstance(error, NonFiniteError):
+                raise
+    write_receipt(unit.done, [path for path in paths if path.exists()])
 
-    A user's mistake would meet the other units as well, so it is raised in any case; so is a full disk.
+
+def attempt(function: Callable[..., T], arguments: Sequence[Any], name: str, failures: list[Failure]) -> T | None:
+    """The result of `function`, or None when something went wrong with it alone, which is put in `failures`.
+
+    A user's mistake would meet the other units as well, so it is raised; so is a full disk.
     """
     try:
         return function(*arguments)
     except IncompleteError as error:
-        if failures is None:
-            raise
         failures.extend(error.failures)
     except Exception as error:
-        if failures is None or not is_local(error):
+        if not is_local(error):
             raise
         failures.append(Failure(name, f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"))
     return None
@@ -51,9 +70,19 @@ def attempt(
 
 def is_local(error: Exception) -> bool:
     """Whether an error says something about one unit only."""
-    return isinstance(error, NonFiniteError) or not isinstance(error, UserError | OSError)
+    if isinstance(error, NonFiniteError | ConnectionError | TimeoutError):
+        return True
+    return not (isinstance(error, UserError | OSError) or is_full_disk(error))
 
 
-def unfinished(units: Sequence[Unit]) -> list[Unit]:
-    """Resuming is this set difference."""
-    return [unit for unit in units if not unit.done.exists()]
+def unfinished(units: Iterable[Unit], root: Path, say: Callable[[str], object]) -> list[Unit]:
+    """Resuming is this set difference. What was damaged since it was finished is told, removed, and made again."""
+    todo = []
+    for unit in units:
+        bad = damaged(unit.done, root)
+        for path in bad:
+            say(f"{path}: {'corrupt, not what was written' if path.exists() else 'lost'}; made anew")
+            path.unlink(missing_ok=True)
+        if bad or not unit.done.exists():
+            todo.append(unit)
+    return todo

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lgd.errors import UserError
+from lgd.errors import UserError, reading
 from lgd.files import load_tensors, read_json, sha256
 
 
@@ -48,8 +48,9 @@ def read_export(run: Path) -> Export:
     table = run / "dataset" / "metadata.csv"
     if not table.is_file() or not (run / "metrics.json").is_file():
         raise UserError(f"{run}: no finished run; `lgd status {run}` tells what is missing")
-    names = tuple(read_json(run / "classes.json"))
-    samples = _read_table(table, names)
+    with reading(run):
+        names = tuple(read_json(run / "classes.json"))
+        samples = _read_table(table, names)
     for sample in samples:
         if not sample.path.is_file():
             raise UserError(f"{sample.path}: no such file; run the same `lgd distill` again to restore it")

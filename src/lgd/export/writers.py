@@ -7,15 +7,17 @@ import io
 import json
 import tarfile
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lgd.data.folder import decode_image
 from lgd.data.imageset import to_float
 from lgd.errors import UserError
-from lgd.files import copy_file, save_tensors, write_json, write_text
+from lgd.files import copy_file, save_tensors, write_file, write_json, write_text
 
 from .samples import Export, Sample
 
@@ -128,12 +130,18 @@ def write_pt(export: Export, root: Path, advance: Advance) -> str:
         mean, std = (torch.tensor(one).view(1, -1, 1, 1) for one in statistics)
         values = (values - mean) / std
     hard = torch.tensor([export.samples[i].label for i in order])
-    torch.save(values, root / "images.pt")
-    torch.save(hard, root / "hard_labels.pt")
-    torch.save(hard if export.soft_labels is None else export.soft_labels[order].clone(), root / "labels.pt")
+    soft = hard if export.soft_labels is None else export.soft_labels[order].clone()
+    for name, tensor in (("images", values), ("hard_labels", hard), ("labels", soft)):
+        write_file(root / f"{name}.pt", partial(_save, tensor))
     write_json(root / "classes.json", list(export.class_names))
     scale = f"normalised by mean {statistics[0]} and std {statistics[1]}" if statistics else "in [0, 1]"
     return f"`torch.load` of images.pt, {scale}, sorted by class, and of labels.pt, as DD-Ranking takes them."
+
+
+def _save(tensor: Tensor, path: Path) -> None:
+    """Through a file of ours: torch does not say that a disk is full."""
+    with path.open("wb") as file:
+        torch.save(tensor, file)
 
 
 def normalisation(export: Export) -> tuple[tuple[float, ...], tuple[float, ...]] | None:

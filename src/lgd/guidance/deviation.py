@@ -31,9 +31,10 @@ def nearest_memory(x_t: Tensor, memory: Sequence[Tensor]) -> tuple[Tensor, Tenso
 
 
 def cosine_gradient(x: Tensor, m: Tensor) -> Tensor:
-    """d cos(x, m) / dx = (m / ||m|| - cos x / ||x||) / ||x||, per sample, (B, C, H, W)."""
+    """d cos(x, m) / dx = (m / ||m|| - cos x / ||x||) / ||x||, per sample, (B, C, H, W); finite also where x is zero."""
     x_, m_ = x.flatten(1), m.flatten(1)
     length = x_.norm(dim=1, keepdim=True)
+    length = length.where(length > 0, 1)  # zero has no direction to leave in
     x_unit, m_unit = x_ / length, F.normalize(m_, dim=1)
     cos = (x_unit * m_unit).sum(1, keepdim=True)
     return ((m_unit - cos * x_unit) / length).view_as(x)

@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lgd.files import written
+
 
 def record(root: Path, event: str, **values: Any) -> None:
     """Append one event with the time, in seconds since 1970. A line is written at once, so that none is torn."""
     line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, allow_nan=False)
     with (root / "events.jsonl").open("a", encoding="utf-8") as file:
         file.write(line + "\n")
+    written(root / "events.jsonl")
 
 
 def read_events(root: Path) -> list[dict[str, Any]]:

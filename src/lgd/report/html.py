@@ -15,7 +15,7 @@ from lgd import __version__
 from lgd.analysis.table import TITLES, cell, mean_gains
 from lgd.console import Console
 from lgd.distillation.store import read_manifest
-from lgd.errors import UserError
+from lgd.errors import UserError, reading
 from lgd.evaluation.compare import mean_matrix
 from lgd.files import read_json, write_text
 
@@ -51,7 +51,7 @@ def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwr
         raise UserError(f"{out} exists; choose another --out, or --overwrite")
     if analysis is None and (paths[0] / "analysis" / "analysis.json").is_file():
         analysis = paths[0] / "analysis"
-    with console.bar(3, "report") as advance:
+    with console.bar(3, "report") as advance, reading(" and ".join(map(str, paths))):
         subjects, notes = read_subjects(paths)
         advance("gallery")
         data, told = gallery(subjects, _reference(subjects, analysis))

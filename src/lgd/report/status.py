@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgd.errors import UserError
+from lgd.errors import UserError, reading
 from lgd.files import read_json
 
 from .events import read_events
@@ -37,11 +37,13 @@ def status(path: Path) -> str:
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: neither a run nor a compare directory (no config.json)")
     runs = sorted(child.parent for child in path.glob("*-seed*/config.json"))
+    with reading(path):
+        told = [run_status(run) for run in runs or [path]]
     if not runs:
-        return run_status(path)
+        return told[0]
     finished = sum((run / "metrics.json").is_file() for run in runs)
     compared = "compared" if (path / "comparison.json").is_file() else "not compared yet"
-    return f"{path}: {finished} of {len(runs)} runs finished, {compared}\n" + "".join(map(run_status, runs))
+    return f"{path}: {finished} of {len(runs)} runs finished, {compared}\n" + "".join(told)
 
 
 def run_status(root: Path) -> str:

@@ -1,0 +1,171 @@
+"""Units on a Ray cluster (extra: ray). Scheduling, placement and the replacement of dead workers are Ray's affair."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from torch import Tensor
+
+from lgd.config import ComputeConfig
+from lgd.console import Console
+from lgd.data.imageset import ImageSet
+from lgd.errors import Failure, IncompleteError, UserError
+from lgd.files import LOCK
+from lgd.mirror import Mirror, active_mirror
+
+from .local import import_everything, one_thread
+from .ray_train import train_together
+from .units import Unit, attempt, perform, unfinished
+
+
+class OnRay:
+    """Runs units as Ray tasks. A worker process keeps the models it has loaded for the tasks that follow.
+
+    root: the directory that all units write into, on a path that every machine sees, or the mirror of a URL.
+    """
+
+    def __init__(self, compute: ComputeConfig, root: Path, console: Console) -> None:
+        self.compute = compute
+        self.root = root
+        self.console = console
+        self._session = uuid4().hex
+        self._phases = 0
+
+    def __enter__(self) -> OnRay:
+        import ray
+
+        connect(self.compute)
+        self._ray = ray
+        resources = {"num_cpus": self.compute.cpus_per_unit, "num_gpus": self.compute.gpus_per_unit}
+        self._work = ray.remote(**resources, max_retries=self.compute.retries)(_work)
+        self._train = ray.remote(num_cpus=0, max_retries=self.compute.retries)(_train)
+        self._import = ray.remote(**resources)(import_everything)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ray.shutdown()
+
+    def warm_up(self) -> None:
+        """Let as many workers as there are places import what they need."""
+        places = self._ray.cluster_resources().get("CPU", 0) / self.compute.cpus_per_unit
+        for _ in range(int(places)):
+            self._import.remote()
+
+    def run(self, units: Sequence[Unit], what: str) -> None:
+        """Run the unfinished units. Errors: as `Engine`. A unit whose worker died is run again, `retries` times."""
+        todo = unfinished(units, self.root, self.console.say)
+        self._phases += 1
+        phase = f"{self._session} {self._phases}"
+        failures: list[Failure] = []
+        with self.console.bar(len(todo), what) as advance:
+            calls = self._submit(todo, phase)
+            pending = list(calls)
+            while pending:
+                (ready,), pending = self._ray.wait(pending, num_returns=1)
+                attempt(self._outcome, (ready,), calls[ready].name, failures)
+                advance()
+        if mirror := active_mirror():
+            mirror.fetch(f"{phase} finished")
+        if failures:
+            raise IncompleteError(failures)
+
+    def _submit(self, units: Sequence[Unit], phase: str) -> dict[Any, Unit]:
+        """What will be ready, and the unit that it belongs to. Image sets are sent once, not with every unit."""
+        mirror, sent, calls = active_mirror(), dict[int, Any](), dict[Any, Unit]()
+        for unit in units:
+            for value in unit.arguments:
+                if isinstance(value, ImageSet | Tensor) and id(value) not in sent:
+                    sent[id(value)] = self._ray.put(value)
+            arguments = [sent.get(id(value), value) for value in unit.arguments]
+            task = self._train if unit.shards > 1 else self._work
+            place = Place(replace(unit, arguments=()), self.root, mirror, phase, self.compute)
+            calls[task.remote(place, *arguments)] = unit
+        return calls
+
+    def _outcome(self, ready: Any) -> None:
+        """Errors: the unit's own, or what became of its worker."""
+        from ray.exceptions import RayTaskError
+
+        try:
+            self._ray.get(ready)
+        except RayTaskError as error:
+            raise error.cause from None
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a worker needs to know of a unit, but for its arguments."""
+
+    unit: Unit
+    root: Path
+    mirror: Mirror | None
+    phase: str
+    compute: ComputeConfig
+
+
+def _work(here: Place, *arguments: Any) -> None:
+    """In a worker process."""
+    if here.mirror:
+        here.mirror.fetch(here.phase)
+    elif not (here.root / LOCK).exists():
+        raise UserError(f"a Ray worker does not see {here.root}; --out must be a path all machines share, or a URL")
+    with one_thread(), here.mirror.sending() if here.mirror else nullcontext():
+        perform(replace(here.unit, arguments=arguments), here.compute.retries)
+
+
+def _train(here: Place, *arguments: Any) -> None:
+    """In a process that waits for several workers."""
+    train_together(lambda: _work(here, *arguments), here.unit.shards, here.root, here.mirror, here.compute)
+
+
+def connect(compute: ComputeConfig) -> None:
+    """Join the cluster, or start one for this process alone. Errors: as `check_cluster`."""
+    import ray
+
+    check_cluster(compute.address)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if compute.address == "local":
+        options |= {"num_cpus": compute.workers or None, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    try:
+        ray.init(address=compute.address, **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise no_cluster(compute.address, str(error).strip().splitlines()[0].rstrip(".")) from None
+
+
+def check_cluster(address: str) -> None:
+    """Find out within seconds that Ray is missing, or that nothing answers; Ray itself waits for minutes.
+
+    Errors: UserError.
+    """
+    if find_spec("ray") is None:
+        raise UserError("--engine ray needs Ray: pip install 'lgd[ray]'")
+    if address == "local":
+        return
+    found = address
+    if address == "auto":
+        current = Path("/tmp/ray/ray_current_cluster")  # where `ray start` writes it
+        found = os.environ.get("RAY_ADDRESS") or (current.read_text().strip() if current.is_file() else "")
+        if not found:
+            raise no_cluster(address, "none runs on this machine")
+    host, colon, port = found.rpartition(":")
+    if not colon or not port.isdigit():
+        raise no_cluster(address, "write HOST:PORT, the port being that of `ray start`, 6379 by default")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise no_cluster(address, f"{found} does not answer ({error})") from None
+
+
+def no_cluster(address: str, reason: str) -> UserError:
+    return UserError(
+        f"no Ray cluster at {address!r}: {reason}; start one with `ray start --head`, or give --address local"
+    )

@@ -1,0 +1,59 @@
+"""Training shared by several Ray workers, one shard of each batch on each (classifiers/shards.py), by Ray Train."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lgd.config import ComputeConfig
+from lgd.mirror import Mirror
+
+FOLDER = ".train"
+"""where Ray Train leaves its marks below the results; empty of ours"""
+
+
+def train_together(
+    work: Callable[[], None], shards: int, root: Path, mirror: Mirror | None, how: ComputeConfig
+) -> None:
+    """Call `work` in `shards` workers of one torch.distributed group; all of them write the same bytes.
+
+    Where a worker dies the whole group begins anew, `how.retries` times. Errors: the first worker's own.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    resources = {"CPU": how.cpus_per_unit, "GPU": how.gpus_per_unit}
+    trainer = TorchTrainer(
+        lambda: work(),
+        scaling_config=ScalingConfig(num_workers=shards, use_gpu=how.gpus_per_unit > 0, resources_per_worker=resources),
+        run_config=RunConfig(failure_config=FailureConfig(max_failures=how.retries), **_storage(root, mirror)),
+    )
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
+        failures = list(getattr(error, "worker_failures", {}).values())
+        raise getattr(failures[0], "_base_exc", failures[0]) if failures else error from None
+    finally:
+        _tidy(root, mirror)
+
+
+def _storage(root: Path, mirror: Mirror | None) -> dict[str, Any]:
+    """A place that all workers see, as Ray Train demands."""
+    if mirror is None:
+        return {"storage_path": str(root / FOLDER)}
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    store, base = mirror.open()
+    return {"storage_path": f"{base}/{FOLDER}", "storage_filesystem": PyFileSystem(FSSpecHandler(store))}
+
+
+def _tidy(root: Path, mirror: Mirror | None) -> None:
+    if mirror is None:
+        shutil.rmtree(root / FOLDER, ignore_errors=True)
+    else:
+        store, base = mirror.open()
+        store.invalidate_cache()
+        if store.exists(f"{base}/{FOLDER}"):
+            store.rm(f"{base}/{FOLDER}", recursive=True)

@@ -1,0 +1,41 @@
+"""What a unit of work wrote, with checksums: `.NAME.sha256` beside its `done` file NAME, as sha256sum writes and reads.
+
+A unit that was killed between `done` and its receipt counts as finished; its files are then not checked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from lgd.files import read_limited, sha256, write_text
+
+LARGEST = 64 * 2**20  # bytes; half a million files stay below
+LINE = re.compile(r"([0-9a-f]{64})  ([^\0]+)")
+
+
+def receipt_of(done: Path) -> Path:
+    return done.with_name(f".{done.name}.sha256")
+
+
+def write_receipt(done: Path, paths: Iterable[Path]) -> None:
+    """Checksums of the files, each once, with paths relative to the folder of `done`."""
+    names = sorted({os.path.relpath(path, done.parent) for path in paths})
+    write_text(receipt_of(done), "".join(f"{sha256(done.parent / name)}  {name}\n" for name in names))
+
+
+def damaged(done: Path, root: Path) -> list[Path]:
+    """The files of a receipt that are missing or not what was written; none where there is no receipt.
+
+    A receipt that is no receipt, or names a file outside of `root`, is itself what is damaged.
+    """
+    receipt = receipt_of(done)
+    if not receipt.exists():
+        return []
+    lines = [LINE.fullmatch(line) for line in read_limited(receipt, LARGEST).splitlines()]
+    entries = [(m[1], Path(os.path.normpath(done.parent / m[2]))) for m in lines if m]
+    if len(entries) < len(lines) or any(root not in path.parents for _, path in entries):
+        return [receipt]
+    return [path for digest, path in entries if not path.is_file() or sha256(path) != digest]

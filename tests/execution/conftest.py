@@ -1,0 +1,106 @@
+"""A Ray cluster of two one-core machines, and a store that speaks S3, both on the loopback interface."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    """URL of an empty bucket of an S3 server; how to reach it is put in the environment."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    from fsspec.core import url_to_fs
+
+    url_to_fs("s3://bucket")[0].mkdir("bucket")
+    yield "s3://bucket"
+    server.stop()
+
+
+class TwoMachines:
+    """A head without cores and two machines with one core each, which can be killed and replaced."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        # A dead machine is noticed within seconds, not a minute; a slow one still has its ten seconds to answer.
+        # Workers as important as everything else: Ray's own niceness of 15 starves them beside a busy neighbour.
+        quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 3, "worker_niceness": 0}
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quick, **self.small}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.machines = [self.cluster.add_node(num_cpus=1, **self.small) for _ in range(2)]
+        self.cluster.wait_for_nodes()
+
+    small: dict[str, Any] = {"object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.2"}  # noqa: RUF012
+
+    @property
+    def address(self) -> str:
+        return str(self.cluster.address)
+
+    def kill_machine(self, node_id: str, raylet_alone: bool = False) -> None:
+        """SIGKILL the raylet of a machine, and its workers, which would otherwise end what they are at."""
+        (machine,) = (machine for machine in self.machines if machine.node_id == node_id)
+        workers = self.workers(raylet(machine))
+        os.kill(raylet(machine), signal.SIGKILL)
+        for pid in [] if raylet_alone else workers:
+            os.kill(pid, signal.SIGKILL)
+
+    def mend(self) -> None:
+        """Two living machines again."""
+        for machine in [machine for machine in self.machines if not alive(raylet(machine))]:
+            self.machines.remove(machine)
+            self.cluster.remove_node(machine, allow_graceful=False)
+            self.machines.append(self.cluster.add_node(num_cpus=1, **self.small))
+        self.cluster.wait_for_nodes()
+
+    def kill_workers(self) -> int:
+        """SIGKILL the processes that are in a unit; returns their number."""
+        found = [pid for machine in self.machines for pid in self.workers(raylet(machine))]
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        return len(found)
+
+    @staticmethod
+    def workers(parent: int) -> list[int]:
+        """The processes of a raylet that are in a unit."""
+        paths = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"ray::_work" in read(path)]
+        parents = {int(path.parent.name): read(path.with_name("stat")).rsplit(b")", 1)[1].split()[1] for path in paths}
+        return [pid for pid, its in parents.items() if int(its) == parent]
+
+
+def raylet(machine: Any) -> int:
+    return int(machine.all_processes["raylet"][0].process.pid)
+
+
+def alive(pid: int) -> bool:
+    stat = read(Path(f"/proc/{pid}/stat"))
+    return bool(stat) and stat.rsplit(b")", 1)[1].split()[0] != b"Z"
+
+
+def read(path: Path) -> bytes:
+    """What a file of /proc says; nothing of a process that is gone."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b" ) Z 0" if path.name == "stat" else b""
+
+
+@pytest.fixture(scope="session")
+def machines(store: str) -> Iterator[TwoMachines]:
+    made = TwoMachines()
+    yield made
+    made.cluster.shutdown()

@@ -1,0 +1,129 @@
+"""The command killed at random moments: the run that goes on ends with the same bytes, and makes nothing twice.
+
+`python -m tests.execution.test_kill` runs it thirty times and prints the table of docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.conftest import tiny_config
+from tests.test_cli import toml
+
+from lgd.config import Config
+from lgd.console import Console
+from lgd.execution.receipts import damaged
+from lgd.files import sha256
+
+SEED = 7
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What one kill met and what became of the run."""
+
+    seconds: float
+    reached: str
+    finished: int
+    """files that were finished at that moment"""
+    again: int
+    """those of them that were made a second time"""
+    same: bool
+    """whether the run ended with the SHA-256 list of the one that was never killed"""
+
+
+def digests(root: Path) -> dict[str, str]:
+    """SHA-256 of what a run makes; receipts aside, which a kill just after a `done` file prevents."""
+    parts = [*root.glob("increments/**/*"), *root.glob("dataset/**/*"), *root.glob("evaluation/*")]
+    return {str(p.relative_to(root)): sha256(p) for p in parts if p.is_file() and p.name[0] != "."}
+
+
+def finished_files(root: Path) -> dict[Path, tuple[int, int]]:
+    """Every file of a finished unit with its identity: inode and time of writing."""
+    found: dict[Path, tuple[int, int]] = {}
+    for receipt in root.rglob(".*.sha256"):
+        done = receipt.with_name(receipt.name[1:].removesuffix(".sha256"))
+        if done.exists() and not damaged(done, root):
+            for line in receipt.read_text().splitlines():
+                path = (done.parent / line.split("  ", 1)[1]).resolve()
+                found[path] = (path.stat().st_ino, path.stat().st_mtime_ns)
+    return found
+
+
+def reached(root: Path) -> str:
+    """How far a run is, by the files that are there."""
+    done = sorted(path.parent.name for path in root.glob("increments/*/done"))
+    if list(root.glob("evaluation/*.json")):
+        return f"evaluation, {len(list(root.glob('evaluation/*.json')))} cells"
+    if done:
+        return f"increments, {int(done[-1])} finished"
+    for name, file in (("increments, 0 finished", "reference.safetensors"), ("reference", "generator/done")):
+        if (root / file).exists():
+            return name
+    return "generator" if (root / "assets.json").exists() else "before the first file"
+
+
+def killed_runs(preset: Path, folder: Path, count: int, expected: dict[str, str]) -> Iterator[Kill]:
+    """Kill `count` runs, each at a moment drawn from the time that a whole run takes, and continue each."""
+    command = [sys.executable, "-m", "lgd", "distill", str(preset), "--quiet", "--compute.workers", "2", "--out"]
+    start = time.monotonic()
+    subprocess.run([*command, str(folder / "whole")], check=True)
+    whole = time.monotonic() - start
+    imports = whole - (time.time() - start_of_work(folder / "whole"))
+    draw = random.Random(SEED)
+    killed = 0
+    while killed < count:
+        root, moment = folder / f"run{killed}", draw.uniform(imports, whole)
+        process = subprocess.Popen([*command, str(root)])
+        time.sleep(moment)
+        process.kill()
+        if process.wait() != -signal.SIGKILL:  # it was quicker than the first, and is not counted
+            shutil.rmtree(root)
+            continue
+        killed += 1
+        state, before = reached(root), finished_files(root)
+        subprocess.run([*command, str(root)], check=True)
+        again = sum((p.stat().st_ino, p.stat().st_mtime_ns) != identity for p, identity in before.items())
+        yield Kill(moment, state, len(before), again, digests(root) == expected)
+
+
+def start_of_work(root: Path) -> float:
+    """When a run wrote its first file."""
+    return (root / "config.json").stat().st_mtime
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(30, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(count: int, tiny: Config, finished: Path, tmp_path: Path) -> None:
+    kills = list(killed_runs(toml(tiny, tmp_path / "tiny.toml"), tmp_path, count, digests(finished)))
+    assert [(kill.again, kill.same) for kill in kills] == [(0, True)] * count
+
+
+def main() -> None:
+    from lgd.pipeline import distill
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        finished = distill(tiny_config(), folder / "expected", console=Console(quiet=True)).root
+        print("| | killed after, s | the run was at | finished files | made again | same SHA-256 list |")
+        print("|---:|---:|---|---:|---:|---|")
+        preset = toml(tiny_config(), folder / "tiny.toml")
+        for number, kill in enumerate(killed_runs(preset, folder, 30, digests(finished)), 1):
+            same = "yes" if kill.same else "NO"
+            print(
+                f"| {number} | {kill.seconds:.1f} | {kill.reached} | {kill.finished} | {kill.again} | {same} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

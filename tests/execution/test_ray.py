@@ -1,0 +1,267 @@
+"""Ray: the same bytes as without it, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from tests.execution.conftest import TwoMachines
+from tests.test_cli import toml
+
+from lgd.cli import main
+from lgd.config import Config, with_values
+from lgd.console import Console
+from lgd.distillation import materials
+from lgd.errors import IncompleteError, UserError
+from lgd.execution.ray import OnRay
+from lgd.execution.units import Unit
+from lgd.files import output_directory, sha256, write_json
+from lgd.pipeline import distill
+
+pytestmark = pytest.mark.xdist_group("ray")
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers do not see the tests
+
+
+@pytest.fixture
+def engine(machines: TwoMachines, tmp_path: Path, quiet: Console) -> Iterator[OnRay]:
+    """Joined to the cluster, for units that write into `tmp_path`/out."""
+    compute = with_values(Config(), compute__address=machines.address, compute__retries=2).compute
+    with output_directory(tmp_path / "out") as root, OnRay(compute, root, quiet) as engine:
+        yield engine
+
+
+def made(root: Path) -> dict[str, bytes]:
+    """Everything whose bytes a run decides."""
+    parts = [*root.glob("increments/**/*"), *root.glob("dataset/**/*"), *root.glob("evaluation/*")]
+    return {str(path.relative_to(root)): path.read_bytes() for path in parts if path.is_file()}
+
+
+def unit(root: Path, name: str, function: Callable[..., None], *arguments: Any) -> Unit:
+    done = root / f"{name}.json"
+    return Unit(name, function, (done, *arguments), done)
+
+
+def note(done: Path) -> int:
+    """One more try of the unit `done`, by this process on this machine; returns how many there were before."""
+    with done.with_suffix(".tries").open("a") as file:
+        file.write(f"{os.getpid()} {ray.get_runtime_context().get_node_id()}\n")
+    return len(tries(done)) - 1
+
+
+def tries(done: Path) -> list[tuple[int, str]]:
+    path = done.with_suffix(".tries")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [(int(pid), node) for pid, _, node in (line.partition(" ") for line in lines)]
+
+
+def finish(done: Path) -> None:
+    note(done)
+    write_json(done, {})
+
+
+def hang_once(done: Path) -> None:
+    """Does not end on its first try: something has to die."""
+    if note(done) == 0:
+        time.sleep(600)
+    write_json(done, {})
+
+
+def when_started(done: Path, act: Callable[[int, str], None]) -> threading.Thread:
+    """Call `act` with the process and the machine of a unit's first try, as soon as it has begun."""
+
+    def wait() -> None:
+        while not tries(done):
+            time.sleep(0.02)
+        act(*tries(done)[0])
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_the_bytes_are_those_of_one_process(
+    finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
+) -> None:
+    config = with_values(tiny, compute__engine="ray", compute__address=machines.address)
+    distill(config, tmp_path / "run", console=quiet)
+    assert made(tmp_path / "run") == made(finished)
+
+
+def test_two_workers_train_one_classifier_to_the_bytes_of_one(
+    tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
+) -> None:
+    """Reference and learner, through Ray Train, each with two shards of its batches."""
+    config = with_values(
+        tiny, reference__training__shards=2, learner__training__shards=2, stages__increments=2,
+        evaluation__seeds=1, evaluation__redundancy_seeds=0,
+    )  # fmt: skip
+    alone = distill(config, tmp_path / "alone", console=quiet)
+    on_ray = with_values(config, compute__engine="ray", compute__address=machines.address)
+    together = distill(on_ray, tmp_path / "together", console=quiet)
+    assert made(together.root) == made(alone.root)
+    assert sha256(together.root / "reference.safetensors") == sha256(alone.root / "reference.safetensors")
+    assert not (together.root / ".train").exists()
+
+
+def test_a_worker_loads_its_models_once(finished: Path, engine: OnRay) -> None:
+    units = [unit(engine.root, f"u{i}", load_generator, finished / "generator") for i in range(8)]
+    engine.run(units, "loading")
+    found = [json.loads(one.done.read_text()) for one in units]
+    assert {loads for _, loads in found} == {1}
+    assert len({pid for pid, _ in found}) <= 2
+
+
+def load_generator(done: Path, folder: Path) -> None:
+    materials._generator(folder, 0, "cpu")
+    write_json(done, [os.getpid(), materials._generator.cache_info().misses])
+
+
+def test_a_worker_killed_in_mid_unit_is_replaced(engine: OnRay) -> None:
+    units = [unit(engine.root, f"u{i}", hang_once if i == 1 else finish) for i in range(6)]
+    killer = when_started(units[1].done, lambda pid, _: os.kill(pid, signal.SIGKILL))
+    engine.run(units, "test")
+    killer.join()
+    assert all(one.done.exists() for one in units)
+    assert [len(tries(one.done)) for one in units] == [1, 2, 1, 1, 1, 1]
+
+
+def test_a_machine_killed_in_mid_unit_is_done_without(engine: OnRay, machines: TwoMachines) -> None:
+    units = [unit(engine.root, f"u{i}", hang_once if i == 1 else finish) for i in range(6)]
+    killer = when_started(units[1].done, lambda _, node: machines.kill_machine(node))
+    engine.run(units, "test")
+    killer.join()
+    assert all(one.done.exists() for one in units)
+    (_, first), (_, second) = tries(units[1].done)
+    assert first != second
+    machines.mend()
+
+
+def test_a_raylet_killed_in_mid_unit_loses_nothing(engine: OnRay, machines: TwoMachines) -> None:
+    """Its worker may end the unit, or another one begin it anew."""
+    units = [unit(engine.root, f"u{i}", take_seconds) for i in range(4)]
+    killer = when_started(units[1].done, lambda _, node: machines.kill_machine(node, raylet_alone=True))
+    engine.run(units, "test")
+    killer.join()
+    assert all(one.done.exists() for one in units)
+    machines.mend()
+
+
+def take_seconds(done: Path) -> None:
+    note(done)
+    time.sleep(2)
+    write_json(done, {})
+
+
+def test_a_unit_that_always_kills_its_worker_is_named_and_the_rest_finished(engine: OnRay) -> None:
+    units = [unit(engine.root, f"u{i}", commit_suicide if i == 1 else finish) for i in range(4)]
+    with pytest.raises(IncompleteError) as failed:
+        engine.run(units, "test")
+    assert [(f.name, f.reason.split(":")[0]) for f in failed.value.failures] == [("u1", "WorkerCrashedError")]
+    assert [one.done.exists() for one in units] == [True, False, True, True]
+    assert len(tries(units[1].done)) == 3
+
+
+def commit_suicide(done: Path) -> None:
+    note(done)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_unit_that_always_fails_is_told_after_its_retries_and_alone_tried_again(engine: OnRay) -> None:
+    units = [unit(engine.root, f"u{i}", fail if i == 2 else finish) for i in range(4)]
+    for run in (1, 2):
+        with pytest.raises(IncompleteError, match=r"^u2: RuntimeError: out of luck$"):
+            engine.run(units, "test")
+        assert [len(tries(one.done)) for one in units] == [1, 1, 3 * run, 1]
+    mended = [replace(one, function=finish) for one in units]
+    engine.run(mended, "test")
+    assert Counter(len(tries(one.done)) for one in units) == {1: 3, 7: 1}
+
+
+def fail(done: Path) -> None:
+    note(done)
+    raise RuntimeError("out of\nluck")
+
+
+def test_workers_and_driver_killed_during_a_run_change_no_byte(
+    finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines
+) -> None:
+    """Through the command line: the process that computes an increment dies, then the command itself, twice."""
+    out, preset = tmp_path / "run", toml(tiny, tmp_path / "tiny.toml")
+    command = [sys.executable, "-m", "lgd", "distill", str(preset), "--out", str(out), "--quiet"]
+    command += ["--engine", "ray", "--address", machines.address]
+    for moment in ("increments/02/learners", "evaluation"):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        killed = 0
+        while not (out / moment).exists():
+            assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+            if (out / "increments/01").exists() and not killed:
+                killed = machines.kill_workers()
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+    done = {path: path.stat().st_mtime_ns for path in out.glob("increments/*/groups/*") if path.is_file()}
+    assert main([*command[3:]]) == 0
+    assert made(out) == made(finished)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
+def test_the_other_commands_run_on_it(
+    finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = with_values(tiny, stages__increments=1, evaluation__redundancy_seeds=0, evaluation__seeds=1)
+    preset, where = str(toml(small, tmp_path / "small.toml")), ["--engine", "ray", "--address", machines.address]
+    for command in (
+        ["compare", preset, "--methods", "random"],
+        ["ablate", preset, "--over", "seed=0", "--method", "random"],
+    ):
+        out = str(tmp_path / command[0])
+        assert main([*command, "--out", out, "--runs", "1", "--quiet", *where]) == 0
+    evaluate = ["evaluate", str(finished), "--test", preset, "--seeds", "2", "--quiet"]
+    capsys.readouterr()
+    assert main([*evaluate, *where, "--out", str(tmp_path / "cells")]) == 0
+    on_ray = capsys.readouterr().out
+    assert main(evaluate) == 0
+    assert capsys.readouterr().out == on_ray
+
+
+def test_a_place_that_the_workers_do_not_see_is_told(tmp_path: Path, machines: TwoMachines, quiet: Console) -> None:
+    compute = replace(Config().compute, address=machines.address)
+    with (
+        OnRay(compute, tmp_path / "elsewhere", quiet) as engine,
+        pytest.raises(UserError, match="a Ray worker does not see"),
+    ):
+        engine.run([unit(tmp_path, "u", finish)], "test")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", "127.0.0.1:1 does not answer"),
+        ("somewhere", "write HOST:PORT"),
+        ("auto", "none runs on this machine"),
+    ],
+)
+def test_no_cluster_is_one_line_within_seconds(
+    address: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address == "auto" and Path("/tmp/ray/ray_current_cluster").exists():
+        pytest.skip("a Ray cluster runs here")
+    assert main(["distill", "digits", "--out", str(tmp_path / "out"), "--engine", "ray", "--address", address]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,375 @@
+"""Wrong, damaged and hostile input to every command: one line, the right exit code, and nothing lost.
+
+docs/bad-inputs.md is the table of these cases; `python -m tests.test_bad_inputs` writes it anew, and a test compares.
+"""
+
+# ruff: noqa: E501 (a case is a line)
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import pickle
+import re
+import shlex
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from PIL import Image
+
+from lgd.cli import main
+from lgd.distillation.store import encode_png
+from lgd.files import output_directory, sha256
+from tests.conftest import tiny_config
+from tests.test_cli import toml
+
+TABLE = Path(__file__).parents[1] / "docs" / "bad-inputs.md"
+HEAD = """\
+# Bad input
+
+Every case is run by `tests/test_bad_inputs.py`, which compares what it prints with this table. In all of them there is one line
+on standard error, and every file that was there before is there afterwards, unchanged. RUN is a finished run, OUT does not exist.
+"""
+
+Damage = Callable[[Path], object]
+
+
+class Case(NamedTuple):
+    what: str
+    command: str
+    damage: Damage = lambda place: None
+    """to the files in the place where the command is run"""
+    code: int = 2
+
+
+def written(name: str, content: str | bytes) -> Damage:
+    def write(place: Path) -> None:
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode(errors="surrogatepass") if isinstance(content, str) else content)
+
+    return write
+
+
+def changed(name: str, change: Callable[[Any], object]) -> Damage:
+    """A JSON file with something in it changed."""
+
+    def apply(place: Path) -> None:
+        value = json.loads((place / name).read_text())
+        change(value)
+        (place / name).write_text(json.dumps(value))
+
+    return apply
+
+
+def both(*damages: Damage) -> Damage:
+    return lambda place: [damage(place) for damage in damages]
+
+
+def gone(name: str) -> Damage:
+    def remove(place: Path) -> None:
+        path = place / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return remove
+
+
+def without_receipts(place: Path) -> None:
+    for path in (place / "RUN").rglob(".*.sha256"):
+        path.unlink()
+
+
+def link(name: str, target: str) -> Damage:
+    def make(place: Path) -> None:
+        path = place / name
+        if path.exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        path.symlink_to(target)
+
+    return make
+
+
+def pipe(name: str) -> Damage:
+    return lambda place: os.mkfifo(place / name)
+
+
+def row(**values: object) -> Damage:
+    """The first row of the second increment's manifest with other values; no receipts that would mend it."""
+
+    def change(place: Path) -> None:
+        without_receipts(place)
+        path = place / "RUN/increments/02/manifest.jsonl"
+        first, *rest = path.read_text().splitlines()
+        path.write_text("\n".join([json.dumps({**json.loads(first), **values}), *rest]) + "\n")
+
+    return change
+
+
+class Bomb:
+    """What a pickle would do if anybody loaded it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch EXPLODED",)
+
+
+PICKLE = pickle.dumps(Bomb())
+
+
+def png(width: int, height: int) -> bytes:
+    """A small file that claims to be large."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+def image(name: str, mode: str, size: tuple[int, int]) -> Damage:
+    def save(place: Path) -> None:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, size).save(place / name)
+
+    return save
+
+
+def huge_header(name: str) -> Damage:
+    """safetensors whose header says that it is an exbibyte long."""
+    return written(name, struct.pack("<Q", 2**60) + b"{}")
+
+
+def huge_tensor(name: str) -> Damage:
+    header = json.dumps({"x": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
+    return written(name, struct.pack("<Q", len(header)) + header)
+
+
+DISTILL = "lgd distill PRESET --out OUT"
+RESUME = "lgd distill PRESET --out RUN --quiet"
+EVALUATE = "lgd evaluate RUN --test PRESET --seeds 1 --quiet"
+DEEP = '{"a":' * 100_000
+
+CASES = [
+    Case("no command", "lgd"),
+    Case("a misspelt command", "lgd destill digits"),
+    Case("no preset", "lgd distill"),
+    Case("a misspelt preset", "lgd distill digts --out OUT"),
+    Case("no such TOML file", "lgd distill none.toml --out OUT"),
+    Case("no --out", "lgd distill PRESET"),
+    Case("a misspelt option", f"{DISTILL} --guidance.strenght 1"),
+    Case("text for a number", f"{DISTILL} --guidance.strength much"),
+    Case("NaN for a number", f"{DISTILL} --guidance.strength nan"),
+    Case("a negative number", f"{DISTILL} --guidance.strength -1"),
+    Case("an absurd number", f"{DISTILL} --stages.increments 99999999999"),
+    Case("an unknown choice", f"{DISTILL} --guidance.space image"),
+    Case("an unknown method", f"{DISTILL} --method lgdd"),
+    Case("a seed set by a method that needs one", f"{DISTILL} --stages.seed-method lgd"),
+    Case("more real images than there are", f"{DISTILL} --method random --stages.images-per-increment 900"),
+    Case("a window outside of the steps", f"{DISTILL} --guidance.window 1 90"),
+    Case("an unknown architecture", f"{DISTILL} --learner.architecture convnot"),
+    Case("a network too deep for the images", f"{DISTILL} --reference.depth 9"),
+    Case("a network of a billion channels", f"{DISTILL} --reference.width 1000000000"),
+    Case("a denoiser of a billion heads", f"{DISTILL} --generator.heads 1000000000"),
+    Case("a patch that does not fit", f"{DISTILL} --generator.patch-size 3"),
+    Case("a device that is not there", f"{DISTILL} --compute.device cuda:77"),
+    Case("a teacher that is a pickle", f"{DISTILL} --evaluation.protocol soft --evaluation.teacher.weights t.pt",
+         written("t.pt", PICKLE)),
+    Case("a teacher that is not there", f"{DISTILL} --evaluation.protocol soft --evaluation.teacher.weights t.pt"),
+    Case("a Ray cluster that is not there", f"{DISTILL} --engine ray --address 127.0.0.1:1"),
+    Case("an address that is none", f"{DISTILL} --engine ray --address somewhere"),
+    Case("a store of an unknown kind", "lgd distill PRESET --out s9://bucket/run"),
+    Case("--out names a file", "lgd distill PRESET --out FILE", written("FILE", "mine")),
+    Case("--out names a directory of someone else", "lgd distill PRESET --out MINE", written("MINE/thesis.tex", "years")),
+    Case("the same with --overwrite", "lgd distill PRESET --out MINE --overwrite", written("MINE/thesis.tex", "years")),
+    Case("--out where nobody can write", "lgd distill PRESET --out /proc/x"),
+    Case("an --out of 300 characters", f"lgd distill PRESET --out {'x' * 300}"),
+    Case("another configuration in the directory", f"{RESUME} --seed 5 --guidance.omega 0.5"),
+    Case("TOML that is none", "lgd distill bad.toml --out OUT", written("bad.toml", "[dataset\n")),
+    Case("TOML with an unknown field", "lgd distill bad.toml --out OUT", written("bad.toml", "[guidance]\nomga = 1\n")),
+    Case("TOML with a value of another type", "lgd distill bad.toml --out OUT", written("bad.toml", 'seed = "one"\n')),
+    Case("TOML with a date for a number", "lgd distill bad.toml --out OUT", written("bad.toml", "seed = 2020-01-01\n")),
+    Case("TOML of 2 MiB", "lgd distill bad.toml --out OUT", written("bad.toml", "#" * 2**21)),
+    Case("TOML nested 100,000 deep", "lgd distill bad.toml --out OUT", written("bad.toml", "x = " + "[" * 100_000)),
+    Case("TOML with a number of 10,000 digits", "lgd distill bad.toml --out OUT", written("bad.toml", "seed = " + "9" * 10_000)),
+    Case("TOML that is binary", "lgd distill bad.toml --out OUT", written("bad.toml", b"\xff\xfe\x00\x80")),
+    Case("TOML that is a directory", "lgd distill bad.toml --out OUT", written("bad.toml/x", "")),
+    Case("TOML that is a pipe", "lgd distill bad.toml --out OUT", pipe("bad.toml")),
+    Case("TOML with control characters for the terminal", "lgd distill bad.toml --out OUT",
+         written("bad.toml", '"\\u001b[2J" = 1\n')),
+    Case("a run whose configuration is not JSON", RESUME, written("RUN/config.json", "{")),
+    Case("... is empty JSON", RESUME, written("RUN/config.json", "{}")),
+    Case("... is nested 100,000 deep", RESUME, written("RUN/config.json", DEEP)),
+    Case("... is a list", RESUME, written("RUN/config.json", "[]")),
+    Case("a run with a link out of it", RESUME, both(gone("RUN/dataset"), link("RUN/dataset", "/tmp"))),
+    Case("a run whose lock is a link", RESUME, both(written("mine", "years"), link("RUN/.lock", "../mine"))),
+    Case("a manifest with a path upwards", RESUME, row(file="../../../mine")),
+    Case("... with an absolute path", RESUME, row(file="/etc/passwd")),
+    Case("... with a NUL in a path", RESUME, row(file="0/02\x000000.png")),
+    Case("... with another class's path", RESUME, row(class_name="..")),
+    Case("... with a Windows path", RESUME, row(file="0\\..\\..\\mine")),
+    Case("... with a candidate that is not there", RESUME, row(chosen=7)),
+    Case("... with a number for a name", RESUME, row(class_name=3)),
+    Case("... that is no JSON", RESUME,
+         both(without_receipts, written("RUN/increments/02/manifest.jsonl", "{"))),
+    Case("... with a number that is none", RESUME,
+         both(without_receipts, written("RUN/increments/02/manifest.jsonl", '{"file": NaN}\n'))),
+    Case("an image that another hash was told of", RESUME,
+         both(without_receipts, image("RUN/increments/02/3/02-0001.png", "L", (8, 8)))),
+    Case("a reference that is a pickle", RESUME,
+         both(without_receipts, gone("RUN/evaluation"), written("RUN/reference.safetensors", PICKLE))),
+    Case("... with a header of an exbibyte", RESUME,
+         both(without_receipts, gone("RUN/metrics.json"), huge_header("RUN/reference.safetensors"))),
+    Case("... with a tensor of 4 TiB", RESUME, both(without_receipts, huge_tensor("RUN/reference.safetensors"))),
+    Case("a generator whose weights are a pickle", RESUME,
+         both(without_receipts, gone("RUN/increments/03"),
+              gone("RUN/generator/transformer/diffusion_pytorch_model.safetensors"),
+              written("RUN/generator/transformer/diffusion_pytorch_model.bin", PICKLE))),
+    Case("a directory that another process holds", RESUME, lambda place: None),
+    Case("no methods", "lgd compare PRESET --out OUT"),
+    Case("an unknown method to compare", "lgd compare PRESET --methods dit magic --out OUT"),
+    Case("a method twice", "lgd compare PRESET --methods dit dit --out OUT"),
+    Case("no runs", "lgd compare PRESET --methods dit --out OUT --runs 0"),
+    Case("a folder that is not there", "lgd evaluate none --test PRESET"),
+    Case("a folder of other classes", "lgd evaluate D --test PRESET", image("D/cat/1.png", "L", (8, 8))),
+    Case("a folder without images", "lgd evaluate D --test PRESET", written("D/0/readme", "")),
+    Case("an image of another size", EVALUATE, image("RUN/dataset/3/x.png", "L", (9, 8))),
+    Case("an image with colours", EVALUATE, image("RUN/dataset/3/x.png", "RGB", (8, 8))),
+    Case("an image that is text", EVALUATE, written("RUN/dataset/3/x.png", "hello")),
+    Case("a truncated image", EVALUATE, written("RUN/dataset/3/x.png", encode_png(torch.arange(64).view(1, 8, 8).byte())[:50])),
+    Case("a bomb: 67 kB of header for 4 gigapixels", EVALUATE, written("RUN/dataset/3/x.png", png(65500, 65500))),
+    Case("an image that is a PostScript program", EVALUATE, written("RUN/dataset/3/x.png", "%!PS-Adobe-3.0 EPSF-3.0\n")),
+    Case("an image that is a pipe", EVALUATE, pipe("RUN/dataset/3/x.png")),
+    Case("an --epochs-factor of zero", f"{EVALUATE} --epochs-factor 0"),
+    Case("a sweep over an unknown field", "lgd ablate PRESET --over guidance.omg=1,2 --out OUT"),
+    Case("a sweep without values", "lgd ablate PRESET --over guidance.omega --out OUT"),
+    Case("a sweep with a wrong value", "lgd ablate PRESET --over guidance.omega=0,x --out OUT"),
+    Case("a value twice", "lgd ablate PRESET --over guidance.omega=1,1 --out OUT"),
+    Case("an analysis of nothing", "lgd analyze none --out OUT"),
+    Case("an analysis of a plain folder without --test", "lgd analyze D --out OUT", image("D/0/1.png", "L", (8, 8))),
+    Case("an analysis with one epoch", "lgd analyze RUN --out OUT --epochs 1"),
+    Case("an analysis of a manifest with a path upwards", "lgd analyze RUN --out OUT", row(file="../../../mine")),
+    Case("a report about nothing", "lgd report none --out OUT"),
+    Case("a report onto a file that is there", "lgd report RUN --out FILE", written("FILE", "mine")),
+    Case("a report of metrics that are a list", "lgd report RUN --out OUT", written("RUN/metrics.json", "[]")),
+    Case("an export of nothing", "lgd export none --to pt --out OUT"),
+    Case("an export to an unknown format", "lgd export RUN --to zip --out OUT"),
+    Case("an export into the run", "lgd export RUN --to pt --out RUN/export"),
+    Case("an export of an image that was changed", "lgd export RUN --to pt --out OUT",
+         image("RUN/dataset/3/02-0001.png", "L", (8, 8))),
+    Case("an export of a table with a path upwards", "lgd export RUN --to imagefolder --out OUT",
+         written("RUN/dataset/metadata.csv",
+                 "file_name,label,class_name,increment,slot,score,sha256\n../../mine,0,0,1,0,,x\n")),
+    Case("an export of a table that is binary", "lgd export RUN --to pt --out OUT",
+         written("RUN/dataset/metadata.csv", b"\xff\xfe\x00")),
+    Case("the status of nothing", "lgd status none"),
+    Case("the status of a configuration that is a list", "lgd status RUN", written("RUN/config.json", "[]")),
+]  # fmt: skip
+
+
+def run_case(case: Case, finished: Path, place: Path) -> tuple[int, str]:
+    """Exit code and what was printed to standard error, with the names of `place` shortened; checks what must hold."""
+    place.mkdir()
+    if "RUN" in case.command:
+        shutil.copytree(finished, place / "RUN")
+    if "PRESET" in case.command:
+        shutil.copy(finished.parent / "tiny.toml", place / "PRESET")
+    case.damage(place)
+    before = contents(place)
+    out, err = io.StringIO(), io.StringIO()
+    holder = output_directory(place / "RUN") if "another process" in case.what else contextlib.nullcontext()
+    signal.alarm(120)  # a command that waits for ever ends the whole test run, with its name
+    with holder, contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(shlex.split(case.command)[1:])
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    signal.alarm(0)
+    after = contents(place)
+    assert {name: after.get(name) for name in before} == before, "something was lost or changed"
+    assert not (place / "EXPLODED").exists(), "a pickle was loaded"
+    text = err.getvalue().replace(f"{place}/", "").replace(str(place), ".").replace(str(os.getpid()), "PID")
+    return code, re.sub(r"PID on [\w.-]+", "PID on HOST", text)
+
+
+STATE = {".lock", "events.jsonl", "seconds.json"}
+"""what a command that starts to work may write"""
+
+
+def contents(place: Path) -> dict[str, str]:
+    files = [path for path in place.rglob("*") if path.is_file() and not path.is_symlink() and path.name not in STATE]
+    return {str(path.relative_to(place)): sha256(path) for path in files}
+
+
+def table_row(case: Case, code: int, text: str) -> str:
+    cells = [case.what, f"`{shortened(case.command)}`", str(code), f"`{shortened(text.strip(), 240)}`"]
+    return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
+
+
+def shortened(text: str, most: int = 90) -> str:
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
+@pytest.fixture(scope="module")
+def documented() -> dict[str, str]:
+    """The table's rows by their first two cells."""
+    rows = [line for line in TABLE.read_text().splitlines() if line.startswith("| ")]
+    return {" | ".join(line.split(" | ")[:2]): line for line in rows}
+
+
+@pytest.fixture(scope="module")
+def with_preset(finished: Path) -> Path:
+    toml(tiny_config(), finished.parent / "tiny.toml")
+    return finished
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def test_one_line_the_right_code_and_nothing_lost(
+    case: Case, with_preset: Path, tmp_path: Path, documented: dict[str, str]
+) -> None:
+    code, text = run_case(case, with_preset, tmp_path / "place")
+    assert code == case.code, text
+    assert text.startswith(("lgd: ", "usage: ")) or not text
+    assert text.count("\n") == (case.command != "lgd"), text
+    assert text.replace("\n", "").isprintable()
+    line = table_row(case, code, text)
+    assert documented.get(" | ".join(line.split(" | ")[:2])) == line, "run `python -m tests.test_bad_inputs`"
+
+
+def test_the_table_has_no_other_rows(documented: dict[str, str]) -> None:
+    assert len(documented) == len(CASES) + 1  # and its head
+    assert len(CASES) >= 60
+
+
+def table() -> Iterator[str]:
+    """docs/bad-inputs.md, line by line."""
+    from lgd.console import Console
+    from lgd.pipeline import distill
+
+    yield HEAD
+    yield f"{len(CASES)} cases.\n"
+    yield "| | command | exit | what it prints |"
+    yield "|---|---|---:|---|"
+    with tempfile.TemporaryDirectory() as name:
+        finished = distill(tiny_config(), Path(name) / "run", console=Console(quiet=True)).root
+        toml(tiny_config(), finished.parent / "tiny.toml")
+        for number, case in enumerate(CASES):
+            try:
+                yield table_row(case, *run_case(case, finished, Path(name) / f"place{number}"))
+            except Exception as error:
+                print(f"{case.what}: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    TABLE.write_text("\n".join(table()) + "\n")
