@@ -21,8 +21,11 @@ from pathlib import Path
 CLASSES = 1000
 
 
-def draw(root: Path, files: int, side: int) -> None:
-    """`files` JPEGs of `side` x `side` pixels; of a thousand different ones, for the pixels do not matter."""
+def draw(root: Path, files: int, side: int, link: bool) -> None:
+    """`files` JPEGs of `side` x `side` pixels; of a thousand different ones, for the pixels do not matter.
+
+    link: further files of the same content are hard links, which take no space.
+    """
     import numpy as np
     from PIL import Image
 
@@ -33,11 +36,17 @@ def draw(root: Path, files: int, side: int) -> None:
         file = BytesIO()
         small.resize((side, side), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
         encoded.append(file.getvalue())
+    written: dict[int, Path] = {}
     for label in range(CLASSES):
         folder = root / f"n{label:08d}"
         folder.mkdir(parents=True, exist_ok=True)
         for k in range(files // CLASSES):
-            (folder / f"n{label:08d}_{k}.JPEG").write_bytes(encoded[(label * 7 + k) % len(encoded)])
+            path, number = folder / f"n{label:08d}_{k}.JPEG", (label * 7 + k) % len(encoded)
+            if link and number in written:
+                path.hardlink_to(written[number])
+            else:
+                path.write_bytes(encoded[number])
+                written[number] = path
 
 
 def memory(what: str) -> float:
@@ -96,6 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--files", type=int, default=200_000)
+    parser.add_argument("--link", action="store_true", help="hard links to a thousand files, for the largest trees")
     parser.add_argument("--side", type=int, default=80)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=60)
@@ -106,7 +116,7 @@ def main() -> None:
         return
     if not options.folder.exists():
         start = time.monotonic()
-        draw(options.folder, options.files, options.side)
+        draw(options.folder, options.files, options.side, options.link)
         print(f"drew {options.files} files in {time.monotonic() - start:.0f} s", file=sys.stderr)
     with tempfile.TemporaryDirectory() as cache:
         for name, kept in (("first, kept", "kept"), ("again, kept", "kept")):

@@ -20,8 +20,10 @@ from lgd.cli import main
 from lgd.config import DatasetConfig, from_dict, to_dict
 from lgd.data.datasets import Survey
 from lgd.diffusion.generator import check_patch
+from lgd.distillation import materials
 from lgd.errors import UserError
 from lgd.files import load_tensors, read_json
+from lgd.report.reproduce import command
 
 QUICK = (
     *("--generator.steps", "4", "--generator.blocks", "1", "--generator.heads", "1", "--generator.threads", "1"),
@@ -106,9 +108,18 @@ def test_a_folder_of_digits_runs_from_its_path_alone(
     assert "% of the time waiting for images" in told
     config = read_json(tmp_path / "run" / "config.json")
     assert (config["dataset"]["size"], config["dataset"]["channels"]) == (28, 1)
+    assert to_dict(load_config(str(tmp_path / "run" / "config.json"))) == config
+    assert command(config, "run") == "lgd distill run/config.json --out run-again"
     assert config["generator"]["steps"] == 4
     assert config["generator"]["patch_size"] == 4
     data = lgd.load(tmp_path / "run")
+    materials._splits.clear()  # as another process
+    Image.new("L", (28, 28)).save(grey / "dark" / "new.png")
+    assert main(["distill", f"folder:{grey}", "--out", str(tmp_path / "run"), *QUICK]) == 2
+    assert "was begun with other train images (18 then, 19 now)" in capsys.readouterr().err
+    (grey / "dark" / "new.png").unlink()
+    materials._splits.clear()
+    assert main(["distill", f"folder:{grey}", "--out", str(tmp_path / "run"), *QUICK]) == 0
     assert data.images.shape == (1, 28, 28)
     assert data.class_names == ("dark", "light")
     assert (tmp_path / "run" / "metrics.json").is_file()

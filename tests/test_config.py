@@ -52,6 +52,16 @@ def test_unknown_preset_suggests_the_nearest() -> None:
         load_config("digts")
 
 
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"', '{"seed": -1}'])
+def test_a_wrong_json_file_is_explained_in_one_line(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"not JSON|not a configuration|seed") as caught:
+        load_config(str(path))
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "big.toml").write_text("#" * (2**20 + 1))
     with pytest.raises(UserError, match="larger than"):

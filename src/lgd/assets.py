@@ -15,7 +15,7 @@ from .classifiers.architectures import Classifier
 from .classifiers.train import accuracy, load_foreign_classifier, save_classifier, train_classifier
 from .config import Config, differences, to_dict, with_defaults
 from .console import Console
-from .data.imageset import ImageSet
+from .data.imageset import ImageSet, Splits
 from .data.stores import waiting
 from .diffusion.folder import fingerprint, open_generator
 from .distillation.materials import cached_splits, resolve_device
@@ -84,6 +84,7 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine
     made_from = {name: to_dict(config)[name] for name in ("dataset", "generator", "reference")}
     claim(assets / "assets.json", made_from)
     splits = cached_splits(config.dataset)
+    check_images(assets, splits)
     drawing = [*methods, *(seed_method(replace(config, method=m)) for m in methods)]
     needs = any(method_named(m).needs_generator for m in drawing)
     with timed(assets, "generator", console), training_threads(config.generator.threads):
@@ -94,6 +95,25 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine
     prepare_reference(config, assets, console, engine)
     if any(method_named(m).needs_surrogate for m in drawing):
         prepare_surrogate(config, assets / "surrogate", splits.train, console)
+
+
+def check_images(assets: Path, splits: Splits) -> None:
+    """Record what the images are, or make sure that they are those that `assets` was begun with.
+
+    Errors: UserError when there are others, or some have changed.
+    """
+    path = assets / "images.json"
+    now = {name: {"images": len(part), "sample": part.digest()} for name, part in vars(splits).items()}
+    if not path.exists():
+        write_json(path, now)
+    before = read_json(path)
+    for name in now:
+        if before.get(name) != now[name]:
+            then = before.get(name, {}).get("images")
+            raise UserError(
+                f"{assets} was begun with other {name} images ({then} then, {now[name]['images']} now); put those back,"
+                " or --overwrite to start anew"
+            )
 
 
 def prepare_reference(config: Config, assets: Path, console: Console, engine: Engine | None = None) -> None:

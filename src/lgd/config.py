@@ -332,18 +332,20 @@ def presets() -> dict[str, Path]:
 
 
 def load_config(name_or_path: str) -> Config:
-    """A preset by its name, or a TOML file by its path. Errors: UserError."""
+    """A preset by its name, a TOML file by its path, or the config.json of a run. Errors: UserError."""
     if name_or_path in presets():
         path = presets()[name_or_path]
-    elif name_or_path.endswith(".toml") or Path(name_or_path).is_file():
+    elif name_or_path.endswith((".toml", ".json")) or Path(name_or_path).is_file():
         path = Path(name_or_path)
     else:
         raise UserError(f"unknown preset {name_or_path!r}{nearest(name_or_path, presets())}; or give a .toml file")
     text = read_limited(path, LARGEST_TOML)
     try:
-        values = tomllib.loads(text)
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also of numbers with too many digits
-        raise UserError(f"{path}: not TOML: {error}") from None
+        raise UserError(f"{path}: not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: not a configuration")
     return from_dict({"name": path.stem, **values}, str(path))
 
 

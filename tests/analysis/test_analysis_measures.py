@@ -199,23 +199,27 @@ def test_precision_and_recall_against_loops() -> None:
 
 def test_nearest_against_a_loop() -> None:
     x, y = features(8, 30), features(9, 50)
-    distance, place = nearest(x, y, chunk=7)
+    distance, place = nearest(x, y.split(11), chunk=7)
     for i, row in enumerate(x):
         d = [(row - other).norm().item() for other in y]
         assert place[i] == int(np.argmin(d))
         assert distance[i].item() == pytest.approx(min(d), abs=1e-5)
-    own, other = nearest(y, y, skip_itself=True, chunk=8)
-    assert (other != torch.arange(50)).all()
-    assert (own > 0).all()
+    own = torch.arange(50).where(torch.arange(50) % 5 > 0, -1)
+    away, other = nearest(y, y.split(13), own, chunk=8)
+    for i in range(50):
+        d = [(y[i] - row).norm().item() if j != own[i] else np.inf for j, row in enumerate(y)]
+        assert other[i] == int(np.argmin(d))
+        assert away[i].item() == pytest.approx(min(d), abs=1e-5)
+    assert torch.equal(nearest(torch.cat([x, x]), [y, y])[1][:30], place)  # the first of equals
 
 
 def test_copies_are_found(digits: ImageSet) -> None:
     real = digits.subset(range(100))
     flat = real.images.flatten(1).float()
-    found = copying(real.subset([3, 7]), real, flat[[3, 7]], flat)
+    found = copying(real.subset([3, 7]), real, flat[[3, 7]], lambda: flat.split(30))
     assert (found["exact_copies"], found["close"], found["nearest"]) == (2, 100.0, [3, 7])
     fresh = digits.subset(range(200, 300))
-    assert copying(fresh, real, fresh.images.flatten(1).float(), flat)["exact_copies"] == 0
+    assert copying(fresh, real, fresh.images.flatten(1).float(), lambda: [flat])["exact_copies"] == 0
 
 
 def test_correlation() -> None:

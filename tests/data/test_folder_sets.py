@@ -209,6 +209,7 @@ def empty(folder: Path) -> None:
         (lambda r: Path(os.fsdecode(os.fsencode(r / "train") + b"/\xff")).mkdir(), {}, "not UTF-8; rename it"),
         (link_class, {}, "no images of class 'cat': the symbolic link .*cat leads out"),
         (link_part, {}, "test is a symbolic link; give where it leads"),
+        (lambda r: None, {"source": ""}, "dataset.source is empty; say where the images are"),
         (lambda r: None, {"source": "folder:"}, "needs a path or name after the colon"),
         (lambda r: None, {"source": "folder:/nowhere"}, "/nowhere: No such file"),
         (lambda r: None, {"source": "folder:a,b,c"}, "names 3 paths; TRAIN,TEST are two"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 
-from lgd.classifiers.architectures import Classifier, features_of
+from lgd.classifiers.architectures import Classifier, feature_batches, features_of
 from lgd.classifiers.train import load_classifier, save_classifier, train_classifier
 from lgd.config import Config, Count, Whole
 from lgd.data.imageset import ImageSet, concatenate
@@ -124,12 +124,12 @@ def judge(study: Study, source: Source) -> None:
     union = concatenate(parts)
     synthetic, among = features_of(reference, union), features_of(reference, sample)
     judged = [validity(part, reference) for part in parts]
-    everything = among if len(sample) == len(real) else features_of(reference, real)
+    parts_of_real = partial(feature_batches, reference, real)
     k = kid(among, synthetic, seed=0)
     covering = precision_recall(among, synthetic)
     found = {
         "validity": [vars(one) for one in judged],
-        "neighbours": copying(union, real, synthetic, everything),
+        "neighbours": copying(union, real, synthetic, parts_of_real),
         "fid": fid(among, synthetic),
         "kid": k and {"mean": k[0], "std": k[1]},
         "precision": covering and covering[0],

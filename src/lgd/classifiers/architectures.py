@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -114,8 +114,14 @@ def predict(classifier: Classifier, images: ImageSet) -> Tensor:
     return torch.cat([classifier(to_float(batch.to(device))).cpu() for batch in images.batches(size)])
 
 
-@torch.no_grad()
 def features_of(classifier: Classifier, images: ImageSet) -> Tensor:
     """What the last layer sees, (N, D), on the CPU."""
-    device, size = classifier.mean.device, batch_size_for(images.shape)
-    return torch.cat([classifier.features(to_float(batch.to(device))).cpu() for batch in images.batches(size)])
+    return torch.cat(list(feature_batches(classifier, images)))
+
+
+def feature_batches(classifier: Classifier, images: ImageSet) -> Iterator[Tensor]:
+    """`features_of` batch by batch, for sets whose features do not fit into memory."""
+    device = classifier.mean.device
+    for batch in images.batches(batch_size_for(images.shape)):
+        with torch.no_grad():
+            yield classifier.features(to_float(batch.to(device))).cpu()

@@ -120,6 +120,8 @@ def find(config: DatasetConfig) -> list[Part]:
 
     Errors: UserError, also where the two have different classes.
     """
+    if not config.source:
+        raise UserError("dataset.source is empty; say where the images are: --dataset.source folder:PATH")
     kind, colon, rest = config.source.partition(":")
     if kind not in SOURCES or not colon:
         known = ["digits", *(f"{name}:..." for name in SOURCES)]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lgd.analysis.neighbours import nearest, unit
 from lgd.analysis.sets import run_config
-from lgd.classifiers.architectures import features_of
+from lgd.classifiers.architectures import feature_batches, features_of
 from lgd.classifiers.train import load_classifier
 from lgd.data.folder import decode_image
 from lgd.data.imageset import ImageSet
@@ -123,7 +123,7 @@ def _neighbours(items: Sequence[Item], reference: Path | None) -> tuple[list[lis
         queries = unit(features_of(network, synthetic))
     except (UserError, RuntimeError) as error:
         return [], [], [f"Nearest real images are left out: {str(error).splitlines()[0]}"]
-    distance, place = nearest(queries, unit(features_of(network, real)))
+    distance, place = nearest(queries, map(unit, feature_batches(network, real)))
     used = place.unique(sorted=True)
     position = {int(p): i for i, p in enumerate(used)}
     near = [[position[int(p)], int(real.labels[p]), round(float(d), 4)] for p, d in zip(place, distance, strict=True)]

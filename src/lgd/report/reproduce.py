@@ -13,6 +13,8 @@ def command(config: dict[str, Any], out: str) -> str:
 
     config: as in config.json.
     """
+    if config["name"] == "automatic":  # chosen by the images, perhaps otherwise by another version
+        return shlex.join(["lgd", "distill", f"{out}/config.json", "--out", f"{out}-again"])
     preset = config["name"] if config["name"] in presets() else None
     base = to_dict(load_config(preset)) if preset else to_dict(Config())
     words = ["lgd", "distill", preset or f"{config['name']}.toml", "--out", out]
