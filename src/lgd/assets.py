@@ -88,7 +88,7 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine
     drawing = [*methods, *(seed_method(replace(config, method=m)) for m in methods)]
     needs = any(method_named(m).needs_generator for m in drawing)
     with timed(assets, "generator", console), training_threads(config.generator.threads):
-        if needs and config.generator.source:
+        if needs and config.generator.source and config.generator.tune == "none":
             check_source(config, splits.train, assets / "generator")
         elif needs:
             make_generator(config, splits.train, assets / "generator", console)

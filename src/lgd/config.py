@@ -66,6 +66,8 @@ class GeneratorConfig:
     """a generator that is there already: a folder made by lgd, or pretrained:PATH_OR_HUB_ID; empty: train one"""
     class_map: str = ""
     """TOML file with a table [classes] from the image set's classes to the source's: an id, a name or a WordNet id"""
+    tune: Literal["none", "full", "difffit"] = "none"
+    """train the source further on the images: all of it, or its biases, label table and a scale per branch (DiffFit)"""
     autoencoder: str = ""
     """folder of the autoencoder whose latents are modelled: AutoencoderKL, AutoencoderTiny or taef2; empty: pixels"""
     image_size: Whole = 0
@@ -441,6 +443,8 @@ def _check(config: Config, where: str) -> None:
     for role in ("reference", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    if config.generator.tune != "none" and not config.generator.source:
+        raise UserError(f"{where}: generator.tune: {config.generator.tune!r} needs a generator.source to start from")
     if config.generator.source and config.generator.autoencoder:
         raise UserError(f"{where}: generator.autoencoder: a generator.source brings its own")
     if config.generator.beta_start > config.generator.beta_end or config.generator.beta_end >= 1:

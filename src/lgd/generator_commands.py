@@ -84,8 +84,8 @@ def train(arguments: Sequence[str]) -> int:
     from .samples import draw_samples, write_grid, write_loss
 
     config, console = check(options.config), Console(options.quiet)
-    if config.generator.source:
-        raise UserError("generator.source: is there already; lgd generator train makes a new one")
+    if config.generator.source and config.generator.tune == "none":
+        raise UserError("generator.source: is there already; --generator.tune full or difffit trains it further")
     if options.save_every <= 0:
         raise UserError(f"--save-every must be above 0, not {options.save_every}")
     if options.tensorboard:

@@ -9,21 +9,25 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
+from diffusers import DDPMScheduler
 
 from .config import Config, GeneratorConfig, to_dict
 from .console import Console
 from .data.imageset import ImageSet
-from .diffusion.autoencoder import Latents, Pixels, open_latents
+from .diffusion.autoencoder import Latents, Pixels, Shape, open_latents
 from .diffusion.checkpoint import load_checkpoint, save_checkpoint
-from .diffusion.folder import save_generator
-from .diffusion.generator import Generator, check_patch, new_denoiser
-from .diffusion.latents import PixelSource, Source, encode_latents
-from .diffusion.networks import network_files
+from .diffusion.class_map import read_table
+from .diffusion.finetune import fold_scales, for_difffit, start_ids, with_classes
+from .diffusion.folder import autoencoder_folder, load_source, save_generator, source_ids, source_vocabulary
+from .diffusion.generator import Generator, check_patch, new_denoiser, with_plain_attention
+from .diffusion.latents import LatentSource, PixelSource, Source, encode_latents
+from .diffusion.networks import in_precision, network_files
 from .diffusion.train import Progress, Training, begin, noise_schedule, train
 from .distillation.materials import resolve_device
 from .errors import UserError
@@ -43,17 +47,68 @@ Watch = Callable[[Generator, list[Row]], object]
 """Called whenever a checkpoint was saved, with the averaged weights and the rows of training.jsonl."""
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from."""
+
+    denoiser: Any
+    autoencoder: Pixels | Latents
+    """not normalised yet, where the images decide how"""
+    network: Path | None
+    """the folder that the autoencoder is read from"""
+    scheduler: DDPMScheduler
+
+
 def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
-    """Find out before any work whether a generator can be trained for these images. Errors: UserError."""
-    shape = images.shape
+    """Find out before any work whether the generator can be loaded or trained for these images. Errors: UserError."""
+    if config.tune != "none":
+        start_ids(
+            images.class_names, source_vocabulary(config.source), read_table(config.class_map, images.class_names)
+        )
+    elif config.source:
+        source_ids(config, images.class_names)
+    else:
+        check_patch(config, own_autoencoder(config, images)[1])
+
+
+def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
+    """What a new generator is to work in, and the shape of its latents. Errors: UserError."""
     if config.autoencoder:
-        shape = open_latents(Path(config.autoencoder), shape, config.image_size).shape
-    elif config.image_size:
+        autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, config.precision)
+        return autoencoder, autoencoder.shape
+    if config.image_size:
         raise UserError(
             "generator.image_size: only an autoencoder sees images of another size; name its folder as"
             " generator.autoencoder, or a trained generator as generator.source"
         )
-    check_patch(config, shape)
+    return Pixels(), images.shape
+
+
+def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
+    """A denoiser with fresh weights."""
+    autoencoder, shape = own_autoencoder(config, images)
+    denoiser = new_denoiser(config, shape, len(images.class_names))
+    network = Path(config.autoencoder) if config.autoencoder else None
+    return Start(denoiser, autoencoder, network, noise_schedule(config, CLIP if network else 1.0))
+
+
+def tuned_start(config: GeneratorConfig, images: ImageSet, console: Console) -> Start:
+    """The configured source with a label table for the images' classes. Errors: UserError."""
+    known = source_vocabulary(config.source)
+    starts = start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
+    console.say(
+        f"generator: {len(starts) - starts.count(None)} of {len(starts)} classes start from one of {config.source},"
+        " the others from its null class"
+    )
+    source = load_source(config.source, images.shape)
+    denoiser = with_classes(source.denoiser, starts)
+    if config.tune == "difffit":
+        for_difffit(denoiser)
+    scheduler = DDPMScheduler.from_config(source.scheduler_config)
+    if not isinstance(source.autoencoder, Latents):
+        return Start(denoiser, Pixels(), None, scheduler)
+    in_precision(source.autoencoder.network, config.precision)
+    return Start(denoiser, source.autoencoder, autoencoder_folder(config.source), scheduler)
 
 
 def make_generator(
@@ -72,18 +127,20 @@ def make_generator(
         return
     device = resolve_device(config.compute.device)
     own = config.generator
-    source, autoencoder = learning_source(config, images, folder / "latents", device, console)
-    classes = len(images.class_names)
-    state = begin(new_denoiser(own, source.shape, classes).to(device), own, len(images))
+    start = tuned_start(own, images, console) if own.tune != "none" else new_start(own, images)
+    source, autoencoder = learning_source(config, start, images, folder / "latents", device, console)
+    denoiser = start.denoiser.to(device)
+    if device == "cpu" and own.precision == "bfloat16":
+        with_plain_attention(denoiser)
+    state = begin(denoiser, own, len(images))
     checkpoint, log = folder / "checkpoint.safetensors", folder / "training.jsonl"
     rows: list[Row] = []
     if checkpoint.exists():
         load_checkpoint(checkpoint, state)
         rows = [row for row in read_json_lines(log) if row["step"] <= state.step]
         console.say(f"generator: goes on after step {state.step}")
-    limit = CLIP if isinstance(autoencoder, Latents) else 1.0
-    scheduler = dict(noise_schedule(own, limit).config)
-    generator = Generator(state.denoiser, scheduler, autoencoder, images.class_names, tuple(range(classes)))
+    ids = tuple(range(len(images.class_names)))
+    generator = Generator(denoiser, dict(start.scheduler.config), autoencoder, images.class_names, ids)
 
     def save() -> None:
         write_text(log, "".join(json.dumps(row) + "\n" for row in rows))
@@ -94,7 +151,7 @@ def make_generator(
 
     meter, saved = Meter(min(own.batch_size, len(images))), monotonic()
     with console.bar(own.steps - state.step, "generator") as advance:
-        for progress in train(state, source, images.labels, own):
+        for progress in train(state, source, images.labels, start.scheduler, own):
             meter.add(progress)
             if progress.step % ROW_EVERY == 0 or progress.step == own.steps:
                 rows.append(meter.row())
@@ -104,8 +161,9 @@ def make_generator(
                 saved = monotonic()
     save()
     state.average.copy_to(trained(state))
-    state.denoiser.eval().requires_grad_(False)
-    save_generator(generator, folder, Path(own.autoencoder) if own.autoencoder else None)
+    fold_scales(denoiser)
+    denoiser.eval().requires_grad_(False)
+    save_generator(generator, folder, start.network)
     for path in (checkpoint, *(folder / "latents").glob("*")):
         discard(path)
     shutil.rmtree(folder / "latents", ignore_errors=True)
@@ -114,24 +172,29 @@ def make_generator(
 
 
 def learning_source(
-    config: Config, images: ImageSet, folder: Path, device: str, console: Console
+    config: Config, start: Start, images: ImageSet, folder: Path, device: str, console: Console
 ) -> tuple[Source, Pixels | Latents]:
-    """What the generator learns from, and the autoencoder that takes it back to images."""
-    own = config.generator
-    if not own.autoencoder:
-        return PixelSource(images), Pixels()
-    path = Path(own.autoencoder)
-    autoencoder = open_latents(path, images.shape, own.image_size, own.precision)
+    """What the generator learns from, and the autoencoder that takes it back to images.
+
+    A source's latents stay normalised as they were; those of a new generator are by the images' own moments.
+    """
+    own, autoencoder = config.generator, start.autoencoder
+    if isinstance(autoencoder, Pixels):
+        return PixelSource(images), autoencoder
+    assert start.network is not None
     autoencoder.network.to(device)
     made_from = {
         "dataset": to_dict(config)["dataset"],
-        "autoencoder": {file.name: sha256(file) for file in network_files(path)},
+        "autoencoder": {file.name: sha256(file) for file in network_files(start.network)},
         "image_size": autoencoder.size,
         "precision": own.precision,
     }
     with console.bar(len(images), "latents") as advance:
         source = encode_latents(images, autoencoder, own.flip, folder, made_from, device, advance)
-    return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
+    if own.tune == "none":
+        return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
+    mean, std = torch.tensor(autoencoder.mean), torch.tensor(autoencoder.std)
+    return LatentSource(source.array, mean, std), autoencoder
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from .config import ComputeConfig, Config, check, to_dict, with_values
 from .console import Console
 from .data.folder import folder_files, read_folder
 from .data.imageset import ImageSet, concatenate
-from .diffusion.folder import source_ids
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import check_method, with_method
 from .distillation.stages import grow
@@ -61,10 +60,7 @@ def checked(config: Config | str, console: Console | None = None) -> Config:
     if config.compute.engine == "ray":
         check_cluster(config.compute.address)
     splits = cached_splits(config.dataset, console)
-    if config.generator.source:
-        source_ids(config.generator, splits.train.class_names)
-    else:
-        check_generator(config.generator, splits.train)
+    check_generator(config.generator, splits.train)
     check_method(config, splits.train)
     fresh = [replace(config.evaluation.classifier, architecture=name) for name in judges(config.evaluation)]
     for role in (config.reference, config.learner, config.influence.surrogate.classifier, *fresh):

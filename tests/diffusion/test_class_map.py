@@ -41,10 +41,6 @@ def test_gaps_and_doubles_are_named(names: list[str], table: dict[str, int | str
         map_classes(names, KNOWN, table)
 
 
-def test_two_classes_may_start_from_one() -> None:
-    assert map_classes(["cat", "tabby cat"], KNOWN, {}, distinct=False) == (0, 0)
-
-
 def test_wordnet_ids_need_imagenets_labels() -> None:
     ends = {"0": "tench, Tinca tinca", "999": "toilet tissue, toilet paper"}
     assert pipeline_vocabulary("G", 1000, ends).find("n01440764") == 0

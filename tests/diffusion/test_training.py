@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler
 from pipelines import new_vae
 from torch import Tensor
 from torch.nn import functional as F
@@ -18,7 +17,7 @@ from lgd.config import GeneratorConfig
 from lgd.data.imageset import ImageSet, to_float
 from lgd.diffusion.autoencoder import Latents
 from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
-from lgd.diffusion.generator import new_denoiser
+from lgd.diffusion.generator import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource, PixelSource, channel_moments, encode_latents
 from lgd.diffusion.networks import network_encode
 from lgd.diffusion.train import Training, begin, noise_schedule, train, warmup_cosine, weighted_loss
@@ -26,6 +25,8 @@ from lgd.errors import NonFiniteError, UserError
 from lgd.files import load_tensors, read_json, save_tensors
 
 SMALL = GeneratorConfig(blocks=1, heads=2, head_width=8, steps=12, batch_size=6, warmup_steps=3, flip=True, min_snr=5.0)
+
+SCHEDULE = noise_schedule(SMALL, 1.0)
 
 
 def image_set(count: int = 20, shape: tuple[int, int, int] = (1, 8, 8)) -> ImageSet:
@@ -47,7 +48,7 @@ def test_resumed_at_any_step_it_ends_with_the_same_weights(tmp_path: Path) -> No
     """To the bit: weights, averages, losses. Steps 3 and 4 are the last of an epoch and the first of the next."""
     state, source, labels = fresh()
     path = tmp_path / "checkpoint.safetensors"
-    for progress in train(state, source, labels, SMALL):
+    for progress in train(state, source, labels, SCHEDULE, SMALL):
         if progress.step in (1, 3, 4, 7):
             save_checkpoint(tmp_path / f"{progress.step}.safetensors", state)
     assert state.step == 12
@@ -57,7 +58,7 @@ def test_resumed_at_any_step_it_ends_with_the_same_weights(tmp_path: Path) -> No
         assert again.step == stop
         save_checkpoint(path, again)
         assert path.read_bytes() == (tmp_path / f"{stop}.safetensors").read_bytes()
-        for _ in train(again, source, labels, SMALL):
+        for _ in train(again, source, labels, SCHEDULE, SMALL):
             pass
         assert again.losses == state.losses
         assert all(map(torch.equal, weights(again), weights(state)))
@@ -97,7 +98,7 @@ def test_every_image_is_seen_once_an_epoch() -> None:
         return inner(x, timestep=timestep, class_labels=class_labels)
 
     state.denoiser.forward = spy
-    list(train(state, Watched(images), labels, config))
+    list(train(state, Watched(images), labels, SCHEDULE, config))
     assert len(seen) == 60
     assert sorted(seen) == sorted(list(range(20)) * 3)
     assert sorted(seen[:18]) == sorted(set(seen[:18]))
@@ -111,7 +112,7 @@ def test_labels_are_dropped_once_per_image() -> None:
     for name, module in state.denoiser.named_modules():
         if name.endswith("class_embedder"):
             module.register_forward_hook(lambda m, inputs, output: given.append(inputs[0]))
-    list(train(state, source, labels, config))
+    list(train(state, source, labels, SCHEDULE, config))
     per_step = torch.stack(given).view(40, -1, 20)  # the one block's embedding and the output's: the same labels
     assert (per_step == per_step[:, :1]).all()
     assert (per_step[:, 0] == 3).float().mean().item() == pytest.approx(0.3, abs=0.06)
@@ -124,10 +125,8 @@ def test_min_snr_weighs_by_its_formula() -> None:
     expected = sum(w * ((p - e) ** 2).mean() for w, p, e in zip([1.0, 1.0, 1.0, 0.1], prediction, eps, strict=True)) / 4
     torch.testing.assert_close(weighted_loss(prediction, eps, snr, 5.0), expected)
     torch.testing.assert_close(weighted_loss(prediction, eps, None, 0.0), F.mse_loss(prediction, eps))
-    scheduler = noise_schedule(SMALL, 1.0)
-    assert isinstance(scheduler, DDPMScheduler)
     alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
-    np.testing.assert_allclose(scheduler.alphas_cumprod.numpy(), alpha_bar, rtol=1e-4)
+    np.testing.assert_allclose(SCHEDULE.alphas_cumprod.numpy(), alpha_bar, rtol=1e-4)
 
 
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
@@ -143,16 +142,42 @@ def test_bfloat16_learns_alike() -> None:
     losses = []
     for precision in ("float32", "bfloat16"):
         state, source, labels = fresh(replace(config, precision=precision))  # type: ignore[arg-type]
-        list(train(state, source, labels, config if precision == "float32" else replace(config, precision="bfloat16")))
+        list(
+            train(
+                state,
+                source,
+                labels,
+                SCHEDULE,
+                config if precision == "float32" else replace(config, precision="bfloat16"),
+            )
+        )
         assert next(state.denoiser.parameters()).dtype == torch.float32
         losses.append(state.losses)
     assert losses[0] != losses[1]
     np.testing.assert_allclose(losses[0], losses[1], rtol=0.05)
 
 
+def test_plain_attention_is_the_same_function() -> None:
+    denoiser = new_denoiser(replace(SMALL, blocks=2), (1, 8, 8), 3)
+    draw = torch.Generator().manual_seed(0)
+    for parameter in denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.3, generator=draw)
+    x, t, y = torch.randn(2, 1, 8, 8, generator=draw), torch.tensor([10, 500]), torch.tensor([0, 3])
+
+    def outcome() -> list[Tensor]:
+        denoiser.zero_grad()
+        output = denoiser(x, timestep=t, class_labels=y).sample
+        output.square().sum().backward()
+        return [output.detach(), *(p.grad.clone() for p in denoiser.parameters())]
+
+    fused = outcome()
+    with_plain_attention(denoiser)
+    torch.testing.assert_close(outcome(), fused, rtol=1e-3, atol=1e-3)
+
+
 def test_nan_is_named_with_its_step() -> None:
     state, source, labels = fresh()
-    steps = train(state, source, labels, SMALL)
+    steps = train(state, source, labels, SCHEDULE, SMALL)
     next(steps)
     torch.nn.init.constant_(state.denoiser.proj_out_2.bias, float("nan"))
     with pytest.raises(NonFiniteError, match="generator training: loss nan, gradient norm nan at step 1"):
@@ -235,7 +260,7 @@ def test_moments_are_those_of_the_whole_array() -> None:
 def test_what_is_saved_is_plain(tmp_path: Path) -> None:
     """The checkpoint's tensors can be put back into a file and read: nothing but safetensors."""
     state, source, labels = fresh()
-    next(train(state, source, labels, SMALL))
+    next(train(state, source, labels, SCHEDULE, SMALL))
     save_checkpoint(tmp_path / "a.safetensors", state)
     tensors = load_tensors(tmp_path / "a.safetensors")
     save_tensors(tmp_path / "b.safetensors", tensors)

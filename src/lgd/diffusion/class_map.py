@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import NoReturn
 
 from lgd.errors import UserError
 
@@ -42,6 +43,13 @@ class Vocabulary:
                 " give its id in generator.class_map"
             )
         return next(iter(found), None)
+
+    def unknown(self, names: Sequence[str]) -> NoReturn:
+        """Errors: UserError that names them."""
+        raise UserError(
+            f"{listed(names)} unknown to {self.where}: map every class in a TOML table [classes] and give its file"
+            " as generator.class_map"
+        )
 
 
 def plain(name: str) -> str:
@@ -86,22 +94,17 @@ def imagenet() -> tuple[str, ...]:
     return tuple(resources.files(__package__).joinpath("imagenet.txt").read_text().split())
 
 
-def map_classes(
-    class_names: Sequence[str], known: Vocabulary, table: Mapping[str, int | str], distinct: bool = True
-) -> tuple[int, ...]:
+def map_classes(class_names: Sequence[str], known: Vocabulary, table: Mapping[str, int | str]) -> tuple[int, ...]:
     """The generator's id of each class: from the table where it is there, else by its own name.
 
-    Errors: UserError naming the classes that cannot be mapped and, with `distinct`, those mapped to one id.
+    Errors: UserError naming the classes that cannot be mapped, and those mapped to one id.
     """
     ids = [resolve(table.get(name, name), known) for name in class_names]
     unmapped = [name for name, number in zip(class_names, ids, strict=True) if number is None]
     if unmapped:
-        raise UserError(
-            f"{listed(unmapped)} unknown to {known.where}: map every class in a TOML table [classes] and give its file"
-            " as generator.class_map"
-        )
+        known.unknown(unmapped)
     found = [number for number in ids if number is not None]
-    for number in found if distinct else ():
+    for number in found:
         same = [name for name, other in zip(class_names, found, strict=True) if other == number]
         if len(same) > 1:
             raise UserError(f"{listed(same)} mapped to one class of {known.where}, {number}")

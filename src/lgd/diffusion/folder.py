@@ -89,6 +89,11 @@ def source_folder(source: str) -> Path:
     return pipeline_folder(source.removeprefix(PREFIX)) if source.startswith(PREFIX) else Path(source)
 
 
+def autoencoder_folder(source: str) -> Path:
+    """Where a source keeps its autoencoder."""
+    return source_folder(source) / ("vae" if source.startswith(PREFIX) else "autoencoder")
+
+
 def source_vocabulary(source: str) -> Vocabulary:
     """What a source calls its classes; its weights are not read. Errors: UserError."""
     folder = source_folder(source)
@@ -126,7 +131,7 @@ def open_generator(
 
     Errors: as `load_generator` and `source_ids`.
     """
-    if not config.source:
+    if not config.source or config.tune != "none":
         return load_generator(trained, image_shape, device, precision)
     ids = source_ids(config, class_names)
     generator = load_source(config.source, image_shape, device, precision)

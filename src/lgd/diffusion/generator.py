@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DiTTransformer2DModel, DPMSolverMultistepScheduler
+from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import Tensor
 
 from lgd.config import GeneratorConfig, Precision, SamplingConfig
@@ -128,6 +129,17 @@ def load_denoiser(folder: Path, device: str, precision: Precision) -> DiTTransfo
             if getattr(block.ff.net[0], "approximate", "none") == "tanh":
                 block.ff.net[0].approximate = "none"
     return denoiser.eval().requires_grad_(False).to(device)
+
+
+def with_plain_attention(denoiser: Any) -> Any:
+    """Attention written out as matrix products: in bfloat16 on the CPU its backward is two to five times faster.
+
+    For training; without gradients torch's fused form is the faster one (benchmarks/generator-speed.md).
+    """
+    for module in denoiser.modules():
+        if isinstance(module, Attention):
+            module.set_processor(AttnProcessor())
+    return denoiser
 
 
 def without_own_dropout(denoiser: DiTTransformer2DModel) -> DiTTransformer2DModel:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
-from torch import Tensor
+from torch import Tensor, nn
 
 from lgd.config import Precision
 from lgd.errors import UserError
@@ -16,7 +16,6 @@ from lgd.files import load_tensors, read_json
 from .taef2 import CHANNELS, TAEF2
 
 TAEF2_FILES = ("encoder.safetensors", "decoder.safetensors")
-DIFFUSERS_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
 DIFFUSERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 
@@ -81,7 +80,13 @@ def load_network(folder: Path, precision: Precision = "float32") -> Any:
             except RuntimeError as error:
                 reason = str(error).splitlines()[1].strip()
                 raise UserError(f"{folder / file}: not the weights of taef2: {reason}") from None
-    return network.eval().requires_grad_(False).to(getattr(torch, precision), memory_format=torch.channels_last)
+    return in_precision(network.eval().requires_grad_(False), precision)
+
+
+def in_precision(network: Any, precision: Precision) -> Any:
+    """The same network, cast in place. diffusers' own `to` would warn of modules to spare, of which there are none."""
+    cast: Any = nn.Module.to
+    return cast(network, getattr(torch, precision), memory_format=torch.channels_last)
 
 
 def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
@@ -108,5 +113,6 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
 
 def network_files(folder: Path) -> list[Path]:
     """The files that `load_network` reads."""
-    names = DIFFUSERS_FILES if (folder / "config.json").is_file() else TAEF2_FILES
-    return [folder / name for name in names]
+    if (folder / "config.json").is_file():
+        return [folder / "config.json", *sorted(folder.glob("*.safetensors*"))]
+    return [folder / name for name in TAEF2_FILES]

@@ -85,5 +85,5 @@ def load_pipeline(
         )
     size = denoiser.config.sample_size * factor(network)
     shift, scale = getattr(network.config, "shift_factor", None) or 0.0, network.config.scaling_factor
-    autoencoder = Latents(network.to(device), image_shape or (3, size, size), size, (shift,), (1 / scale,))
+    autoencoder = Latents(network.to(device), image_shape or (3, size, size), size, (shift,) * C, (1 / scale,) * C)
     return Generator(denoiser, scheduler_config, autoencoder, (), ())

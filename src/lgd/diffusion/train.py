@@ -19,6 +19,7 @@ from lgd.errors import NonFiniteError
 from lgd.rng import generator as rng
 
 from .latents import Source
+from .variance import variance_loss
 
 
 @dataclass
@@ -63,16 +64,17 @@ def begin(denoiser: Any, config: GeneratorConfig, images: int) -> Training:
     return Training(denoiser.train(), optimiser, average, draw, torch.randperm(images, generator=draw), [])
 
 
-def train(state: Training, source: Source, labels: Tensor, config: GeneratorConfig) -> Iterator[Progress]:
+def train(
+    state: Training, source: Source, labels: Tensor, scheduler: DDPMScheduler, config: GeneratorConfig
+) -> Iterator[Progress]:
     """Take the steps that are left, one per item; between two of them the state may be saved.
 
-    Epsilon prediction on uniform t (Ho et al., 2020), weighted by min-SNR on request; labels (N,) are dropped to the
-    null class once per image; AdamW with a linear warm-up and a half-cosine to zero; gradients clipped at norm 1.
-    Errors: NonFiniteError naming the step.
+    Epsilon prediction on uniform t (Ho et al., 2020), weighted by min-SNR on request; the variance, where it is
+    learned, by its likelihood; labels (N,) are dropped to the null class once per image; AdamW with a linear warm-up
+    and a half-cosine to zero; gradients clipped at norm 1. Errors: NonFiniteError naming the step.
     """
     images = len(labels)
     batch = min(config.batch_size, images)
-    scheduler = noise_schedule(config, 1.0)
     while state.step < config.steps:
         if len(state.order) < batch:
             state.order = torch.cat([state.order, torch.randperm(images, generator=state.draw)])
@@ -98,15 +100,19 @@ def one_step(
     """One step on a batch of a source with its labels (B,)."""
     denoiser, draw, batch = state.denoiser, state.draw, len(labels)
     device = next(denoiser.parameters()).device
-    t = torch.randint(config.train_timesteps, (batch,), generator=draw).to(device)
+    t = torch.randint(scheduler.config.num_train_timesteps, (batch,), generator=draw).to(device)
     eps = torch.randn((batch, *source.shape), generator=draw).to(device)
     dropped = torch.rand(batch, generator=draw) < config.label_dropout
     flipped = torch.rand(batch, generator=draw) < 0.5 if config.flip else None
     y = labels.masked_fill(dropped, denoiser.config.num_embeds_ada_norm).to(device)
-    x_t = scheduler.add_noise(source.latents(item, flipped).to(device), eps, t)
+    x0 = source.latents(item, flipped).to(device)
+    x_t = scheduler.add_noise(x0, eps, t)
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        prediction = denoiser(x_t, timestep=t, class_labels=y).sample
-    loss = weighted_loss(prediction.float(), eps, compute_snr(scheduler, t) if config.min_snr else None, config.min_snr)
+        output = denoiser(x_t, timestep=t, class_labels=y).sample.float()
+    prediction, share = output[:, : eps.shape[1]], output[:, eps.shape[1] :]
+    loss = weighted_loss(prediction, eps, compute_snr(scheduler, t) if config.min_snr else None, config.min_snr)
+    if share.shape[1]:
+        loss = loss + variance_loss(share, prediction, x_t, x0, scheduler.alphas_cumprod.to(device), t).mean()
     rate = config.learning_rate * warmup_cosine(state.step, config)
     state.optimiser.param_groups[0]["lr"] = rate
     state.optimiser.zero_grad(set_to_none=True)

@@ -68,7 +68,8 @@ def run_phases(root: Path) -> list[Phase]:
     K = config["stages"]["increments"]
     assets = next((f for f in (root, root.parent) if (f / "assets.json").is_file()), root)
     phases = []
-    made = "source.json" if config["generator"].get("source") else "done"
+    own = config["generator"]
+    made = "source.json" if own.get("source") and own.get("tune", "none") == "none" else "done"
     for name, file in (("generator", assets / "generator" / made), ("reference", assets / "reference.safetensors")):
         if file.exists() or assets == root:
             phases.append(Phase(name, int(file.exists()), 1, name))
