@@ -116,16 +116,16 @@ def test_two_workers_train_one_classifier_to_the_bytes_of_one(
     assert not (together.root / ".train").exists()
 
 
-def test_a_worker_loads_its_models_once(finished: Path, engine: OnRay) -> None:
-    units = [unit(engine.root, f"u{i}", load_generator, finished / "generator") for i in range(8)]
+def test_a_worker_loads_its_models_once(finished: Path, tiny: Config, engine: OnRay) -> None:
+    units = [unit(engine.root, f"u{i}", load_generator, finished / "generator", tiny) for i in range(8)]
     engine.run(units, "loading")
     found = [json.loads(one.done.read_text()) for one in units]
     assert {loads for _, loads in found} == {1}
     assert len({pid for pid, _ in found}) <= 2
 
 
-def load_generator(done: Path, folder: Path) -> None:
-    materials._generator(folder, 0, "cpu")
+def load_generator(done: Path, folder: Path, config: Config) -> None:
+    materials._generator(folder, 0, config.generator, config.dataset, "cpu", "float32")
     write_json(done, [os.getpid(), materials._generator.cache_info().misses])
 
 

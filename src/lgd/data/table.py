@@ -44,7 +44,7 @@ class TableRows:
             return io.BytesIO(data)
         # A file that a table names could be any file of this machine.
         path = Path(value.get("path") or "").resolve() if isinstance(value, dict) else Path()
-        if not path.is_file():
+        if self.trusted is None or not path.is_relative_to(self.trusted.resolve()):
             raise BrokenImageError("no image bytes")
         return path.open("rb")
 
