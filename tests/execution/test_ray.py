@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import ray
 from tests.execution.conftest import TwoMachines
+from tests.execution.test_kill import digests
 from tests.test_cli import toml
 
 from lgd.cli import main
@@ -109,8 +110,8 @@ def test_two_workers_train_one_reference_to_the_bytes_of_one(
     on_ray = with_values(config, compute__engine="ray", compute__address=machines.address)
     together = train_reference(on_ray, tmp_path / "together", console=quiet)
     assert together["accuracy"] == alone["accuracy"]
-    digests = {sha256(tmp_path / name / "reference.safetensors") for name in ("alone", "together")}
-    assert len(digests) == 1
+    found = {sha256(tmp_path / name / "reference.safetensors") for name in ("alone", "together")}
+    assert len(found) == 1
     assert not (tmp_path / "together" / ".train").exists()
 
 
@@ -225,8 +226,8 @@ def test_workers_and_driver_killed_during_a_run_change_no_byte(
     process.kill()
     process.communicate()
     done = {path: path.stat().st_mtime_ns for path in out.glob("increments/*/groups/*") if path.is_file()}
-    assert main([*command[3:]]) == 0
-    assert made(out) == made(finished)
+    assert main(command[3:]) == 0
+    assert digests(out) == digests(finished)
     assert {path: path.stat().st_mtime_ns for path in done} == done
 
 
