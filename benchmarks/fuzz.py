@@ -1,4 +1,4 @@
-"""Feed the readers of configurations, manifests and receipts with bytes that atheris chooses by coverage.
+"""Feed the readers of what others may have written, such as manifests, with bytes that atheris chooses by coverage.
 
     pip install atheris
     python benchmarks/fuzz.py -runs=200000 -max_len=400
@@ -17,9 +17,12 @@ import atheris
 
 with atheris.instrument_imports(include=["lgd", "tomllib", "json"]):
     from lgd.config import from_dict, load_config
+    from lgd.data.class_names import wanted_classes
+    from lgd.diffusion.class_map import read_table
     from lgd.distillation.store import read_manifest, read_rows
     from lgd.errors import UserError
     from lgd.execution.receipts import damaged, receipt_of
+    from lgd.report.events import read_events
 
 ROOT = Path(tempfile.mkdtemp(prefix="lgd-fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 ROW = {"file": "3/01-0000.png", "class_name": "3", "label": 3, "increment": 1, "slot": 0, "chosen": 0}
@@ -49,7 +52,22 @@ def as_fields(data: bytes) -> None:
     read_rows(ROOT, [{**ROW, name: value}])
 
 
-READERS = (as_configuration, as_manifest, as_receipt, as_fields)
+def as_class_map(data: bytes) -> None:
+    (ROOT / "map.toml").write_bytes(data)
+    read_table(str(ROOT / "map.toml"), ["3"])
+
+
+def as_class_list(data: bytes) -> None:
+    (ROOT / "classes").write_bytes(data)
+    wanted_classes([str(ROOT / "classes")])
+
+
+def as_events(data: bytes) -> None:
+    (ROOT / "events.jsonl").write_bytes(data)
+    read_events(ROOT)
+
+
+READERS = (as_configuration, as_manifest, as_receipt, as_fields, as_class_map, as_class_list, as_events)
 
 
 def one(data: bytes) -> None:

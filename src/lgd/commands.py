@@ -166,8 +166,8 @@ class StatusOptions:
 class ReferenceOptions:
     """Train the reference alone; --reference.weights OUT/reference.safetensors uses it elsewhere."""
 
-    out: Path
-    """directory of reference.safetensors and metrics.json"""
+    out: str
+    """directory or URL of reference.safetensors and metrics.json"""
     overwrite: bool = False
     """empty the directory first"""
     quiet: bool = False
@@ -280,7 +280,7 @@ def reference(arguments: Sequence[str]) -> int:
     from .pipeline import train_reference
 
     metrics = train_reference(options.config, options.out, options.overwrite, Console(options.quiet))
-    print(f"{options.out / 'reference.safetensors'}: {metrics['accuracy']:.2f} % of {metrics['images']} test images")
+    print(f"{options.out}/reference.safetensors: {metrics['accuracy']:.2f} % of {metrics['images']} test images")
     return 0
 
 

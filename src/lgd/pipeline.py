@@ -172,11 +172,10 @@ def evaluate(
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")
     console = console or Console()
-    config = checked(test, console)
+    config = load_config(test, console=console)
     if epochs_factor is not None:
         config = with_values(config, evaluation__epochs_factor=epochs_factor)
-    if compute is not None:
-        config = checked(replace(config, compute=compute))
+    config = checked(replace(config, compute=compute or config.compute), console)
     names, shape = cached_splits(config.dataset).train.class_names, cached_splits(config.dataset).train.shape
     with fetched(folder) as given:
         place = given / "dataset" if (given / "dataset" / "metadata.csv").is_file() else given

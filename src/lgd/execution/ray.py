@@ -56,7 +56,9 @@ class OnRay:
 
     def warm_up(self) -> None:
         """Let as many workers as there are places import what they need."""
-        places = self._ray.cluster_resources().get("CPU", 0) / self.compute.cpus_per_unit
+        there = self._ray.cluster_resources()
+        needed = {"CPU": self.compute.cpus_per_unit, "GPU": self.compute.gpus_per_unit}
+        places = min(there.get(name, 0) / share for name, share in needed.items() if share)
         for _ in range(int(places)):
             self._import.remote()
 
