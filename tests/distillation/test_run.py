@@ -225,6 +225,17 @@ def test_a_lost_image_is_made_again(finished: Path, tiny: Config, tmp_path: Path
     assert digests(copy) == digests(finished)
 
 
+def test_files_that_a_loss_of_power_left_empty_are_made_again(
+    finished: Path, tiny: Config, tmp_path: Path, quiet: Console
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(finished, copy)
+    for name in ("3/02-0001.png", "groups/0000.json", "groups/.0000.json.sha256"):
+        (copy / "increments/02" / name).write_bytes(b"")
+    distill(tiny, copy, console=quiet)
+    assert digests(copy) == digests(finished)
+
+
 def test_a_receipt_cannot_make_us_remove_a_file_outside(
     finished: Path, tiny: Config, tmp_path: Path, quiet: Console
 ) -> None:

@@ -93,10 +93,13 @@ def when_started(done: Path, act: Callable[[int, str], None]) -> threading.Threa
     return thread
 
 
+@pytest.mark.parametrize("cores_per_worker", [1.0, 0.5], ids=["two workers", "four workers"])
 def test_the_bytes_are_those_of_one_process(
-    finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
+    cores_per_worker: float, finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
 ) -> None:
-    config = with_values(tiny, compute__engine="ray", compute__address=machines.address)
+    config = with_values(
+        tiny, compute__engine="ray", compute__address=machines.address, compute__cpus_per_unit=cores_per_worker
+    )
     distill(config, tmp_path / "run", console=quiet)
     assert made(tmp_path / "run") == made(finished)
 

@@ -29,13 +29,13 @@ def write_receipt(done: Path, paths: Iterable[Path]) -> None:
 def damaged(done: Path, root: Path) -> list[Path]:
     """The files of a receipt that are missing or not what was written; none where there is no receipt.
 
-    A receipt that is no receipt, or names a file outside of `root`, is itself what is damaged.
+    A receipt that is empty or no receipt, or names a file outside of `root`, is itself what is damaged.
     """
     receipt = receipt_of(done)
     if not receipt.exists():
         return []
     lines = [LINE.fullmatch(line) for line in read_limited(receipt, LARGEST).splitlines()]
     entries = [(m[1], Path(os.path.normpath(done.parent / m[2]))) for m in lines if m]
-    if len(entries) < len(lines) or any(root not in path.parents for _, path in entries):
+    if not entries or len(entries) < len(lines) or any(root not in path.parents for _, path in entries):
         return [receipt]
     return [path for digest, path in entries if not path.is_file() or sha256(path) != digest]
