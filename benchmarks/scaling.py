@@ -17,11 +17,14 @@ from pathlib import Path
 from statistics import median
 
 OPTIONS = [
-    "--stages.increments", "3", "--stages.images-per-increment", "8", "--stages.classes-per-unit", "1",
+    "--stages.increments", "3", "--stages.images-per-increment", "5", "--stages.classes-per-unit", "1",
     "--stages.learners", "2", "--generator.steps", "200", "--evaluation.seeds", "1",
     "--evaluation.redundancy-seeds", "0", "--evaluation.classifier.training.epochs", "2", "--quiet",
 ]  # fmt: skip
-SHARED = ("config.json", "environment.json", "assets.json", "generator", "reference.safetensors")
+SHARED = (
+    "config.json", "environment.json", "assets.json", "images.json", "generator", "reference.safetensors",
+    ".reference.safetensors.sha256",
+)  # fmt: skip
 CASES = [("local", 1), ("local", 2), ("ray", 1), ("ray", 2)]
 
 
@@ -40,28 +43,23 @@ def run(out: Path, engine: str, workers: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--pause", type=float, default=0, help="seconds between two runs, for others on the machine")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         first = Path(name) / "first"
         run(first, "local", 2)  # trains the generator and the reference, which the others share
         found: dict[tuple[str, int], list[tuple[float, float]]] = {case: [] for case in CASES}
-        for number in range(rounds):
+        for number in range(options.rounds):
             for case in CASES:
                 out = Path(name) / f"{case[0]}{case[1]}-{number}"
                 out.mkdir()
+                time.sleep(options.pause)
                 for part in SHARED:
                     copy = shutil.copytree if (first / part).is_dir() else shutil.copy
                     copy(first / part, out / part)
                 found[case].append(run(out, *case))
                 same = (out / "dataset/metadata.csv").read_bytes() == (first / "dataset/metadata.csv").read_bytes()
-                print(
-                    number,
-                    case,
-                    found[case][-1],
-                    "same bytes" if same else "OTHER BYTES",
-                    os.getloadavg()[0],
-                    flush=True,
-                )
+                print(number, case, found[case][-1], "same bytes" if same else "OTHER BYTES", flush=True)
         print("| engine | workers | generation, s | times one worker | rest, s |\n|---|---:|---:|---:|---:|")
         for engine, workers in CASES:
             stages = median(s for s, _ in found[engine, workers])
