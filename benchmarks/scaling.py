@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 
 OPTIONS = [
-    "--stages.increments", "3", "--stages.images-per-increment", "5", "--stages.classes-per-unit", "1",
+    "--stages.increments", "3", "--stages.images-per-increment", "16", "--stages.classes-per-unit", "1",
     "--stages.learners", "2", "--generator.steps", "200", "--evaluation.seeds", "1",
     "--evaluation.redundancy-seeds", "0", "--evaluation.classifier.training.epochs", "2", "--quiet",
 ]  # fmt: skip
