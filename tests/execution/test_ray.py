@@ -21,6 +21,7 @@ from tests.execution.conftest import TwoMachines
 from tests.execution.test_kill import digests
 from tests.test_cli import toml
 
+import lgd.execution.ray
 from lgd.cli import main
 from lgd.config import Config, with_values
 from lgd.console import Console
@@ -274,8 +275,7 @@ def test_no_cluster_is_one_line_within_seconds(
     address: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    if address == "auto" and Path("/tmp/ray/ray_current_cluster").exists():
-        pytest.skip("a Ray cluster runs here")
+    monkeypatch.setattr(lgd.execution.ray, "CURRENT", tmp_path / "none")
     assert main(["distill", "digits", "--out", str(tmp_path / "out"), "--engine", "ray", "--address", address]) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -26,6 +26,9 @@ from .local import import_everything, one_thread
 from .ray_train import train_together
 from .units import Unit, attempt, perform, unfinished
 
+CURRENT = Path("/tmp/ray/ray_current_cluster")
+"""where `ray start` writes the address of this machine's cluster"""
+
 
 class OnRay:
     """Runs units as Ray tasks. A worker process keeps the models it has loaded for the tasks that follow.
@@ -154,8 +157,7 @@ def check_cluster(address: str) -> None:
         return
     found = address
     if address == "auto":
-        current = Path("/tmp/ray/ray_current_cluster")  # where `ray start` writes it
-        found = os.environ.get("RAY_ADDRESS") or (current.read_text().strip() if current.is_file() else "")
+        found = os.environ.get("RAY_ADDRESS") or (CURRENT.read_text().strip() if CURRENT.is_file() else "")
         if not found:
             raise no_cluster(address, "none runs on this machine")
     host, colon, port = found.rpartition(":")
