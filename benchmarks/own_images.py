@@ -56,7 +56,7 @@ SHAPES: dict[str, list[list[tuple[float, float]]]] = {
 
 
 def draw_shape(name: str, random: np.random.Generator) -> Image.Image:
-    """RGB: a shape in one colour, a little turned, on a mottled ground of another, and an edge cut off here and there."""
+    """RGB: a shape in one colour, a little turned and off the middle, on a mottled ground of another."""
     ground, colour = random.integers(0, 256, (2, 3))
     while abs(int(ground.mean()) - int(colour.mean())) < 70:
         ground, colour = random.integers(0, 256, (2, 3))
