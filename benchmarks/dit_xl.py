@@ -1,11 +1,12 @@
 """What DiT-XL/2 at 256 x 256 costs in memory and arithmetic, counted without weights, GPU or computing anything.
 
     python benchmarks/dit_xl.py [--preset imagenette] [--batch 1] [--tune-batch 8] [--tflops 312] [--share 0.25]
+                                [--classifier-tflops 156] [--classifier-share 0.1]
 
 Runs one guided step of the preset, and one step of fine-tuning, on fake tensors (shapes without data), and counts:
 bytes of all tensors alive at once, forward and backward, and floating-point operations. The hours follow from the
-operations, the peak of a GPU (--tflops, in bfloat16; an A100 has 312) and the share of it that is reached (--share, an
-assumption). Results: dit-xl.md.
+operations, the peak of a GPU in bfloat16 for sampling and in TF32 for the classifiers (an A100 has 312 and 156
+TFLOP/s), and the shares of these that are reached, which are assumptions. Results: dit-xl.md.
 """
 
 from __future__ import annotations
@@ -171,6 +172,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tflops", type=float, default=312.0)
     parser.add_argument("--share", type=float, default=0.25)
+    parser.add_argument("--classifier-tflops", type=float, default=156.0)
+    parser.add_argument("--classifier-share", type=float, default=0.1)
     options = parser.parse_args()
     config, (classes, images) = load_config(options.preset), SETS[options.preset]
     flops: dict[str, float] = {}
@@ -189,12 +192,17 @@ def main() -> None:
     ) / options.batch
     n, K, kappa = config.stages.images_per_increment, config.stages.increments, config.stages.candidates
     drawn = classes * n * (1 + (K - 1) * kappa)
-    hour = options.tflops * 1e12 * options.share * 3600
-    print(f"{classes} classes at {n * K} IPC, hours at {options.share:.0%} of {options.tflops:.0f} TFLOP/s:")
-    print(f"  sampling {drawn} candidates of {one / 1e12:.0f} TFLOP: {drawn * one / hour:.2f}")
-    for name, total in training.items():
-        print(f"  {name}: {total / hour:.2f}")
-    print(f"  all: {(drawn * one + sum(training.values())) / hour:.2f}")
+    sampling = 3600e12 * options.tflops * options.share
+    classifying = 3600e12 * options.classifier_tflops * options.classifier_share
+    print(
+        f"{classes} classes at {n * K} IPC; hours at {options.share:.0%} of {options.tflops:.0f} TFLOP/s for sampling,"
+        f" {options.classifier_share:.0%} of {options.classifier_tflops:.0f} for classifiers:"
+    )
+    hours = {f"sampling {drawn} candidates of {one / 1e12:.0f} TFLOP": (drawn * one, sampling)}
+    hours |= {name: (total, classifying) for name, total in training.items()}
+    for name, (total, rate) in hours.items():
+        print(f"  {name}: {total / 1e15:.0f} PFLOP, {total / rate:.2f} h")
+    print(f"  all: {sum(total / rate for total, rate in hours.values()):.1f} h")
 
 
 def report(name: str, function: Callable[[], Any], networks: list[torch.nn.Module]) -> float:
