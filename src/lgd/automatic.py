@@ -63,8 +63,9 @@ def load_config(name: str, dataset: DatasetConfig | None = None, console: Consol
     console.say(
         f"settings chosen for them: generator {generator.blocks} blocks of width"
         f" {generator.heads * generator.head_width}, patch {generator.patch_size}, {generator.steps} steps; all in"
-        f" {training.precision}; classifiers with random crops, no flips; reference {training.epochs} epochs; {stages.increments}"
-        f" increments of {stages.images_per_increment} images per class. Each is an option; config.json has them all"
+        f" {training.precision}; classifiers with random crops, no flips; reference {training.epochs} epochs;"
+        f" {stages.increments} increments of {stages.images_per_increment} images per class. Each is an option;"
+        " config.json has them all"
     )
     return config
 
