@@ -1,10 +1,12 @@
 """What DiT-XL/2 at 256 x 256 costs in memory and arithmetic, counted without weights, GPU or computing anything.
 
-    python benchmarks/dit_xl.py [--batch 1] [--tflops 312] [--share 0.25]
+    python benchmarks/dit_xl.py [--preset imagenette] [--batch 1] [--tune-batch 8] [--tflops 312] [--share 0.25]
+                                [--classifier-tflops 156] [--classifier-share 0.1]
 
-Runs one guided step of the imagenette preset on fake tensors (shapes without data), and counts: bytes of all tensors
-alive at once, forward and backward, and floating-point operations. The hours follow from the operations, the peak of a
-GPU (--tflops, in bfloat16; an A100 has 312) and the share of it that is reached (--share, an assumption).
+Runs one guided step of the preset, and one step of fine-tuning, on fake tensors (shapes without data), and counts:
+bytes of all tensors alive at once, forward and backward, and floating-point operations. The hours follow from the
+operations, the peak of a GPU in bfloat16 for sampling and in TF32 for the classifiers (an A100 has 312 and 156
+TFLOP/s), and the shares of these that are reached, which are assumptions. Results: dit-xl.md.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgd.classifiers.architectures import new_classifier
-from lgd.config import ClassifierConfig, Config, load_config
+from lgd.config import ClassifierConfig, Config, GeneratorConfig, load_config
 from lgd.diffusion.autoencoder import Latents
+from lgd.diffusion.finetune import for_difffit
 from lgd.diffusion.generator import Generator
+from lgd.diffusion.train import begin, noise_schedule, one_step
 from lgd.diffusion.types import Step
 from lgd.evaluation.protocols import training_for
 from lgd.guidance.classifier_free import classifier_free
@@ -33,9 +37,8 @@ from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import learnability
 
-CLASSES = 10
-IMAGES = 12894
-"""of ImageNette's classes in ImageNet's training set"""
+SETS = {"imagenette": (10, 12_894), "imagenet1k": (1000, 1_281_167)}
+"""by preset: classes, and their images in ImageNet's training set"""
 
 
 class Alive(TorchDispatchMode):
@@ -82,11 +85,16 @@ def sd_vae() -> AutoencoderKL:
     )
 
 
-def guided_step(config: Config, batch: int) -> dict[str, tuple[Callable[[], Any], list[torch.nn.Module]]]:
+def dit_xl(classes: int = 1000) -> DiTTransformer2DModel:
+    """The denoiser, whose defaults are DiT-XL/2's at 256 x 256 pixels, with its learned variance."""
+    return DiTTransformer2DModel(out_channels=8, num_embeds_ada_norm=classes)
+
+
+def guided_step(config: Config, classes: int, batch: int) -> dict[str, tuple[Callable[[], Any], list[torch.nn.Module]]]:
     """By name, a function to measure and the networks it needs."""
-    shape, classes = (3, config.dataset.size, config.dataset.size), CLASSES
+    shape = (3, config.dataset.size, config.dataset.size)
     torch.set_default_dtype(torch.bfloat16)
-    denoiser, vae = DiTTransformer2DModel(out_channels=8).requires_grad_(False), sd_vae().requires_grad_(False)
+    denoiser, vae = dit_xl().requires_grad_(False), sd_vae().requires_grad_(False)
     torch.set_default_dtype(torch.float32)
     autoencoder = Latents(vae, shape, 256, (0.0,), (1 / 0.18215,))
     scheduler = dict(DDPMScheduler(variance_type="learned_range").config)
@@ -136,30 +144,45 @@ def guided_step(config: Config, batch: int) -> dict[str, tuple[Callable[[], Any]
     }  # fmt: skip
 
 
+class Noise:
+    """Latents to learn from."""
+
+    shape = (4, 32, 32)
+
+    def latents(self, item: torch.Tensor, flipped: torch.Tensor | None) -> torch.Tensor:
+        return item
+
+
+def tuning_step(tune: str, classes: int, batch: int) -> tuple[Callable[[], Any], list[torch.nn.Module]]:
+    """One optimiser step of fine-tuning on `classes` new ones."""
+    denoiser = dit_xl(classes)
+    if tune == "difffit":
+        for_difffit(denoiser)
+    config = GeneratorConfig(batch_size=batch, precision="bfloat16", tune=tune)  # type: ignore[arg-type]
+    scheduler = noise_schedule(config, 1.0)
+    state = begin(denoiser, config, batch)
+    x, labels = torch.randn(batch, *Noise.shape), torch.zeros(batch, dtype=torch.long)
+    return lambda: one_step(state, Noise(), x, labels, scheduler, config, 0.0), [denoiser]  # type: ignore[arg-type]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=sorted(SETS), default="imagenette")
+    parser.add_argument("--tune-batch", type=int, default=8)
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--tflops", type=float, default=312.0)
     parser.add_argument("--share", type=float, default=0.25)
+    parser.add_argument("--classifier-tflops", type=float, default=156.0)
+    parser.add_argument("--classifier-share", type=float, default=0.1)
     options = parser.parse_args()
-    config = load_config("imagenette")
+    config, (classes, images) = load_config(options.preset), SETS[options.preset]
     flops: dict[str, float] = {}
     with FakeTensorMode():
-        for name, (function, networks) in guided_step(config, options.batch).items():
-            with Alive() as alive:
-                for network in networks:
-                    for tensor in [*network.parameters(), *network.buffers()]:
-                        alive.add(tensor)
-                weights = alive.now
-                with FlopCounterMode(display=False) as counter:
-                    function()
-            flops[name] = counter.get_total_flops()
-            print(
-                f"{name}: {flops[name] / 1e12:.2f} TFLOP, weights {weights / 2**30:.2f} GiB,"
-                f" most memory {alive.peak / 2**30:.2f} GiB"
-            )
-
-        training = training_flops(config)
+        for name, (function, networks) in guided_step(config, classes, options.batch).items():
+            flops[name] = report(name, function, networks)
+        for tune in ("difffit", "full"):
+            report(f"fine-tuning ({tune}), batch {options.tune_batch}", *tuning_step(tune, classes, options.tune_batch))
+        training = training_flops(config, classes, images)
     low, high = config.guidance.window
     steps, guided = config.sampling.steps, high - low + 1
     one = (
@@ -168,38 +191,63 @@ def main() -> None:
         + flops["decoding"]
     ) / options.batch
     n, K, kappa = config.stages.images_per_increment, config.stages.increments, config.stages.candidates
-    drawn = CLASSES * n * (1 + (K - 1) * kappa)
-    hour = options.tflops * 1e12 * options.share * 3600
-    print(f"{CLASSES} classes at {n * K} IPC, hours at {options.share:.0%} of {options.tflops:.0f} TFLOP/s:")
-    print(f"  sampling {drawn} candidates of {one / 1e12:.0f} TFLOP: {drawn * one / hour:.2f}")
-    for name, total in training.items():
-        print(f"  {name}: {total / hour:.2f}")
-    print(f"  all: {(drawn * one + sum(training.values())) / hour:.2f}")
+    drawn = classes * n * (1 + (K - 1) * kappa)
+    sampling = 3600e12 * options.tflops * options.share
+    classifying = 3600e12 * options.classifier_tflops * options.classifier_share
+    print(
+        f"{classes} classes at {n * K} IPC; hours at {options.share:.0%} of {options.tflops:.0f} TFLOP/s for sampling,"
+        f" {options.classifier_share:.0%} of {options.classifier_tflops:.0f} for classifiers:"
+    )
+    hours = {f"sampling {drawn} candidates of {one / 1e12:.0f} TFLOP": (drawn * one, sampling)}
+    hours |= {name: (total, classifying) for name, total in training.items()}
+    for name, (total, rate) in hours.items():
+        print(f"  {name}: {total / 1e15:.0f} PFLOP, {total / rate:.2f} h")
+    print(f"  all: {sum(total / rate for total, rate in hours.values()):.1f} h")
 
 
-def training_flops(config: Config) -> dict[str, float]:
+def report(name: str, function: Callable[[], Any], networks: list[torch.nn.Module]) -> float:
+    """Print what it costs; its floating-point operations."""
+    with Alive() as alive:
+        for network in networks:
+            for tensor in [*network.parameters(), *network.buffers()]:
+                alive.add(tensor)
+        weights = alive.now
+        function()  # an optimiser makes its moments in its first step
+        with FlopCounterMode(display=False) as counter:
+            function()
+    found: float = counter.get_total_flops()
+    print(
+        f"{name}: {found / 1e12:.2f} TFLOP, weights {weights / 2**30:.2f} GiB, most memory {alive.peak / 2**30:.2f} GiB"
+    )
+    return found
+
+
+def training_flops(config: Config, classes: int, images: int) -> dict[str, float]:
     """Of the classifiers of a run: images times epochs times the operations of one image, forward and backward."""
     shape = (3, config.dataset.size, config.dataset.size)
     n, K = config.stages.images_per_increment, config.stages.increments
     evaluation = config.evaluation
-    seen = {ipc: CLASSES * ipc * training_for(evaluation, ipc, shape, CLASSES).epochs for ipc in range(n, n * K + 1, n)}
-    convnet = one_image(config.learner, shape)
-    learners = sum(CLASSES * n * i for i in range(1, K)) * config.learner.training.epochs * convnet
+    seen = {ipc: classes * ipc * training_for(evaluation, ipc, shape, classes).epochs for ipc in range(n, n * K + 1, n)}
+    convnet = one_image(config.learner, shape, classes)
+    learners = sum(classes * n * i for i in range(1, K)) * config.learner.training.epochs * convnet
+    # A teacher labels every augmented batch: its forward is a third of forward and backward.
+    teacher = convnet / 3 if evaluation.protocol == "soft" else 0.0
     judges = {
-        name: one_image(replace(evaluation.classifier, architecture=name), shape) for name in evaluation.architectures
+        name: one_image(replace(evaluation.classifier, architecture=name), shape, classes) + teacher
+        for name in evaluation.architectures
     }
     first = evaluation.architectures[0]
     return {
-        "reference": IMAGES * config.reference.training.epochs * convnet,
-        "surrogate, at most": IMAGES * config.influence.surrogate.classifier.training.epochs * convnet,
+        "reference": images * config.reference.training.epochs * convnet,
+        "surrogate, at most": images * config.influence.surrogate.classifier.training.epochs * convnet,
         "learners": learners,
         **{f"evaluation, {name}": evaluation.seeds * sum(seen.values()) * each for name, each in judges.items()},
         "redundancy": evaluation.redundancy_seeds * K * seen[n] * judges[first],
     }
 
 
-def one_image(config: ClassifierConfig, shape: tuple[int, int, int]) -> float:
-    network = new_classifier(config, shape, CLASSES, torch.ones(3), torch.ones(3))
+def one_image(config: ClassifierConfig, shape: tuple[int, int, int], classes: int) -> float:
+    network = new_classifier(config, shape, classes, torch.ones(3), torch.ones(3))
     with FlopCounterMode(display=False) as counter:
         network(torch.zeros(2, *shape)).sum().backward()
     return counter.get_total_flops() / 2

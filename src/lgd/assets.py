@@ -17,7 +17,7 @@ from .config import Config, differences, to_dict, with_defaults
 from .console import Console
 from .data.imageset import ImageSet, Splits
 from .data.stores import waiting
-from .diffusion.folder import fingerprint, open_generator
+from .diffusion.folder import open_generator, pin_source
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import method_named
 from .distillation.stages import seed_method
@@ -163,16 +163,10 @@ def check_source(config: Config, train: ImageSet, folder: Path) -> None:
 
     Errors: UserError for a part that is missing or corrupt or does not fit, or a file that has changed since.
     """
-    source, path = config.generator.source, folder / "source.json"
-    files = fingerprint(source)
-    if path.exists():
-        before = read_json(path)["files"]
-        changed = sorted(name for name in before.keys() | files.keys() if before.get(name) != files.get(name))
-        if changed:
-            raise UserError(f"{source}: {changed[0]} is not the file that {path.parent.parent} was begun with")
-    else:
+    path = folder / "source.json"
+    if not path.exists():
         open_generator(config.generator, folder, train.class_names, train.shape)
-        write_json(path, {"source": source, "files": files})
+    pin_source(config.generator, path, folder.parent)
 
 
 def prepare_surrogate(config: Config, folder: Path, train: ImageSet, console: Console) -> None:

@@ -16,6 +16,7 @@ from .config import (
     EvaluationConfig,
     GeneratorConfig,
     InfluenceConfig,
+    Precision,
     ReferenceConfig,
     StagesConfig,
     SurrogateConfig,
@@ -61,9 +62,10 @@ def load_config(name: str, dataset: DatasetConfig | None = None, console: Consol
     )
     console.say(
         f"settings chosen for them: generator {generator.blocks} blocks of width"
-        f" {generator.heads * generator.head_width}, patch {generator.patch_size}, {generator.steps} steps; classifiers"
-        f" {training.precision}, random crops, no flips; reference {training.epochs} epochs; {stages.increments}"
-        f" increments of {stages.images_per_increment} images per class. Each is an option; config.json has them all"
+        f" {generator.heads * generator.head_width}, patch {generator.patch_size}, {generator.steps} steps; all in"
+        f" {training.precision}; classifiers with random crops, no flips; reference {training.epochs} epochs;"
+        f" {stages.increments} increments of {stages.images_per_increment} images per class. Each is an option;"
+        " config.json has them all"
     )
     return config
 
@@ -81,10 +83,8 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
     """The configuration for a set of images. half_precision: whether this machine is faster in bfloat16."""
     size, classes = found.dataset.size, len(found.class_names)
     small = size < HALF_PRECISION_FROM
-    training = TrainingConfig(
-        crop_padding=max(1, size // 8),
-        precision="bfloat16" if half_precision and not small else "float32",
-    )
+    precision: Precision = "bfloat16" if half_precision and not small else "float32"
+    training = TrainingConfig(crop_padding=max(1, size // 8), precision=precision)
     # As many images as take a minute or two; classes of few images are seen more often.
     epochs = min(30, max(8, (150_000 if size <= 32 else 75_000) // found.train))
     whole = replace(training, epochs=epochs)
@@ -97,6 +97,7 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
             heads=3 if small else 4,
             patch_size=patch_for(size),
             steps=1500,
+            precision=precision,
         ),
         reference=ReferenceConfig(training=whole),
         learner=part,

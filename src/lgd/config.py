@@ -73,7 +73,7 @@ class GeneratorConfig:
     image_size: Whole = 0
     """side in pixels of the images that the autoencoder sees; 0: of the image set's"""
     size: Literal["custom", "tiny", "small", "base"] = "custom"
-    """tiny: 8 blocks of width 256, 11 M parameters; small and base: DiT-S (33 M) and DiT-B (130 M); custom: as below"""
+    """tiny: 8 blocks of width 256, 11 M parameters; small and base: DiT-S (35 M) and DiT-B (138 M); custom: as below"""
     blocks: Size = 3
     heads: Size = 3
     head_width: Size = 32

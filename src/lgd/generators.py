@@ -1,6 +1,7 @@
 """Train a generator into a folder: encode the images, take the steps, save often enough to go on after an interruption.
 
-GENERATOR/latents/   checkpoint.safetensors   training.jsonl   and lastly what `save_generator` writes   done
+GENERATOR/source.json (of a fine-tuning)   latents/   checkpoint.safetensors   training.jsonl
+and lastly what `save_generator` writes   done
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from .diffusion.autoencoder import Latents, Pixels, Shape, open_latents
 from .diffusion.checkpoint import load_checkpoint, save_checkpoint
 from .diffusion.class_map import read_table
 from .diffusion.finetune import fold_scales, for_difffit, start_ids, with_classes
-from .diffusion.folder import autoencoder_folder, load_source, save_generator, source_ids, source_vocabulary
+from .diffusion.folder import (
+    autoencoder_folder,
+    load_source,
+    pin_source,
+    save_generator,
+    source_ids,
+    source_vocabulary,
+)
 from .diffusion.generator import Generator, check_patch, new_denoiser, with_plain_attention
 from .diffusion.latents import LatentSource, PixelSource, Source, encode_latents
 from .diffusion.networks import in_precision, network_files
@@ -127,7 +135,11 @@ def make_generator(
         return
     device = resolve_device(config.compute.device)
     own = config.generator
-    start = tuned_start(own, images, console) if own.tune != "none" else new_start(own, images)
+    if own.tune == "none":
+        start = new_start(own, images)
+    else:
+        start = tuned_start(own, images, console)
+        pin_source(own, folder / "source.json", folder)
     source, autoencoder = learning_source(config, start, images, folder / "latents", device, console)
     denoiser = start.denoiser.to(device)
     if device == "cpu" and own.precision == "bfloat16":

@@ -174,7 +174,7 @@ def test_the_cache_forgets_what_was_not_used_for_longest(tmp_path: Path, monkeyp
 
 def test_reading_ahead_is_bounded_and_ends_with_its_consumer() -> None:
     files = InMemory()
-    images = EncodedImages(files, torch.arange(N), 1, 8)
+    images = EncodedImages(torch.arange(N), 1, 8, files)
     stream = images.stream(torch.arange(N).split(4))
     next(stream)
     stores.decoders().submit(lambda: None).result()
@@ -188,5 +188,5 @@ def test_reading_ahead_is_bounded_and_ends_with_its_consumer() -> None:
 
 def test_waiting_is_counted() -> None:
     before = stores.waiting.seconds
-    list(EncodedImages(InMemory(), torch.arange(N), 1, 8).stream([torch.arange(N)]))
+    list(EncodedImages(torch.arange(N), 1, 8, InMemory()).stream([torch.arange(N)]))
     assert stores.waiting.seconds > before

@@ -5,21 +5,26 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler, DiTTransformer2DModel
 from pipelines import new_pipeline, save_pipeline
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
+from torch.nn import functional as F
 
-from lgd.config import Config, with_values
+from lgd.config import Config, GeneratorConfig, with_values
 from lgd.console import Console
 from lgd.data.imageset import ImageSet
 from lgd.diffusion.class_map import vocabulary
 from lgd.diffusion.finetune import TABLE, fold_scales, for_difffit, start_ids, with_classes
 from lgd.diffusion.folder import load_generator
+from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.pretrained import load_pipeline
-from lgd.diffusion.train import noise_schedule
+from lgd.diffusion.train import begin, noise_schedule, train
 from lgd.diffusion.variance import variance_loss
 from lgd.errors import UserError
 from lgd.generators import make_generator
@@ -77,6 +82,19 @@ def test_difffit_trains_few_parameters_and_folds_back() -> None:
     assert set(tuned.state_dict()) == names
 
 
+def test_difffit_trains_little_of_dit_xl() -> None:
+    """By the layers' sizes: biases, the scales of 2 x 28 branches, and 28 tables of ten classes and the null class."""
+    with torch.device("meta"):
+        denoiser = for_difffit(DiTTransformer2DModel(out_channels=8, num_embeds_ada_norm=10))
+    d = 1152
+    attention, mlp, modulation, timestep, table = 4 * d, 4 * d + d, 6 * d, 2 * d, 11 * d
+    ends = d + 2 * d + 8 * 2 * 2  # of the patches, the last modulation and the last projection
+    expected = 28 * (attention + mlp + modulation + timestep + table + 2 * d) + ends
+    trained = sum(p.numel() for p in denoiser.parameters() if p.requires_grad)
+    assert trained == expected
+    assert 0.001 < trained / sum(p.numel() for p in denoiser.parameters()) < 0.002
+
+
 def test_the_variance_loss_is_a_kl_divergence() -> None:
     """Against torch's, from the posterior q(x_{t-1} | x_t, x0) and the predicted Gaussian, in bits per value."""
     draw = torch.Generator().manual_seed(0)
@@ -101,6 +119,38 @@ def test_the_variance_loss_is_a_kl_divergence() -> None:
     torch.testing.assert_close(found, torch.stack(expected))
 
 
+def test_the_variance_loss_is_zero_where_diffusers_would_draw_from_the_true_posterior() -> None:
+    """And else the divergence of the two Gaussians that its scheduler steps with: independent of our formulas."""
+    scheduler = DDPMScheduler(variance_type="learned_range", clip_sample=False)
+    fixed = DDPMScheduler(variance_type="fixed_small", clip_sample=False)
+    draw = torch.Generator().manual_seed(0)
+    x0, noise, eps = torch.randn(3, 1, 2, 4, 4, generator=draw)
+    share = torch.rand(1, 2, 4, 4, generator=draw) * 2 - 1
+
+    def mean_of(output: Tensor, t: int, x_t: Tensor) -> Tensor:
+        """Of the step: the middle of two draws with opposite noise."""
+        steps = []
+        for sign in (1, -1):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(
+                    "diffusers.schedulers.scheduling_ddpm.randn_tensor",
+                    lambda shape, sign=sign, **_: torch.full(shape, float(sign)),
+                )
+                steps.append(scheduler.step(torch.cat([output, share], 1), t, x_t).prev_sample)
+        return sum(steps) / 2  # type: ignore[return-value]
+
+    for t in (1, 30, 500, 999):
+        x_t = scheduler.add_noise(x0, noise, torch.tensor([t]))
+        true, guess = mean_of(noise, t, x_t), mean_of(eps, t, x_t)
+        posterior = fixed._get_variance(t)
+        learned = scheduler._get_variance(t, predicted_variance=share).exp()
+        divergence = kl_divergence(Normal(true, posterior.sqrt()), Normal(guess, learned.sqrt()))
+        found = variance_loss(share, eps, x_t, x0, scheduler.alphas_cumprod, torch.tensor([t]))
+        torch.testing.assert_close(found[0], divergence.mean() / np.log(2), rtol=2e-2, atol=1e-3)
+        exact = variance_loss(torch.full_like(share, -1.0), noise, x_t, x0, scheduler.alphas_cumprod, torch.tensor([t]))
+        torch.testing.assert_close(exact, torch.zeros(1), rtol=0, atol=1e-3)
+
+
 def test_the_variance_loss_trains_the_variance_alone_and_not_the_last_step() -> None:
     draw = torch.Generator().manual_seed(0)
     share, eps, x_t, x0 = torch.randn(4, 2, 1, 2, 2, generator=draw).unbind()
@@ -114,6 +164,43 @@ def test_the_variance_loss_trains_the_variance_alone_and_not_the_last_step() -> 
     assert share.grad is not None
     assert not share.grad[0].any()
     assert share.grad[1].all()
+
+
+@pytest.mark.parametrize("tune", ["full", "difffit"])
+def test_tuning_learns_the_new_classes(tune: str) -> None:
+    """From classes around zero to a bright and a dark one both losses fall."""
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(64) % 2
+    signs = (2.0 * labels - 1).view(-1, 1, 1, 1)
+    old, new = (apart * signs + 0.3 * torch.randn(64, 4, 4, 4, generator=draw) for apart in (0.0, 2.0))
+    config = GeneratorConfig(steps=60, batch_size=16, warmup_steps=5, learning_rate=1e-2, label_dropout=0.0)
+    scheduler = noise_schedule(config, 5.0)
+
+    def learn(denoiser: Any, latents: Tensor) -> None:
+        source = LatentSource(latents[None].half().numpy(), torch.zeros(4), torch.ones(4))
+        list(train(begin(denoiser, config, 64), source, labels, scheduler, config))
+
+    def losses() -> tuple[float, float]:
+        """Of the noise and of the variance, on noise that training does not draw."""
+        draw = torch.Generator().manual_seed(1)
+        t = torch.randint(1, 1000, (64,), generator=draw)
+        eps = torch.randn(new.shape, generator=draw)
+        x_t = scheduler.add_noise(new, eps, t)
+        with torch.no_grad():
+            prediction, share = denoiser(x_t, timestep=t, class_labels=labels).sample.chunk(2, dim=1)
+        variance = variance_loss(share, prediction, x_t, new, scheduler.alphas_cumprod, t)
+        return F.mse_loss(prediction, eps).item(), variance.mean().item()
+
+    source = with_classes(new_pipeline().transformer, [207, 3])
+    learn(source, old)
+    denoiser = with_classes(source, [0, 1])
+    if tune == "difffit":
+        for_difffit(denoiser)
+    before = losses()
+    learn(denoiser, new)
+    after = losses()
+    assert after[0] < (0.7 if tune == "full" else 0.9) * before[0]
+    assert after[1] < before[1]
 
 
 def tuned_config(tiny: Config, folder: Path, table: Path, tune: str) -> Config:

@@ -122,6 +122,26 @@ def test_a_published_config_of_the_older_class_loads(folder: Path, tmp_path: Pat
     assert all(map(torch.equal, a.denoiser.state_dict().values(), b.denoiser.state_dict().values()))
 
 
+def test_pickles_are_converted_as_the_documentation_says(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place, with the classes' names, which a pipeline that is saved as a whole loses."""
+    weights = "diffusion_pytorch_model"
+    copy = tmp_path / "DiT-XL-2-256"
+    shutil.copytree(folder, copy)
+    for part in ("transformer", "vae"):
+        torch.save(load_tensors(copy / part / f"{weights}.safetensors"), copy / part / f"{weights}.bin")
+        (copy / part / f"{weights}.safetensors").unlink()
+    with pytest.raises(UserError, match="a pickle, which can run any code"):
+        pipeline_folder(str(copy))
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[2] / "docs" / "generators.md").read_text()
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    a, b = load_pipeline(folder), load_pipeline(pipeline_folder(str(copy)))
+    assert all(map(torch.equal, a.denoiser.state_dict().values(), b.denoiser.state_dict().values()))
+    assert read_vocabulary(copy).find("n02099601") == 207
+
+
 def test_bf16_is_close_and_half_the_size(folder: Path) -> None:
     exact, low = load_pipeline(folder), load_pipeline(folder, precision="bfloat16")
     assert {p.dtype for p in low.denoiser.parameters()} == {torch.bfloat16}

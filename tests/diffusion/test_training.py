@@ -172,7 +172,7 @@ def test_plain_attention_is_the_same_function() -> None:
 
     fused = outcome()
     with_plain_attention(denoiser)
-    torch.testing.assert_close(outcome(), fused)
+    torch.testing.assert_close(outcome(), fused, rtol=1e-9, atol=1e-9)
 
 
 def test_nan_is_named_with_its_step() -> None:

@@ -99,7 +99,7 @@ def prepare(images: EncodedImages, key: str, console: Console) -> Prepared:
     if found["bytes"]:
         with suppress(OSError):
             os.utime(path)
-        store = PixelFile(path, torch.arange(len(kept)), C, H)
+        store = PixelFile(torch.arange(len(kept)), C, H, path)
     return Prepared(kept, store, [reason for _, reason in found["broken"]])
 
 

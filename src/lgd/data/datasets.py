@@ -271,7 +271,7 @@ def read(part: Part, config: DatasetConfig, console: Console) -> ImageSet:
     Errors: UserError naming the first broken images, unless they are to be left out, and a class without others.
     """
     assert config.channels
-    images = EncodedImages(part.files, part.rows, config.channels, config.size)
+    images = EncodedImages(part.rows, config.channels, config.size, part.files)
     prepared = prepare(images, part.key, console)
     if part.note:
         console.say(part.note)

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -79,12 +79,11 @@ def decoders() -> ThreadPoolExecutor:
 
 
 @dataclass(frozen=True)
-class EncodedImages:
-    """Images in their files, decoded by threads, a few batches ahead of the consumer."""
+class Rows:
+    """Some of the images that are somewhere, all of one size."""
 
-    files: Encoded
     rows: Tensor
-    """numbers of the images in `files`, int64 (N,)"""
+    """their numbers there, int64 (N,)"""
     channels: int
     size: int
 
@@ -92,8 +91,15 @@ class EncodedImages:
     def shape(self) -> Shape:
         return len(self.rows), self.channels, self.size, self.size
 
-    def take(self, indices: Tensor) -> EncodedImages:
+    def take(self, indices: Tensor) -> Self:
         return replace(self, rows=self.rows[indices])
+
+
+@dataclass(frozen=True)
+class EncodedImages(Rows):
+    """Images in their files, decoded by threads, a few batches ahead of the consumer."""
+
+    files: Encoded
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         for images, broken in self.decoded(chunks):
@@ -144,21 +150,10 @@ def _finish(images: Tensor, futures: Sequence[Future[dict[int, str]]]) -> tuple[
 
 
 @dataclass(frozen=True)
-class PixelFile:
+class PixelFile(Rows):
     """Decoded images, one after the other in a file; the operating system keeps in memory what is used and fits."""
 
     path: Path
-    rows: Tensor
-    """numbers of the images in the file, int64 (N,)"""
-    channels: int
-    size: int
-
-    @property
-    def shape(self) -> Shape:
-        return len(self.rows), self.channels, self.size, self.size
-
-    def take(self, indices: Tensor) -> PixelFile:
-        return replace(self, rows=self.rows[indices])
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         length = self.channels * self.size**2

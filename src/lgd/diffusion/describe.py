@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lgd.config import GeneratorConfig
-from lgd.errors import UserError
+from lgd.errors import UserError, reading
 from lgd.files import read_json, read_json_lines
 
 from .class_map import SHOWN
@@ -18,14 +18,24 @@ from .pretrained import PREFIX
 def describe(source: str) -> str:
     """Lines about a generator of ours, finished or in training, or about a pipeline. Errors: UserError."""
     folder = source_folder(source)
-    rows: list[tuple[str, str]] = []
-    if (folder / "training.jsonl").is_file():
-        rows += training(folder)
-    if (folder / "transformer" / "config.json").is_file():
-        rows += parts(folder, pretrained=source.startswith(PREFIX))
+    with reading(source):
+        rows = tuned(folder)
+        if (folder / "training.jsonl").is_file():
+            rows += training(folder)
+        if (folder / "transformer" / "config.json").is_file():
+            rows += parts(folder, pretrained=source.startswith(PREFIX))
     if not rows:
         raise UserError(f"{source}: not a generator, nor a training that has saved anything yet")
     return f"{source}\n" + "".join(f"  {name:<12} {text}\n" for name, text in rows)
+
+
+def tuned(folder: Path) -> list[tuple[str, str]]:
+    """What it was, or is being, tuned from."""
+    if not (folder / "source.json").is_file():
+        return []
+    record = read_json(folder / "source.json")
+    kind = {"full": "in full", "difffit": "as DiffFit does"}.get(record.get("tune"))
+    return [("tuned from", f"{record['source']}, {kind}")] if kind else []
 
 
 def training(folder: Path) -> list[tuple[str, str]]:

@@ -21,13 +21,13 @@ def start_ids(class_names: Sequence[str], known: Vocabulary, table: Mapping[str,
     Two classes may start from one. Errors: UserError for an entry of the table that the source does not have, and for
     a name that several of its classes bear.
     """
-    found = []
-    for name in class_names:
-        number = resolve(table.get(name, name), known)
-        if number is None and name in table:
-            known.unknown([str(table[name])])
-        found.append(number)
-    return tuple(found)
+    found = tuple(resolve(table.get(name, name), known) for name in class_names)
+    unknown = [
+        str(table[name]) for name, number in zip(class_names, found, strict=True) if number is None and name in table
+    ]
+    if unknown:
+        known.unknown(unknown)
+    return found
 
 
 def with_classes(denoiser: Any, starts: Sequence[int | None]) -> Any:

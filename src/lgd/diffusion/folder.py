@@ -149,6 +149,20 @@ def open_classes(source: str, names: Sequence[str], most: int, device: str, prec
     return replace(generator, class_names=tuple(names), class_ids=map_classes(names, known, table))
 
 
+def pin_source(config: GeneratorConfig, path: Path, begun: Path) -> None:
+    """Record in the file `path` what the configured source is, or make sure that it has not changed since.
+
+    begun: what was begun with it, for the message. Errors: UserError naming a file that has changed.
+    """
+    files = fingerprint(config.source)
+    if not path.exists():
+        write_json(path, {"source": config.source, "tune": config.tune, "files": files})
+    before = read_json(path)["files"]
+    changed = sorted(name for name in before.keys() | files.keys() if before.get(name) != files.get(name))
+    if changed:
+        raise UserError(f"{config.source}: {changed[0]} is not the file that {begun} was begun with")
+
+
 def fingerprint(source: str) -> dict[str, str]:
     """SHA-256 of every file that a source is read from."""
     folder = source_folder(source)

@@ -91,13 +91,7 @@ def in_precision(network: Any, precision: Precision) -> Any:
 
 def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
     """A model saved by diffusers, from safetensors alone. Errors: UserError naming the folder."""
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: not a model saved by diffusers (no config.json)")
-    if not any(folder.glob("*.safetensors")) and (pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt")])):
-        raise UserError(
-            f"{pickles[0]}: a pickle, which can run any code and is not read here; if you trust it, load the model with"
-            " diffusers and save it with save_pretrained, which writes safetensors"
-        )
+    check_files(folder)
     try:
         return kind.from_pretrained(
             folder,
@@ -109,6 +103,20 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
     except Exception as error:  # diffusers raises many kinds for a bad file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{folder}: cannot be loaded: {reason}") from None
+
+
+def check_files(folder: Path) -> None:
+    """Errors: UserError where `folder` lacks what `load_part` reads, or offers a pickle in its place."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: not a model saved by diffusers (no config.json)")
+    if any(folder.glob("*.safetensors")):
+        return
+    if pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt")]):
+        raise UserError(
+            f"{pickles[0]}: a pickle, which can run any code and is not read here; if you trust it, load the model with"
+            " diffusers and save it with save_pretrained, which writes safetensors"
+        )
+    raise UserError(f"{folder}: no weights as safetensors; docs/generators.md says how to make them of pickles")
 
 
 def network_files(folder: Path) -> list[Path]:

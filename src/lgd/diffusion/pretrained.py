@@ -12,7 +12,7 @@ from lgd.files import read_json
 from .autoencoder import Latents, Shape
 from .class_map import Vocabulary, pipeline_vocabulary
 from .generator import Generator, load_denoiser
-from .networks import channels, factor, load_network
+from .networks import channels, check_files, factor, load_network
 
 PREFIX = "pretrained:"
 """of a source that names a pipeline"""
@@ -30,6 +30,8 @@ def pipeline_folder(name: str) -> Path:
     for part in ("model_index.json", "transformer/config.json", "vae/config.json", "scheduler/scheduler_config.json"):
         if not (folder / part).is_file():
             raise UserError(f"{folder}: not a saved DiTPipeline: it lacks {part}")
+    for part in ("transformer", "vae"):
+        check_files(folder / part)
     return folder
 
 
