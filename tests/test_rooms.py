@@ -29,6 +29,7 @@ ROOMS = [
     ["runtime"],
     ["generators"],
     ["samples"],
+    ["speed"],
     ["assets"],
     ["pipeline"],
     ["comparison"],

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .errors import IncompleteError, UserError, nearest
+from .errors import IncompleteError, UserError, is_out_of_memory, nearest
 from .files import is_full_disk
 
 USAGE = """\
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
             return fail(f"No space left on device: {place}; finished work is kept")
         if isinstance(error, OSError) and error.errno in OUTSIDE:
             return fail(f"{error.strerror}: {place}; finished work is kept")
-        if isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error):
+        if is_out_of_memory(error) or "allocate memory" in str(error):
             return fail("not enough memory; finished work is kept: try smaller networks, batches or --compute.workers")
         raise
 

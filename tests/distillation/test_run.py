@@ -18,7 +18,8 @@ from lgd.config import Config, with_values
 from lgd.console import Console
 from lgd.distillation.materials import Materials, cached_splits
 from lgd.distillation.methods import method_named
-from lgd.distillation.methods.sampled import draw_lgd, judge
+from lgd.distillation.methods.drawing import Case, judge
+from lgd.distillation.methods.sampled import draw_lgd
 from lgd.distillation.store import Run, read_increment, read_latents, read_manifest
 from lgd.errors import UserError
 from lgd.files import sha256
@@ -102,7 +103,8 @@ def test_scores_are_those_of_the_stored_images(finished: Path, tiny: Config) -> 
     materials = Materials(tiny, Run(finished), finished, 2, range(10))
     images = read_increment(Run(finished).increment(2), [str(c) for c in range(10)])
     rows = read_manifest(Run(finished).increment(2))
-    judged = judge(materials, images.images, images.labels, [0] * len(images), tiny.guidance.omega, True)
+    cases = [Case(label, 0, 0) for label in images.labels.tolist()]
+    judged = judge(materials, images.images, cases, tiny.guidance.omega, True)
     for row, again in zip(rows, judged, strict=True):
         kept = row.candidates[row.chosen]
         assert kept.score == pytest.approx(again.score, abs=1e-4)
