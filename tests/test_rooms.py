@@ -34,7 +34,7 @@ ROOMS = [
     ["pipeline"],
     ["comparison"],
     ["ablation"],
-    ["commands", "generator_commands"],
+    ["commands", "generator_commands", "speed_commands"],
     ["cli"],
     ["__main__"],
 ]

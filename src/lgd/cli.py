@@ -29,6 +29,8 @@ commands:
   export    RUN --to FORMAT --out DIR                     imagefolder, hf, parquet, webdataset or pt
   status    RUN                                           what is done and what is next
   generator train | sample | show                         make a generator, and look at it
+  plan      PRESET_OR_TOML                                what a run will take in time and memory
+  bench                                                   what guided sampling costs on this machine
 
 PRESET_OR_TOML may also name images: folder:PATH, parquet:TRAIN,TEST or hf:NAME[@REVISION].
 `lgd COMMAND --help` lists every option; presets: {presets}
