@@ -30,7 +30,7 @@ from PIL import Image
 
 from lgd.cli import main
 from lgd.distillation.store import encode_png
-from lgd.files import output_directory, sha256
+from lgd.files import load_tensors_and_metadata, output_directory, save_tensors, sha256
 from tests.conftest import tiny_config
 from tests.test_cli import toml
 
@@ -156,10 +156,43 @@ def huge_tensor(name: str) -> Damage:
     return written(name, struct.pack("<Q", len(header)) + header)
 
 
+def photos(place: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 8) -> None:
+    """A folder of grey images, PHOTOS/CLASS/N.png."""
+    for name in classes:
+        for i in range(count):
+            image(f"PHOTOS/{name}/{i}.png", "L", (8, 8))(place)
+
+
+def parquet(**columns: list[Any]) -> Damage:
+    """A table of those columns, T.parquet."""
+
+    def write(place: Path) -> None:
+        import pyarrow
+        from pyarrow.parquet import write_table
+
+        write_table(pyarrow.table(columns), place / "T.parquet")
+
+    return write
+
+
+def half_trained(place: Path) -> None:
+    """GEN, a generator in training, by the files that lie there."""
+    config = json.loads((place / "RUN/config.json").read_text())
+    written("GEN/config.json", json.dumps({name: config[name] for name in ("dataset", "generator")}))(place)
+    written("GEN/training.jsonl", "")(place)
+
+
 DISTILL = "lgd distill PRESET --out OUT"
 RESUME = "lgd distill PRESET --out RUN --quiet"
 EVALUATE = "lgd evaluate RUN --test PRESET --seeds 1 --quiet"
 DEEP = '{"a":' * 100_000
+FOLDER = "lgd distill folder:PHOTOS --out OUT --quiet"
+TABLE_OF = "lgd distill parquet:T.parquet --out OUT --quiet"
+TRAIN = "lgd generator train PRESET --out GEN --quiet"
+TUNE = f"{TRAIN} --generator.source RUN/generator --generator.tune difffit"
+SAMPLE = "lgd generator sample RUN/generator --out OUT.png --quiet"
+REFERENCE = "lgd reference train PRESET --out OUT --quiet"
+PIXELS = [encode_png(torch.full((1, 8, 8), 9, dtype=torch.uint8))] * 2
 
 CASES = [
     Case("no command", "lgd"),
@@ -273,16 +306,100 @@ CASES = [
                  "file_name,label,class_name,increment,slot,score,sha256\n../../mine,0,0,1,0,,x\n")),
     Case("an export of a table that is binary", "lgd export RUN --to pt --out OUT",
          written("RUN/dataset/metadata.csv", b"\xff\xfe\x00")),
+    Case("no verb", "lgd generator"),
+    Case("a misspelt verb", "lgd generator trian digits"),
+    Case("a generator without --out", "lgd generator train PRESET"),
+    Case("checkpoints every zero minutes", f"{TRAIN} --save-every 0"),
+    Case("a generator into somebody's directory", "lgd generator train PRESET --out MINE", written("MINE/thesis.tex", "years")),
+    Case("a generator that is there already", f"{TRAIN} --generator.source RUN/generator"),
+    Case("an autoencoder that is not there", f"{TRAIN} --generator.autoencoder none"),
+    Case("... of a class that names code", f"{TRAIN} --generator.autoencoder A",
+         written("A/config.json", '{"_class_name": "os.system"}')),
+    Case("... whose weights are a pickle", f"{TRAIN} --generator.autoencoder A",
+         both(written("A/config.json", '{"_class_name": "AutoencoderKL"}'),
+              written("A/diffusion_pytorch_model.bin", PICKLE))),
+    Case("another configuration in a generator's folder", f"{TRAIN} --generator.steps 7", half_trained),
+    Case("a checkpoint that is a pickle", TRAIN, both(half_trained, written("GEN/checkpoint.safetensors", PICKLE))),
+    Case("... of another network", TRAIN,
+         both(half_trained, lambda place: save_tensors(place / "GEN/checkpoint.safetensors", {"x": torch.ones(2)}))),
+    Case("fine-tuning of nothing", f"{TRAIN} --generator.tune full"),
+    Case("an unknown way of fine-tuning", f"{TRAIN} --generator.tune some"),
+    Case("fine-tuning of a generator that is not there", f"{TRAIN} --generator.tune full --generator.source none"),
+    Case("fine-tuning of a pipeline that is none", f"{TRAIN} --generator.tune full --generator.source pretrained:RUN/generator"),
+    Case("fine-tuning of a pickle", f"{TUNE}",
+         both(gone("RUN/generator/transformer/diffusion_pytorch_model.safetensors"),
+              written("RUN/generator/transformer/diffusion_pytorch_model.bin", PICKLE))),
+    Case("fine-tuning for images of another size", "lgd generator train folder:PHOTOS --out GEN --quiet --dataset.size 6"
+         " --generator.source RUN/generator --generator.tune full", photos),
+    Case("a class map that is not there", f"{TUNE} --generator.class-map none.toml"),
+    Case("... with an id that is not there", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\n3 = 12345\n")),
+    Case("... with a class that is not there", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\nant = 1\n")),
+    Case("... that is nested 100,000 deep", f"{TUNE} --generator.class-map M.toml", written("M.toml", "x = " + "[" * 100_000)),
+    Case("... that is a pipe", f"{TUNE} --generator.class-map M.toml", pipe("M.toml")),
+    Case("a picture of no generator", "lgd generator sample none --out OUT.png"),
+    Case("a picture onto a file that is there", "lgd generator sample RUN/generator --out FILE", written("FILE", "mine")),
+    Case("a picture of no images", f"{SAMPLE} --per-class 0"),
+    Case("a picture of a class that is not there", f"{SAMPLE} --classes ant"),
+    Case("a picture in no steps", f"{SAMPLE} --steps 0"),
+    Case("a picture from weights with a header of an exbibyte", SAMPLE,
+         huge_header("RUN/generator/transformer/diffusion_pytorch_model.safetensors")),
+    Case("a picture from a denoiser of another class", SAMPLE,
+         changed("RUN/generator/transformer/config.json", lambda value: value.update(num_layers="many"))),
+    Case("a generator's description of a run", "lgd generator show RUN"),
+    Case("... of a class map that is a list", "lgd generator show RUN/generator", written("RUN/generator/classes.json", "[]")),
+    Case("... of an id outside", "lgd generator show RUN/generator", written("RUN/generator/classes.json", '{"a": -1}')),
+    Case("a reference without a verb", "lgd reference"),
+    Case("a reference onto a file", "lgd reference train PRESET --out FILE", written("FILE", "mine")),
+    Case("a reference of weights that are not there", f"{REFERENCE} --reference.weights none.safetensors"),
+    Case("a reference of a pickle", f"{REFERENCE} --reference.weights R.pt", written("R.pt", PICKLE)),
+    Case("a reference of another width", f"{REFERENCE} --reference.width 9 --reference.weights RUN/reference.safetensors"),
+    Case("a reference that only guesses", f"{REFERENCE} --reference.training.epochs 1 --reference.weights R.safetensors",
+         lambda place: guessing(place / "RUN/reference.safetensors", place / "R.safetensors")),
+    Case("a source of an unknown kind", f"{DISTILL} --dataset.source zip:x.zip"),
+    Case("a folder that is not there to learn from", "lgd distill folder:none --out OUT"),
+    Case("a folder without a name", "lgd distill folder: --out OUT"),
+    Case("three folders", "lgd distill folder:a,b,c --out OUT"),
+    Case("a folder without classes", FOLDER, lambda place: (place / "PHOTOS").mkdir()),
+    Case("a folder of one class", FOLDER, lambda place: photos(place, ("cat",))),
+    Case("a folder with an empty class", FOLDER, both(photos, written("PHOTOS/ant/readme", ""))),
+    Case("a folder with a truncated image", FOLDER, both(photos, written("PHOTOS/cat/9.png", PIXELS[0][:50]))),
+    Case("a folder with a bomb", FOLDER, both(photos, written("PHOTOS/cat/9.png", png(65500, 65500)))),
+    Case("a folder with a PostScript program", FOLDER, both(photos, written("PHOTOS/cat/9.png", "%!PS-Adobe-3.0 EPSF-3.0\n"))),
+    Case("a folder with a tiny image", FOLDER, both(photos, image("PHOTOS/cat/9.png", "L", (3, 3)))),
+    Case("a class that is a link out of the folder", FOLDER, both(photos, link("PHOTOS/ant", "/etc"))),
+    Case("a class that the test folder lacks", "lgd distill folder:PHOTOS,TEST --out OUT",
+         both(photos, image("TEST/cat/1.png", "L", (8, 8)))),
+    Case("a class of the list that is not there", f"{FOLDER} --dataset.classes cat dgo", photos),
+    Case("a list of classes that is binary", f"{FOLDER} --dataset.classes L", both(photos, written("L", b"\xff\xfe"))),
+    Case("a list of classes that is a pipe", f"{FOLDER} --dataset.classes L", both(photos, pipe("L"))),
+    Case("a set in which every image is for the test", f"{FOLDER} --dataset.test-fraction 1", photos),
+    Case("a set of one image per class", FOLDER, lambda place: photos(place, count=1)),
+    Case("a side of minus eight pixels", f"{FOLDER} --dataset.size -8", photos),
+    Case("a table that is not there", TABLE_OF),
+    Case("a table that is a pickle", TABLE_OF, written("T.parquet", PICKLE)),
+    Case("a table that names a file of this machine", TABLE_OF,
+         parquet(image=[{"bytes": None, "path": "/etc/passwd"}] * 4, label=[0, 0, 1, 1])),
+    Case("a table with two columns of images", TABLE_OF, parquet(a=PIXELS, b=PIXELS, label=[0, 1])),
+    Case("a table without labels", TABLE_OF, parquet(image=PIXELS)),
+    Case("a table with half a label", TABLE_OF, parquet(image=PIXELS, label=[0.5, 1.0])),
+    Case("a column that is not there", f"{TABLE_OF} --dataset.label-column kind", parquet(image=PIXELS, label=[0, 1])),
+    Case("a name that the Hub cannot have", "lgd distill hf:../../etc --out OUT"),
+    Case("a name of the Hub that is a folder here", "lgd distill hf:PHOTOS --out OUT", photos),
     Case("the status of nothing", "lgd status none"),
     Case("the status of a configuration that is a list", "lgd status RUN", written("RUN/config.json", "[]")),
 ]  # fmt: skip
 
 
+def guessing(weights: Path, to: Path) -> None:
+    """The same classifier with its weights at zero."""
+    tensors, metadata = load_tensors_and_metadata(weights)
+    save_tensors(to, {name: tensor * 0 for name, tensor in tensors.items()}, metadata)
+
+
 def run_case(case: Case, finished: Path, place: Path) -> tuple[int, str]:
     """Exit code and what was printed to standard error, with the names of `place` shortened; checks what must hold."""
     place.mkdir()
-    if "RUN" in case.command:
-        shutil.copytree(finished, place / "RUN")
+    shutil.copytree(finished, place / "RUN")
     if "PRESET" in case.command:
         shutil.copy(finished.parent / "tiny.toml", place / "PRESET")
     case.damage(place)
@@ -341,7 +458,7 @@ def test_one_line_the_right_code_and_nothing_lost(
     code, text = run_case(case, with_preset, tmp_path / "place")
     assert code == case.code, text
     assert text.startswith(("lgd: ", "usage: ")) or not text
-    assert text.count("\n") == (case.command != "lgd"), text
+    assert text.count("\n") == (case.command not in ("lgd", "lgd generator")), text
     assert text.replace("\n", "").isprintable()
     line = table_row(case, code, text)
     assert documented.get(" | ".join(line.split(" | ")[:2])) == line, "run `python -m tests.test_bad_inputs`"

@@ -14,7 +14,7 @@ from lgd.config import ClassifierConfig, Config, GuidanceConfig, TrainingConfig
 from lgd.data.imageset import ImageSet
 from lgd.diffusion.generator import new_denoiser
 from lgd.diffusion.latents import PixelSource
-from lgd.diffusion.train import begin, train
+from lgd.diffusion.train import begin, noise_schedule, train
 from lgd.diffusion.types import Prediction, Step
 from lgd.distillation.materials import cached_splits
 from lgd.errors import NonFiniteError
@@ -54,7 +54,7 @@ def test_generator_training_stops_within_a_step(tiny: Config) -> None:
     config = replace(tiny.generator, learning_rate=1e30, warmup_steps=0, steps=20)
     images = cached_splits(tiny.dataset).train
     state = begin(new_denoiser(config, images.shape, 10), config, len(images))
-    steps = train(state, PixelSource(images), images.labels, config)
+    steps = train(state, PixelSource(images), images.labels, noise_schedule(config, 1.0), config)
     assert isfinite(next(steps).loss)
     with pytest.raises(NonFiniteError, match=r"^generator training: .* step 1$"):
         next(steps)

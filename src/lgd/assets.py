@@ -92,7 +92,7 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine
             check_source(config, splits.train, assets / "generator")
         elif needs:
             make_generator(config, splits.train, assets / "generator", console)
-    prepare_reference(config, assets, console, engine)
+    prepare_reference(config, assets, engine, console)
     if any(method_named(m).needs_surrogate for m in drawing):
         prepare_surrogate(config, assets / "surrogate", splits.train, console)
 
@@ -116,16 +116,15 @@ def check_images(assets: Path, splits: Splits) -> None:
             )
 
 
-def prepare_reference(config: Config, assets: Path, console: Console, engine: Engine | None = None) -> None:
+def prepare_reference(config: Config, assets: Path, engine: Engine, console: Console) -> None:
     """Train the reference into `assets`/reference.safetensors, or copy the user's own, unless it is there, undamaged.
 
-    engine: where it is trained on Ray; otherwise this process does it, and shows its progress. Errors: UserError for
-    weights that do not fit.
+    Ray trains it; without Ray this process does, and shows its progress. Errors: UserError for weights that do not fit.
     """
     path, shards = assets / "reference.safetensors", config.reference.training.shards
     unit = Unit("reference", make_reference, (config, assets), path, shards)
     with timed(assets, "reference", console):
-        if engine is not None and config.compute.engine == "ray":
+        if config.compute.engine == "ray":
             engine.run([unit], "reference")
         elif unfinished([unit], assets, console.say):
             with console.bar(config.reference.training.epochs, "reference") as advance:

@@ -20,6 +20,7 @@ from .config import (
     StagesConfig,
     SurrogateConfig,
     TrainingConfig,
+    check,
 )
 from .config import load_config as load_preset
 from .console import Console
@@ -50,7 +51,7 @@ def load_config(name: str, dataset: DatasetConfig | None = None, console: Consol
     from .data.datasets import survey
 
     console = console or Console(quiet=True)
-    found = survey(replace(dataset or DatasetConfig(), source=name), console)
+    found = survey(check(Config(dataset=replace(dataset or DatasetConfig(), source=name))).dataset, console)
     config = settings_for(found, computes_in_bfloat16())
     generator, training, stages = config.generator, config.reference.training, config.stages
     size, colours = found.dataset.size, "grey" if found.dataset.channels == 1 else "RGB"

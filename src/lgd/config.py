@@ -286,6 +286,8 @@ class EvaluationConfig:
     """multiplies the epochs of whichever protocol it is"""
     evaluations: Count = 5
     """times that a classifier is tested while it trains; the best of them is reported beside the last"""
+    ipc: tuple[Count, ...] = ()
+    """images per class to judge the set at, beside the whole of it; none: after every increment"""
     architectures: tuple[str, ...] = ()
     """classifiers to judge with, the first for the headline; none: evaluation.classifier alone"""
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
@@ -455,6 +457,10 @@ def _check(config: Config, where: str) -> None:
     for role in ("reference", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    steps = [config.stages.images_per_increment * (i + 1) for i in range(config.stages.increments)]
+    for ipc in config.evaluation.ipc:
+        if ipc not in steps:
+            raise UserError(f"{where}: evaluation.ipc: {ipc} is none of the increments' {', '.join(map(str, steps))}")
     if config.generator.tune != "none" and not config.generator.source:
         raise UserError(f"{where}: generator.tune: {config.generator.tune!r} needs a generator.source to start from")
     if config.generator.source and config.generator.autoencoder:

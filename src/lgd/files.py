@@ -95,12 +95,12 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Errors: UserError naming the file when it is missing, too large or not JSON; NaN and infinity are not."""
-    return _parse(path, _json)
+    return _parse(path, parse_json)
 
 
 def read_json_lines(path: Path) -> list[Any]:
     """Errors: as `read_json`."""
-    return _parse(path, lambda text: [_json(line) for line in text.splitlines() if line])
+    return _parse(path, lambda text: [parse_json(line) for line in text.splitlines() if line])
 
 
 def read_limited(path: Path, largest: int) -> str:
@@ -125,15 +125,20 @@ def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
     text = read_limited(path, LARGEST_JSON)
     try:
         return parse(text)
-    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
+    except ValueError as error:
         raise UserError(f"{path}: corrupt, not JSON ({error})") from None
 
 
-def _json(text: str) -> Any:
+def parse_json(text: str | bytes) -> Any:
+    """JSON of anybody's. Errors: ValueError, also for NaN and infinity, and for what is nested too deep."""
+
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is no number")
 
-    return json.loads(text, parse_constant=refuse)
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def sha256(path: Path) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UserError
-from .files import LOCK, UNFINISHED, on_written, output_directory, safe_name
+from .files import LOCK, UNFINISHED, on_written, output_directory, parse_json, safe_name
 
 _active: Mirror | None = None
 
@@ -228,7 +228,7 @@ def exclusively(mirror: Mirror) -> Iterator[None]:
 def _holder(text: bytes) -> tuple[int, str]:
     """Process and machine of a lock; zero and nowhere of anything else."""
     try:
-        value = json.loads(text[:1000])
+        value = parse_json(text[:1000])
         return int(value["process"]), str(value["machine"])
     except (ValueError, TypeError, KeyError):
         return 0, "an unknown machine"

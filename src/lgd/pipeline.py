@@ -81,10 +81,10 @@ def train_reference(
     """
     console = console or Console()
     config = checked(config, console)
-    with workspace(out, overwrite) as root:
+    with workspace(out, overwrite) as root, engine_for(config, root, console) as engine:
         claim(root / "config.json", {name: to_dict(config)[name] for name in ("dataset", "reference")})
         splits = cached_splits(config.dataset)
-        prepare_reference(config, root, console)
+        prepare_reference(config, root, engine, console)
         reference = load_classifier(root / "reference.safetensors", config.reference, splits.train)
         metrics = {"accuracy": accuracy(reference, splits.test), "images": len(splits.test)}
         write_json(root / "metrics.json", {**metrics, "seconds": read_json(root / "seconds.json")})

@@ -205,7 +205,7 @@ def empty(folder: Path) -> None:
         (lambda r: None, {"classes": ("cat", "dog", "cat")}, "'cat' comes twice"),
         (lambda r: None, {"classes": ("cat",)}, "one entry names a list .imagenette, imagewoof. or a file"),
         (lambda r: (r / "l.txt").write_text("cat"), {"classes": ("LIST",)}, "only the class 'cat'; it takes two"),
-        (lambda r: (r / "l.txt").write_bytes(b"\xff"), {"classes": ("LIST",)}, "l.txt.* cannot be read: not UTF-8"),
+        (lambda r: (r / "l.txt").write_bytes(b"\xff"), {"classes": ("LIST",)}, "l.txt: corrupt, not text"),
         (lambda r: Path(os.fsdecode(os.fsencode(r / "train") + b"/\xff")).mkdir(), {}, "not UTF-8; rename it"),
         (link_class, {}, "no images of class 'cat': the symbolic link .*cat leads out"),
         (link_part, {}, "test is a symbolic link; give where it leads"),

@@ -65,7 +65,9 @@ def test_imagenets_list_is_whole() -> None:
         ("[classes]\ndog = true", "'dog' must be mapped"),
         ("[classes]\ndgo = 1", "'dgo' is not a class of the image set"),
         ("[classes", "not TOML"),
-        (None, "No such file"),
+        ("[classes]\ndog = " + "9" * 5000, "not TOML"),
+        ("x = " + "[" * 100_000, "not TOML"),
+        (None, "no such file"),
     ],
 )
 def test_a_bad_table_is_named(text: str | None, message: str, tmp_path: Path) -> None:

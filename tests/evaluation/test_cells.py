@@ -186,3 +186,20 @@ def test_soft_labels_end_to_end(
     else:
         with pytest.raises(UserError, match="soft labels need a teacher"):
             evaluate(run, "digits", seeds=1, console=quiet)
+
+
+def test_judged_at_some_ipc_only(small: Config, compared: Path, tmp_path: Path) -> None:
+    """Fewer cells with the same numbers in them; validity is still that of every image."""
+    ipc = small.stages.images_per_increment
+    every = with_values(small, stages__increments=3, evaluation__redundancy_seeds=0)
+    full = compare_methods(every, ["random"], tmp_path / "every", 1, console=Console(quiet=True))[0]["methods"][
+        "random"
+    ]
+    some = with_values(every, evaluation__ipc=(ipc,))
+    few = compare_methods(some, ["random"], tmp_path / "some", 1, console=Console(quiet=True))[0]["methods"]["random"]
+    assert list(few["accuracy"]) == [str(ipc), str(3 * ipc)]
+    assert few["accuracy"] == {n: full["accuracy"][n] for n in few["accuracy"]}
+    assert few["validity"] == pytest.approx(full["validity"])
+    assert len(written(tmp_path / "some")) == 2 / 3 * len(written(tmp_path / "every"))
+    with pytest.raises(UserError, match=rf"evaluation.ipc: 999 is none of the increments' {ipc}, {2 * ipc}, {3 * ipc}"):
+        with_values(some, evaluation__ipc=(999,))

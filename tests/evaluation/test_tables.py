@@ -22,6 +22,7 @@ def metrics(seed: int, offset: float) -> dict[str, Any]:
             "ipc": ipc,
             "accuracy": cell(40 + ipc + offset + seed),
             "architectures": {"convnet": cell(40 + ipc + offset + seed), "resnet18": cell(30 + ipc + offset)},
+            "images": 10 * ipc,
             "validity": 90.0,
         }
         for ipc in (2, 10)

@@ -12,8 +12,8 @@ import pytest
 from tests.execution.test_kill import digests
 from tests.test_cli import toml
 
-import lgd.assets
 import lgd.files
+import lgd.generators
 import lgd.report.events
 from lgd.cli import main
 from lgd.config import Config
@@ -55,7 +55,10 @@ KINDS = [
     r"config\.json",
     r"environment\.json",
     r"assets\.json",
+    r"images\.json",
     r"events\.jsonl",
+    r"generator/training\.jsonl",
+    r"generator/checkpoint\.safetensors",
     r"generator/transformer",
     r"generator/classes\.json",
     r"generator/\.done\.sha256",
@@ -116,7 +119,7 @@ def test_every_kind_of_write(
         return path
 
     watch(lgd.files, "write_file", lambda path, write: path)
-    watch(lgd.assets, "save_generator", lambda generator, folder: folder / "transformer")
+    watch(lgd.generators, "save_generator", lambda generator, folder, network: folder / "transformer")
     watch(lgd.report.events, "record", events_of)
     while waiting:
         kind = waiting[0]

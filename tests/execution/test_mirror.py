@@ -90,8 +90,13 @@ def test_a_killed_run_goes_on_from_what_the_store_has(url: str, tiny: Config, fi
     assert "dataset/metadata.csv" not in before
     assert main(command) == 0
     found = contents(url)
-    assert of_a_run(found) == made(finished)
+    assert without_receipts(of_a_run(found)) == without_receipts(made(finished))
     assert ".lock" not in found
+
+
+def without_receipts(found: dict[str, bytes]) -> dict[str, bytes]:
+    """A kill just after a `done` file prevents one."""
+    return {name: data for name, data in found.items() if not name.endswith(".sha256")}
 
 
 def test_the_lock_names_its_holder(url: str, tiny: Config, quiet: Console) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import ray
 from tests.execution.conftest import TwoMachines
+from tests.execution.test_kill import digests
 from tests.test_cli import toml
 
 from lgd.cli import main
@@ -28,7 +29,7 @@ from lgd.errors import IncompleteError, UserError
 from lgd.execution.ray import OnRay
 from lgd.execution.units import Unit
 from lgd.files import output_directory, sha256, write_json
-from lgd.pipeline import distill
+from lgd.pipeline import distill, train_reference
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -100,10 +101,24 @@ def test_the_bytes_are_those_of_one_process(
     assert made(tmp_path / "run") == made(finished)
 
 
-def test_two_workers_train_one_classifier_to_the_bytes_of_one(
+def test_two_workers_train_one_reference_to_the_bytes_of_one(
     tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
 ) -> None:
-    """Reference and learner, through Ray Train, each with two shards of its batches."""
+    """Through Ray Train, two shards of every batch."""
+    config = with_values(tiny, reference__training__shards=2, reference__training__epochs=1)
+    alone = train_reference(config, tmp_path / "alone", console=quiet)
+    on_ray = with_values(config, compute__engine="ray", compute__address=machines.address)
+    together = train_reference(on_ray, tmp_path / "together", console=quiet)
+    assert together["accuracy"] == alone["accuracy"]
+    found = {sha256(tmp_path / name / "reference.safetensors") for name in ("alone", "together")}
+    assert len(found) == 1
+    assert not (tmp_path / "together" / ".train").exists()
+
+
+@pytest.mark.slow
+def test_two_workers_train_every_learner_of_a_run_to_the_bytes_of_one(
+    tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
+) -> None:
     config = with_values(
         tiny, reference__training__shards=2, learner__training__shards=2, stages__increments=2,
         evaluation__seeds=1, evaluation__redundancy_seeds=0,
@@ -113,19 +128,18 @@ def test_two_workers_train_one_classifier_to_the_bytes_of_one(
     together = distill(on_ray, tmp_path / "together", console=quiet)
     assert made(together.root) == made(alone.root)
     assert sha256(together.root / "reference.safetensors") == sha256(alone.root / "reference.safetensors")
-    assert not (together.root / ".train").exists()
 
 
-def test_a_worker_loads_its_models_once(finished: Path, engine: OnRay) -> None:
-    units = [unit(engine.root, f"u{i}", load_generator, finished / "generator") for i in range(8)]
+def test_a_worker_loads_its_models_once(finished: Path, tiny: Config, engine: OnRay) -> None:
+    units = [unit(engine.root, f"u{i}", load_generator, finished / "generator", tiny) for i in range(8)]
     engine.run(units, "loading")
     found = [json.loads(one.done.read_text()) for one in units]
     assert {loads for _, loads in found} == {1}
     assert len({pid for pid, _ in found}) <= 2
 
 
-def load_generator(done: Path, folder: Path) -> None:
-    materials._generator(folder, 0, "cpu")
+def load_generator(done: Path, folder: Path, config: Config) -> None:
+    materials._generator(folder, 0, config.generator, config.dataset, "cpu", "float32")
     write_json(done, [os.getpid(), materials._generator.cache_info().misses])
 
 
@@ -198,23 +212,22 @@ def fail(done: Path) -> None:
 def test_workers_and_driver_killed_during_a_run_change_no_byte(
     finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines
 ) -> None:
-    """Through the command line: the process that computes an increment dies, then the command itself, twice."""
+    """Through the command line: the process that computes an increment dies, then the command itself."""
     out, preset = tmp_path / "run", toml(tiny, tmp_path / "tiny.toml")
     command = [sys.executable, "-m", "lgd", "distill", str(preset), "--out", str(out), "--quiet"]
     command += ["--engine", "ray", "--address", machines.address]
-    for moment in ("increments/02/learners", "evaluation"):
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        killed = 0
-        while not (out / moment).exists():
-            assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
-            if (out / "increments/01").exists() and not killed:
-                killed = machines.kill_workers()
-            time.sleep(0.01)
-        process.kill()
-        process.communicate()
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    killed = 0
+    while not (out / "increments/02/learners").exists():
+        assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+        if (out / "increments/01").exists() and not killed:
+            killed = machines.kill_workers()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
     done = {path: path.stat().st_mtime_ns for path in out.glob("increments/*/groups/*") if path.is_file()}
-    assert main([*command[3:]]) == 0
-    assert made(out) == made(finished)
+    assert main(command[3:]) == 0
+    assert digests(out) == digests(finished)
     assert {path: path.stat().st_mtime_ns for path in done} == done
 
 

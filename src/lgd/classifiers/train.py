@@ -16,7 +16,7 @@ from lgd.data.augment import cutmix, random_crop, random_flip, random_resized_cr
 from lgd.data.colour import colour_jitter, lighting
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import NonFiniteError, UserError
-from lgd.files import load_tensors_and_metadata, save_tensors
+from lgd.files import load_tensors_and_metadata, parse_json, save_tensors
 from lgd.rng import generator as rng
 from lgd.rng import seeded_initialisation
 
@@ -155,7 +155,7 @@ def save_classifier(classifier: Classifier, path: Path, config: ClassifierConfig
 def check_classes(path: Path, metadata: Mapping[str, str], class_names: Sequence[str]) -> None:
     """Errors: UserError naming the first class that the file has otherwise."""
     try:
-        names = json.loads(metadata.get("class_names", "null"))
+        names = parse_json(metadata.get("class_names", "null"))
     except ValueError:
         names = []
     if not isinstance(names, list):

@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from lgd.errors import UserError, nearest
+from lgd.files import read_limited
 
 LARGEST_LIST = 2**20  # bytes
 MANY = 50
@@ -35,15 +36,10 @@ def read_list(name: str) -> list[str]:
     """The lines of a list file, but empty ones and comments (#)."""
     path = class_lists().get(name, Path(name).expanduser())
     try:
-        if path.stat().st_size > LARGEST_LIST:
-            raise UserError(f"{path}: larger than {LARGEST_LIST >> 20} MiB; not a list of classes")
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in read_limited(path, LARGEST_LIST).splitlines()]
+    except UserError as error:
         known = ", ".join(class_lists())
-        raise UserError(
-            f"dataset.classes: one entry names a list ({known}) or a file, and {name!r} cannot be read:"
-            f" {getattr(error, 'strerror', None) or 'not UTF-8'}"
-        ) from None
+        raise UserError(f"dataset.classes: one entry names a list ({known}) or a file: {error}") from None
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -93,6 +93,11 @@ def survey(config: DatasetConfig, console: Console) -> Survey:
     if len(parts) == 1:
         held_out = (counts[0] * config.test_fraction).round().long().clamp_min(1)
         counts = [counts[0] - held_out, held_out]
+        if (smallest := int(counts[0].min())) < 1:
+            name, there = parts[0].class_names[int(counts[0].argmin())], smallest + int(held_out[counts[0].argmin()])
+            raise UserError(
+                f"{parts[0].where}: class {name!r} has {there} images, too few to hold out {config.test_fraction:.0%}"
+            )
     train, test = (int(count.sum()) for count in counts)
     return Survey(resolved(config, parts, console), train, test, parts[0].class_names, int(counts[0].min()))
 

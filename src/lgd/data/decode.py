@@ -84,4 +84,4 @@ def _open(file: BinaryIO) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

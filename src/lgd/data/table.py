@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from lgd.config import DatasetConfig
 from lgd.errors import UserError
+from lgd.files import parse_json
 
 from .decode import BrokenImageError
 
@@ -44,7 +44,7 @@ class TableRows:
             return io.BytesIO(data)
         # A file that a table names could be any file of this machine.
         path = Path(value.get("path") or "").resolve() if isinstance(value, dict) else Path()
-        if not path.is_file():
+        if self.trusted is None or not path.is_relative_to(self.trusted.resolve()):
             raise BrokenImageError("no image bytes")
         return path.open("rb")
 
@@ -126,7 +126,7 @@ def is_a(what: str, field: Any, feature: dict[str, Any]) -> bool:
 def features_of(schema: Any) -> dict[str, Any]:
     """What the `datasets` library wrote about the columns."""
     try:
-        found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        found = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}
     return {name: f for name, f in found.items() if isinstance(f, dict)} if isinstance(found, dict) else {}

@@ -11,7 +11,9 @@ from importlib import resources
 from pathlib import Path
 from typing import NoReturn
 
+from lgd.config import LARGEST_TOML
 from lgd.errors import UserError
+from lgd.files import read_limited
 
 SHOWN = 5
 """classes that an error message lists"""
@@ -131,10 +133,10 @@ def read_table(path: str, class_names: Sequence[str]) -> dict[str, int | str]:
     if not path:
         return {}
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("classes")
-    except OSError as error:
-        raise UserError(f"generator.class_map: {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = tomllib.loads(read_limited(Path(path), LARGEST_TOML)).get("classes")
+    except UserError as error:
+        raise UserError(f"generator.class_map: {error}") from None
+    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
         raise UserError(f"generator.class_map: {path}: not TOML: {error}") from None
     if not isinstance(table, dict):
         raise UserError(f"generator.class_map: {path}: needs a table [classes]")

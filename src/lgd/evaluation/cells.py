@@ -32,12 +32,19 @@ def accuracy_kind(architecture: str) -> str:
     return f"accuracy-{safe_name(architecture)}"
 
 
+def judged_increments(config: Config) -> list[int]:
+    """Increments, from 1, after which the set is judged: those that make one of `evaluation.ipc`, and the last."""
+    stages, ipcs = config.stages, config.evaluation.ipc
+    every = range(1, stages.increments + 1)
+    return [i for i in every if not ipcs or i * stages.images_per_increment in ipcs or i == stages.increments]
+
+
 def judging_units(config: Config, run: Run, assets: Path) -> list[Unit]:
-    """For each seed: accuracy after each increment by each architecture, and each row of the redundancy matrix.
+    """For each seed: accuracy after each judged increment by each architecture, and each row of the redundancy matrix.
 
     assets: where the reference lies, the default teacher of soft labels.
     """
-    increments = reversed(range(1, config.stages.increments + 1))  # the longest first: workers finish together
+    increments = reversed(judged_increments(config))  # the longest first: workers finish together
     units = []
     for i in increments:
         for architecture in judges(config.evaluation):

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from .differences import paired_differences
+from .evaluate import mean_validity
 from .tables import Table, markdown, number, spread
 
 
@@ -48,7 +49,7 @@ def compare_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "redundancy": fmean(known) if known else None,
         "redundancy_std": stdev(known) if len(known) > 1 else 0.0,
         "redundancy_n": len(known),
-        "validity": fmean(increment["validity"] for run in runs for increment in run["increments"]),
+        "validity": mean_validity(runs),
         "matrix": mean_matrix([run["redundancy"]["matrix"] for run in runs if run["redundancy"]]),
     }
 

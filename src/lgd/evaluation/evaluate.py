@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -10,12 +10,13 @@ from typing import Any
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy
 from lgd.config import Config
+from lgd.data.imageset import concatenate
 from lgd.distillation.materials import cached_splits
 from lgd.distillation.store import Run, read_increment
 from lgd.errors import UserError
 from lgd.files import read_json
 
-from .cells import accuracy_kind, judges
+from .cells import accuracy_kind, judged_increments, judges
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
@@ -37,6 +38,18 @@ def read_cell(path: Path, *keys: str) -> Any:
     return cell
 
 
+def mean_validity(runs: Iterable[Mapping[str, Any]]) -> float:
+    """Percent of all images of some runs that the reference classifies as labelled. runs: their metrics."""
+    valid, images = 0.0, 0
+    for run in runs:
+        before = 0
+        for increment in run["increments"]:
+            valid += increment["validity"] * (increment["images"] - before)
+            before = increment["images"]
+        images += before
+    return valid / images
+
+
 def redundancy(matrices: Sequence[Sequence[Sequence[float]]]) -> dict[str, Any]:
     """Mean matrix over seeds and the mean of its entries off the diagonal (method.md, section 6.1).
 
@@ -50,19 +63,23 @@ def redundancy(matrices: Sequence[Sequence[Sequence[float]]]) -> dict[str, Any]:
 
 
 def collect(config: Config, run: Run, reference: Classifier) -> dict[str, Any]:
-    """Put the finished cells together: the body of metrics.json, without the times."""
+    """Put the finished cells together: the body of metrics.json, without the times.
+
+    `increments` holds those after which the set was judged; validity is that of the images since the one before.
+    """
     splits = cached_splits(config.dataset)
     K, classes = config.stages.increments, len(splits.train.class_names)
     seeds = range(config.evaluation.seeds)
+    judged = judged_increments(config)
     increments: list[dict[str, Any]] = []
-    images = 0
-    for i in range(1, K + 1):
+    images, before = 0, 0
+    for i in judged:
+        added = [read_increment(run.increment(k), splits.train.class_names) for k in range(before + 1, i + 1)]
+        images, before = images + sum(map(len, added)), i
         by_architecture = {
             name: summarise([read_cell(run.cell(accuracy_kind(name), i, seed), "accuracy", "best") for seed in seeds])
             for name in judges(config.evaluation)
         }
-        part = read_increment(run.increment(i), splits.train.class_names)
-        images += len(part)
         increments.append(
             {
                 "index": i,
@@ -70,7 +87,7 @@ def collect(config: Config, run: Run, reference: Classifier) -> dict[str, Any]:
                 "images": images,
                 "accuracy": by_architecture[judges(config.evaluation)[0]],
                 "architectures": by_architecture,
-                "validity": accuracy(reference, part),
+                "validity": accuracy(reference, concatenate(added)),
             }
         )
     rows = [

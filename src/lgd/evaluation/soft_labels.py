@@ -13,7 +13,7 @@ from lgd.classifiers.train import check_classes, load_classifier
 from lgd.config import ClassifierConfig, Config
 from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
-from lgd.files import load_tensors_and_metadata, save_tensors
+from lgd.files import load_tensors_and_metadata, parse_json, save_tensors
 
 FILE = "soft_labels.safetensors"
 """beside the images of a data set: `logits` (N, classes), and the files and classes they stand for as metadata"""
@@ -51,7 +51,7 @@ def stored_soft_labels(path: Path, files: Sequence[str], class_names: Sequence[s
     tensors, metadata = load_tensors_and_metadata(path)
     check_classes(path, metadata, class_names)
     try:
-        rows = {name: row for row, name in enumerate(json.loads(metadata["files"]))}
+        rows = {name: row for row, name in enumerate(parse_json(metadata["files"]))}
         logits = tensors["logits"]
     except (KeyError, ValueError, TypeError):
         raise UserError(f"{path}: corrupt: no logits, or no list of their files") from None

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lgd.files import written
+from lgd.files import LARGEST_JSON, parse_json, read_limited, written
 
 
 def record(root: Path, event: str, **values: Any) -> None:
@@ -26,10 +26,10 @@ def read_events(root: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     found = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_limited(path, LARGEST_JSON).splitlines():
         try:
-            value = json.loads(line)
-        except json.JSONDecodeError:
+            value = parse_json(line)
+        except ValueError:
             continue
         if isinstance(value, dict) and isinstance(value.get("time"), int | float):
             found.append(value)

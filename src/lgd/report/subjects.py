@@ -10,6 +10,7 @@ from typing import Any
 
 from lgd.analysis.sets import expand, is_run
 from lgd.errors import UserError
+from lgd.evaluation.evaluate import mean_validity
 from lgd.files import read_json
 
 
@@ -72,7 +73,7 @@ def averaged(runs: Sequence[Subject]) -> dict[str, Any]:
     return {
         "runs": len(kept),
         "accuracy": accuracy,
-        "validity": fmean(one["validity"] for m in kept for one in m["increments"]),
+        "validity": mean_validity(kept),
         "redundancy": fmean(known) if known else None,
         "matrices": [m["matrix"] for m in matrices],
         "reference": fmean(m["reference"]["accuracy"] for m in kept),
