@@ -48,7 +48,7 @@ def test_value_and_gradients_are_those_of_diffusers(size: str, patch: int, learn
     packed = Packed(denoiser)
     got = packed(x, t, y)
     got.square().mean().backward()
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.detach().abs().max()))
     assert packed.flat.grad is not None
     gradients = packed.slices(packed.flat.grad)
     largest = max(float(p.grad.abs().max()) for p in own.parameters())

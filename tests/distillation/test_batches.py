@@ -46,9 +46,7 @@ def test_a_single_item_that_does_not_fit_and_other_errors_are_raised() -> None:
 
 
 def test_what_counts_as_out_of_memory() -> None:
-    words = (
-        "[enforce fail at alloc_cpu.cpp:1] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 B"
-    )
+    words = "[enforce fail at alloc_cpu.cpp:1] . DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 B"
     assert is_out_of_memory(RuntimeError(words))
     assert not is_out_of_memory(RuntimeError("expected scalar type Float"))
     assert not is_out_of_memory(ValueError("out of memory"))

@@ -83,7 +83,7 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
 
     def assess(work: Work) -> tuple[float, int, bool]:
         """Seconds per item, and bytes of one call."""
-        with FakeTensorMode() if fake else nullcontext():
+        with FakeTensorMode(allow_non_fake_inputs=True) if fake else nullcontext():
             function, networks = work.build()
             flops, most = count(function, networks)
         peak = rates.bfloat16 if work.half else rates.float32

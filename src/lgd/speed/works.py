@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn import functional as F
 
 from lgd.classifiers.architectures import Classifier, batch_size_for, new_classifier
@@ -17,7 +19,6 @@ from lgd.config import ClassifierConfig, Config, Precision
 from lgd.diffusion.autoencoder import Latents, Pixels, open_latents, small_decoder
 from lgd.diffusion.folder import load_source
 from lgd.diffusion.generator import Generator, new_denoiser, without_own_dropout
-from lgd.diffusion.networks import in_precision
 from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import half_precision
 from lgd.diffusion.types import Step
@@ -56,7 +57,11 @@ class Works:
 
     def classifier(self, config: ClassifierConfig) -> Classifier:
         ones = torch.ones(self.sizes.shape[0])
-        return new_classifier(config, self.sizes.shape, self.sizes.classes, ones / 2, ones / 4).to(self.device)
+        return self.placed(new_classifier(config, self.sizes.shape, self.sizes.classes, ones / 2, ones / 4))
+
+    def placed(self, network: Any) -> Any:
+        """On the device; what is without data can not be moved, and need not be."""
+        return network if self.device == "cpu" else network.to(self.device)
 
     def training(self, config: ClassifierConfig, images: int) -> Work:
         """One step of a classifier's, on a set of so many images."""
@@ -124,32 +129,36 @@ class Works:
         autoencoder: Pixels | Latents = Pixels()
         place = Path(own.source.removeprefix(PREFIX)).expanduser() if own.source else None
         if place is not None and place.is_dir():
-            found = load_source(own.source, shape, self.device, precision)
+            with unset_fake_temporarily():  # type: ignore[no-untyped-call]
+                found = load_source(own.source, shape, self.device, precision)
             return replace(found, class_names=names, class_ids=tuple(i % found.null_id for i in ids))
         if place is not None:
             side = PIPELINES.get(own.source.removeprefix(PREFIX).partition("@")[0])
             if side is None:
                 raise UserError(f"generator.source: {own.source} is not here, so its size is not known")
             blocks, heads, head_width = XL
-            denoiser: Any = DiTTransformer2DModel(
-                num_layers=blocks,
-                num_attention_heads=heads,
-                attention_head_dim=head_width,
-                in_channels=4,
-                out_channels=8,
-                sample_size=side,
-            )
-            network = in_precision(sd_vae(WIDTHS["sd"]), precision).eval().requires_grad_(False).to(self.device)
+            with made_in(precision):
+                denoiser: Any = DiTTransformer2DModel(
+                    num_layers=blocks,
+                    num_attention_heads=heads,
+                    attention_head_dim=head_width,
+                    in_channels=4,
+                    out_channels=8,
+                    sample_size=side,
+                )
+                network = self.placed(sd_vae(WIDTHS["sd"]).eval().requires_grad_(False))
             autoencoder = Latents(network, shape, 8 * side, (0.0,), (1 / 0.18215,))
             scheduler = dict(DDPMScheduler(variance_type="learned_range").config)
         else:
             latent = shape
             if own.autoencoder:
-                autoencoder = open_latents(Path(own.autoencoder), shape, own.image_size, precision)
-                autoencoder.network.to(self.device)
+                with unset_fake_temporarily():  # type: ignore[no-untyped-call]
+                    autoencoder = open_latents(Path(own.autoencoder), shape, own.image_size, precision)
+                self.placed(autoencoder.network)
                 latent = autoencoder.shape
-            denoiser = new_denoiser(own, latent, self.sizes.classes)
-        denoiser = in_precision(without_own_dropout(denoiser), precision).eval().requires_grad_(False).to(self.device)
+            with made_in(precision):
+                denoiser = new_denoiser(own, latent, self.sizes.classes)
+        denoiser = self.placed(without_own_dropout(denoiser).eval().requires_grad_(False))
         return Generator(denoiser, scheduler, autoencoder, names, ids)
 
     def images(self, method: str, kept: float) -> list[tuple[float, Work]]:
@@ -229,7 +238,7 @@ class Works:
         if not folder or not isinstance(generator.autoencoder, Latents):
             return generator.autoencoder, networks_of(generator.autoencoder)
         small = small_decoder(Path(folder), generator.autoencoder, self.config.sampling.precision)
-        small.network.to(self.device)
+        self.placed(small.network)
         return small, [small.network]
 
     def frozen(self, config: ClassifierConfig) -> Classifier:
@@ -243,6 +252,17 @@ class Works:
         # On shapes without data every label reads as 1.
         towards = dict.fromkeys((0, 1), torch.ones(own.checkpoints, size, device=self.device))
         return Surrogate(classifier, parameters, towards)
+
+
+@contextmanager
+def made_in(precision: Precision) -> Iterator[None]:
+    """What is made in the block has weights of this precision; torch cannot cast what is without data."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, precision))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def networks_of(autoencoder: Any) -> list[nn.Module]:
