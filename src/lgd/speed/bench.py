@@ -7,6 +7,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from statistics import fmean
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from lgd.rng import image_seed
 
 from .counting import operations
 from .lineage import lineage_slot
-from .measure import Times, take_turns
+from .measure import Clock, Times, take_turns
 from .networks import Networks
 
 GUIDED_SHARE = (10, 45, 50)
@@ -42,12 +43,13 @@ class Settings:
     """share of the steps after which candidates are compared"""
     lineage_slots: int
     """slots (of one class each) that the lineage's loop draws"""
+    clock: Clock = perf_counter
     matrix: int = 2048
 
 
 def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
     """Everything, as plain data for JSON; rates are medians over rounds in which the variants take turns."""
-    peaks = matmul_peaks(settings.matrix, networks.device, settings.rounds)
+    peaks = matmul_peaks(settings.matrix, networks.device, settings.rounds, settings.clock)
     say("matrix products done")
     base = with_steps(networks.config, settings)
     halving = max(1, round((settings.steps - 1) * (1 - settings.halving)))
@@ -61,7 +63,7 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
         return run
 
     functions = {name: runner(name, config, small) for name, (config, small) in variants.items()}
-    times = take_turns(functions, settings.rounds)
+    times = take_turns(functions, settings.rounds, clock=settings.clock)
     say("sampling done")
     rows = {name: row(variants[name][0], times[name], kept[name], name != "unguided") for name in functions}
     exact = exact_copy(networks)
@@ -71,7 +73,7 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
     def lineage() -> None:
         scores[:] = [lineage_score(exact, base, label) for label in labels]
 
-    slow = take_turns({"lineage": lineage}, max(1, settings.rounds // 3), warm_up=False)["lineage"]
+    slow = take_turns({"lineage": lineage}, max(1, settings.rounds // 3), False, settings.clock)["lineage"]
     rows["lineage loop"] = row_of(len(labels), len(labels) * base.stages.candidates, slow, fmean(scores))
     say("lineage loop done")
     same = [d for d in kept[list(variants)[-1]] if d.label in labels]
@@ -91,7 +93,7 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
         "every": settings.every,
         "halving": halving,
         "matmul": peaks,
-        "denoiser": denoiser_rate(networks, base, peaks, settings.rounds),
+        "denoiser": denoiser_rate(networks, base, peaks, settings),
         "sampling": rows,
         "same_classes": {
             "fastest": fmean([score_of(d) for d in same]),
@@ -190,15 +192,15 @@ def lineage_score(networks: Networks, config: Config, label: int) -> float:
     return scores[int(select(torch.tensor([scores]), valid[None], config.stages.selection))]
 
 
-def matmul_peaks(n: int, device: str, rounds: int) -> dict[str, float]:
+def matmul_peaks(n: int, device: str, rounds: int, clock: Clock = perf_counter) -> dict[str, float]:
     """Operations per second of a product of n x n matrices."""
     pairs = {name: torch.randn(2, n, n, device=device).to(getattr(torch, name)) for name in ("float32", "bfloat16")}
     functions = {name: (lambda p=pair: p[0] @ p[1]) for name, pair in pairs.items()}
-    times = take_turns(functions, rounds)
+    times = take_turns(functions, rounds, clock=clock)
     return {name: 2 * n**3 / min(taken.seconds) for name, taken in times.items()}
 
 
-def denoiser_rate(networks: Networks, config: Config, peaks: dict[str, float], rounds: int) -> dict[str, Any]:
+def denoiser_rate(networks: Networks, config: Config, peaks: dict[str, float], settings: Settings) -> dict[str, Any]:
     """Of one call on all candidates of all classes."""
     generator, precision = networks.generator, config.sampling.precision
     batch = len(networks.classes) * config.stages.candidates
@@ -209,7 +211,8 @@ def denoiser_rate(networks: Networks, config: Config, peaks: dict[str, float], r
     def call() -> None:
         generator.predict(x, Step(0, 500, 0.5), ids)
 
-    flops, taken = operations(call), take_turns({"denoiser": call}, rounds)["denoiser"]
+    flops = operations(call)
+    taken = take_turns({"denoiser": call}, settings.rounds, clock=settings.clock)["denoiser"]
     return {
         "parameters": sum(p.numel() for p in generator.denoiser.parameters()),
         "precision": precision,

@@ -30,24 +30,30 @@ class Times:
         return (middle[-1] - middle[0]) / 2 / self.median
 
 
-def take_turns(functions: Mapping[str, Callable[[], Any]], rounds: int, warm_up: bool = True) -> dict[str, Times]:
+Clock = Callable[[], float]
+"""perf_counter, or process_time: seconds of the processor, which a busy neighbour lengthens less; for one thread"""
+
+
+def take_turns(
+    functions: Mapping[str, Callable[[], Any]], rounds: int, warm_up: bool = True, clock: Clock = perf_counter
+) -> dict[str, Times]:
     """Every function once a round; with `warm_up` after one turn that does not count."""
     found: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(-1 if warm_up else 0, rounds):
         for name, function in functions.items():
-            seconds = timed(function)
+            seconds = timed(function, clock)
             if number >= 0:
                 found[name].append(seconds)
     return {name: Times(tuple(seconds)) for name, seconds in found.items()}
 
 
-def timed(function: Callable[[], Any]) -> float:
+def timed(function: Callable[[], Any], clock: Clock = perf_counter) -> float:
     """Seconds of one call, the device's work included."""
     wait()
-    start = perf_counter()
+    start = clock()
     function()
     wait()
-    return perf_counter() - start
+    return clock() - start
 
 
 def wait() -> None:
