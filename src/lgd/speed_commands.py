@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter, process_time
 from typing import Any, Literal
 
 from .commands import Fields, parse, preset_first
@@ -43,6 +44,8 @@ class BenchOptions:
     """of denoiser and decoders, with random networks"""
     threads: int = 0
     """on the CPU; 0: torch's own number"""
+    clock: Literal["wall", "cpu"] = "wall"
+    """cpu: processor time, for one thread on a busy machine"""
     device: str = "auto"
     quick: bool = False
     """small and few: a minute, for a first look"""
@@ -99,7 +102,15 @@ def bench(arguments: Sequence[str]) -> int:
         size = 32 if q else options.image_size
         kind = "tiny" if q else options.denoiser
         networks = random_networks(kind, options.vae, size, options.candidates, classes, device, precision)
-    settings = Settings(steps, rounds, options.every, options.halving, options.lineage_slots, matrix=512 if q else 2048)
+    settings = Settings(
+        steps,
+        rounds,
+        options.every,
+        options.halving,
+        options.lineage_slots,
+        perf_counter if options.clock == "wall" else process_time,
+        matrix=512 if q else 2048,
+    )
     with training_threads(options.threads or torch.get_num_threads()):
         result = bench(networks, settings, console.say)
     if options.json:
@@ -117,6 +128,8 @@ def check_bench(options: BenchOptions) -> None:
         raise UserError(f"--steps must be at least 4, not {options.steps}")
     if options.image_size % 16 or options.image_size < 16:
         raise UserError(f"--image-size must be a multiple of 16, not {options.image_size}")
+    if options.clock == "cpu" and (options.threads != 1 or options.device != "cpu"):
+        raise UserError("--clock cpu needs --threads 1 and --device cpu")
     if not 0 < options.halving < 1:
         raise UserError(f"--halving must lie between 0 and 1, not {options.halving}")
     if options.decoder and not options.run:
