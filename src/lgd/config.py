@@ -91,7 +91,8 @@ class GeneratorConfig:
     flip: bool = False
     """random horizontal flip"""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
-    """of training; bfloat16: mixed precision; auto: that where the hardware has instructions for it"""
+    """of training; bfloat16: automatic mixed precision; auto: the fastest here, packed weights (docs/speed.md) and
+    bfloat16 where the hardware has instructions for it"""
     train_timesteps: Count = 1000
     beta_start: Positive = 1e-4
     beta_end: Positive = 0.02

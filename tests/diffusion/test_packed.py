@@ -13,9 +13,13 @@ from diffusers import DiTTransformer2DModel
 from torch import Tensor
 
 from lgd.config import GeneratorConfig
+from lgd.data.imageset import ImageSet
+from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from lgd.diffusion.finetune import for_difffit
 from lgd.diffusion.generator import new_denoiser, without_own_dropout
+from lgd.diffusion.latents import PixelSource
 from lgd.diffusion.packed import Packed, can_pack
+from lgd.diffusion.train import Training, begin, noise_schedule, train
 
 SMALL = GeneratorConfig(blocks=2, heads=2, head_width=8)
 
@@ -81,6 +85,45 @@ def test_bfloat16_is_the_same_to_its_rounding() -> None:
     assert half.dtype == torch.float32
     assert not torch.equal(whole, half)
     assert (half - whole).detach().norm() < 0.01 * whole.detach().norm()
+
+
+def trained(precision: str, steps: int, checkpoint: Path | None = None, stop: int = 0) -> Training:
+    """The state after `steps` steps; with a checkpoint saved after `stop` of them, or begun from one."""
+    draw = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (20, 1, 8, 8), dtype=torch.uint8, generator=draw)
+    images = ImageSet(pixels, torch.arange(20) % 3, ("a", "b", "c"))
+    config = replace(SMALL, steps=12, batch_size=6, warmup_steps=3, precision=precision)  # type: ignore[arg-type]
+    state = begin(new_denoiser(config, images.shape, 3), config, len(images))
+    if checkpoint is not None and not stop:
+        load_checkpoint(checkpoint, state)
+    for progress in train(state, PixelSource(images), images.labels, noise_schedule(config, 1.0), config):
+        if checkpoint is not None and progress.step == stop:
+            save_checkpoint(checkpoint, state)
+        if progress.step == steps:
+            break
+    return state
+
+
+def test_packed_training_learns_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lgd.diffusion.train.computes_in_bfloat16", lambda device: False)
+    plain, packed = trained("float32", 12), trained("auto", 12)
+    assert (plain.packed is None, packed.packed is None) == (True, False)
+    torch.testing.assert_close(torch.tensor(packed.losses), torch.tensor(plain.losses), rtol=1e-4, atol=1e-5)
+    for (name, a), b in zip(plain.denoiser.named_parameters(), packed.denoiser.parameters(), strict=True):
+        # Adam divides by a gradient's size, so that where it is rounding alone (the keys' bias) so is the step.
+        if "to_k.bias" not in name:
+            torch.testing.assert_close(b, a, rtol=1e-2, atol=1e-4, check_stride=False)
+
+
+def test_packed_training_goes_on_to_the_bit(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    whole = trained("auto", 12, path, stop=5)
+    again = trained("auto", 12, path)
+    assert again.losses == whole.losses
+    assert whole.packed is not None
+    assert again.packed is not None
+    assert torch.equal(again.packed.flat, whole.packed.flat)
+    assert torch.equal(again.average.shadow_params[0], whole.average.shadow_params[0])
 
 
 def test_what_cannot_be_packed() -> None:

@@ -40,13 +40,6 @@ def fresh(config: GeneratorConfig = SMALL, images: ImageSet | None = None) -> tu
     return begin(new_denoiser(config, images.shape, 3), config, len(images)), PixelSource(images), images.labels
 
 
-def unpacked(config: GeneratorConfig) -> tuple[Training, PixelSource, Tensor]:
-    """The same training by diffusers' own forward pass and one tensor per parameter."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lgd.diffusion.train.can_pack", lambda denoiser: False)
-        return fresh(config)
-
-
 def weights(state: Training) -> list[Tensor]:
     return [*(p.detach().clone() for p in state.denoiser.parameters()), *state.average.shadow_params]
 
@@ -98,13 +91,13 @@ def test_every_image_is_seen_once_an_epoch() -> None:
     config = replace(SMALL, steps=10, label_dropout=0.0)
     state, _, labels = fresh(config, images)
     given: list[Tensor] = []
-    inner = state.packed
+    inner = state.denoiser.forward
 
-    def spy(x: Tensor, t: Tensor, class_ids: Tensor, dtype: torch.dtype) -> Tensor:
-        given.append(class_ids)
-        return inner(x, t, class_ids, dtype)  # type: ignore[misc]
+    def spy(x: Tensor, timestep: Tensor, class_labels: Tensor) -> object:
+        given.append(class_labels)
+        return inner(x, timestep=timestep, class_labels=class_labels)
 
-    state.packed = spy  # type: ignore[assignment]
+    state.denoiser.forward = spy
     list(train(state, Watched(images), labels, SCHEDULE, config))
     assert len(seen) == 60
     assert sorted(seen) == sorted(list(range(20)) * 3)
@@ -114,7 +107,7 @@ def test_every_image_is_seen_once_an_epoch() -> None:
 
 def test_labels_are_dropped_once_per_image() -> None:
     config = replace(SMALL, steps=40, batch_size=20, label_dropout=0.3)
-    state, source, labels = unpacked(config)
+    state, source, labels = fresh(config)
     given: list[Tensor] = []
     for name, module in state.denoiser.named_modules():
         if name.endswith("class_embedder"):

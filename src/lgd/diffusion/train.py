@@ -61,7 +61,7 @@ class Progress:
 
 def begin(denoiser: Any, config: GeneratorConfig, images: int) -> Training:
     """The state before the first step, of a denoiser on its device, for a set of so many images."""
-    packed = Packed(denoiser) if can_pack(denoiser) else None
+    packed = Packed(denoiser) if config.precision == "auto" and can_pack(denoiser) else None
     trained = [packed.flat] if packed else [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0, fused=True)
     average = EMAModel(trained, decay=config.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)

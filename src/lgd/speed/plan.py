@@ -119,9 +119,9 @@ def schedule(config: Config, sizes: Sizes, works: Works) -> Iterator[tuple[str, 
     K, each = stages.increments, stages.images_per_increment * sizes.classes  # images per increment
     if method.needs_learner:
         epochs = config.learner.training.epochs * stages.learners
-        parts = [(epochs * i * each, works.training(config.learner, i * each)) for i in range(1, K)]
-        yield "learners", parts, stages.learners
-    parts = []
+        trained: Parts = [(epochs * i * each, works.training(config.learner, i * each)) for i in range(1, K)]
+        yield "learners", trained, stages.learners
+    parts: Parts = []
     if first.needs_generator:
         parts += works.images(seed_method(config), each * (1 if method.needs_learner else K))
     if method.needs_learner:

@@ -129,7 +129,7 @@ class Works:
         autoencoder: Pixels | Latents = Pixels()
         place = Path(own.source.removeprefix(PREFIX)).expanduser() if own.source else None
         if place is not None and place.is_dir():
-            with unset_fake_temporarily():  # type: ignore[no-untyped-call]
+            with unset_fake_temporarily():
                 found = load_source(own.source, shape, self.device, precision)
             return replace(found, class_names=names, class_ids=tuple(i % found.null_id for i in ids))
         if place is not None:
@@ -152,7 +152,7 @@ class Works:
         else:
             latent = shape
             if own.autoencoder:
-                with unset_fake_temporarily():  # type: ignore[no-untyped-call]
+                with unset_fake_temporarily():
                     autoencoder = open_latents(Path(own.autoencoder), shape, own.image_size, precision)
                 self.placed(autoencoder.network)
                 latent = autoencoder.shape
