@@ -29,7 +29,7 @@ def random_dit(config: GeneratorConfig = SMALL, shape: tuple[int, int, int] = (3
     denoiser = new_denoiser(config, shape, 5).train()
     draw = torch.Generator().manual_seed(0)
     for parameter in denoiser.parameters():
-        torch.nn.init.normal_(parameter, std=0.2, generator=draw)
+        torch.nn.init.normal_(parameter, std=0.8 / denoiser.inner_dim**0.5, generator=draw)
     return denoiser
 
 
