@@ -29,11 +29,12 @@ ROOMS = [
     ["runtime"],
     ["generators"],
     ["samples"],
+    ["speed"],
     ["assets"],
     ["pipeline"],
     ["comparison"],
     ["ablation"],
-    ["commands", "generator_commands"],
+    ["commands", "generator_commands", "speed_commands"],
     ["cli"],
     ["__main__"],
 ]

@@ -70,11 +70,11 @@ def load_config(name: str, dataset: DatasetConfig | None = None, console: Consol
     return config
 
 
-def computes_in_bfloat16() -> bool:
-    """Whether this machine has instructions for bfloat16; without them it is slower than float32."""
+def computes_in_bfloat16(device: str = "") -> bool:
+    """Whether a device has instructions for bfloat16; without them it is slower than float32. Empty: the best one."""
     import torch
 
-    if torch.cuda.is_available():
+    if device.startswith("cuda") or (not device and torch.cuda.is_available()):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
-from .errors import IncompleteError, UserError, nearest
+from .errors import IncompleteError, UserError, is_out_of_memory, nearest
 from .files import is_full_disk
 
 USAGE = """\
@@ -29,6 +29,8 @@ commands:
   export    RUN --to FORMAT --out DIR                     imagefolder, hf, parquet, webdataset or pt
   status    RUN                                           what is done and what is next
   generator train | sample | show                         make a generator, and look at it
+  plan      PRESET_OR_TOML                                what a run will take in time and memory
+  bench                                                   what guided sampling costs on this machine
 
 PRESET_OR_TOML may also name images: folder:PATH, parquet:TRAIN,TEST or hf:NAME[@REVISION].
 `lgd COMMAND --help` lists every option; presets: {presets}
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
             return fail(f"No space left on device: {place}; finished work is kept")
         if isinstance(error, OSError) and error.errno in OUTSIDE:
             return fail(f"{error.strerror}: {place}; finished work is kept")
-        if isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error):
+        if is_out_of_memory(error) or "allocate memory" in str(error):
             return fail("not enough memory; finished work is kept: try smaller networks, batches or --compute.workers")
         raise
 

@@ -306,6 +306,18 @@ def generator(arguments: Sequence[str]) -> int:
     return generator(arguments)
 
 
+def bench(arguments: Sequence[str]) -> int:
+    from .speed_commands import bench
+
+    return bench(arguments)
+
+
+def plan(arguments: Sequence[str]) -> int:
+    from .speed_commands import plan
+
+    return plan(arguments)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "distill": distill,
     "compare": compare,
@@ -317,6 +329,8 @@ COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "export": export,
     "status": status,
     "generator": generator,
+    "bench": bench,
+    "plan": plan,
 }
 
 

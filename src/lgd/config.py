@@ -90,8 +90,9 @@ class GeneratorConfig:
     """gamma of min-SNR weighting, 5 in its paper; 0: every timestep counts the same"""
     flip: bool = False
     """random horizontal flip"""
-    precision: Precision = "float32"
-    """of training; bfloat16: automatic mixed precision"""
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """of training; bfloat16: automatic mixed precision; auto: the fastest here, packed weights (docs/speed.md) and
+    bfloat16 where the hardware has instructions for it"""
     train_timesteps: Count = 1000
     beta_start: Positive = 1e-4
     beta_end: Positive = 0.02
@@ -167,13 +168,15 @@ class SamplingConfig:
     scheduler: Literal["ddpm", "ddim", "dpm++"] = "ddpm"
     steps: Count = 50
     batch_size: Count = 256
-    """most images drawn at once; the noise of an image does not depend on it"""
+    """most images drawn at once, halved when memory runs out; the noise of an image does not depend on it"""
     classifier_free_scale: Strength = 1.5
     """classifier-free guidance; 1 is none"""
     guided_channels: Whole = 0
     """channels of the latent that classifier-free guidance acts on, the first so many; 0: all. DiT's own code: 3"""
     precision: Precision = "float32"
     """of denoiser and autoencoder; bfloat16 is faster where the hardware has it, and halves the memory"""
+    compile: bool = False
+    """torch.compile the denoiser: seconds to minutes at the start, needs a C++ compiler on the CPU"""
 
 
 @dataclass(frozen=True)
@@ -192,6 +195,11 @@ class GuidanceConfig:
     """denoiser: differentiate through the denoiser; x0: treat its output as constant, far cheaper"""
     window: tuple[Whole, Whole] = (10, 45)
     """first and last step index that is guided; index steps - 1 is pure noise, 0 the last step"""
+    every: Count = 1
+    """guide only every so many-th step of the window, from its noisiest on, and so many times as strongly"""
+    decoder: str = ""
+    """folder of a small decoder of the generator's latents, such as an AutoencoderTiny, to guide through; the
+    generator's own decodes what is stored; empty: that one guides, too"""
     memory: Count = 64
     """newest images per class that deviation looks at"""
 
@@ -243,6 +251,9 @@ class StagesConfig:
     """kappa: images drawn for every one kept"""
     selection: Literal["score", "valid-first"] = "valid-first"
     """score: the highest; valid-first: the highest of those that the reference classifies correctly, if there is one"""
+    halving: Whole = 0
+    """step index at which a slot's candidates are compared, by the score of the image predicted there; only the best
+    is drawn on; 0: all are drawn to the end"""
     seed_method: str = "dit"
     """method that draws the first increment"""
     learners: Count = 1
@@ -432,6 +443,8 @@ def _check(config: Config, where: str) -> None:
     for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
         if window is not None and not window[0] <= window[1] <= last:
             raise UserError(f"{where}: {part}.window: {list(window)} does not lie inside the steps 0 to {last}")
+    if config.stages.halving > last:
+        raise UserError(f"{where}: stages.halving: {config.stages.halving} is not one of the steps 0 to {last}")
     if config.sampling.steps > config.generator.train_timesteps:
         raise UserError(
             f"{where}: sampling.steps: {config.sampling.steps} is more than generator.train_timesteps"

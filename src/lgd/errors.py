@@ -16,6 +16,13 @@ class NonFiniteError(UserError):
     """A loss, a gradient or a sample became NaN or infinite; the message names the step."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or this machine had too little memory: torch says so in several kinds of errors."""
+    text = str(error)
+    words = ("out of memory", "allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in text for word in words))
+
+
 @contextmanager
 def reading(what: object) -> Iterator[None]:
     """For a block that takes apart somebody's JSON: where it lacks something, the error is the user's, and names it."""

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler
 
-from .config import Config, GeneratorConfig, to_dict
+from .config import Config, GeneratorConfig, Precision, to_dict
 from .console import Console
 from .data.imageset import ImageSet
 from .diffusion.autoencoder import Latents, Pixels, Shape, open_latents
-from .diffusion.checkpoint import load_checkpoint, save_checkpoint
+from .diffusion.checkpoint import load_checkpoint, save_checkpoint, trained
 from .diffusion.class_map import read_table
 from .diffusion.finetune import fold_scales, for_difffit, start_ids, with_classes
 from .diffusion.folder import (
@@ -36,7 +36,7 @@ from .diffusion.folder import (
 from .diffusion.generator import Generator, check_patch, new_denoiser, with_plain_attention
 from .diffusion.latents import LatentSource, PixelSource, Source, encode_latents
 from .diffusion.networks import in_precision, network_files
-from .diffusion.train import Progress, Training, begin, noise_schedule, train
+from .diffusion.train import Progress, Training, begin, half_precision, noise_schedule, train
 from .distillation.materials import resolve_device
 from .errors import UserError
 from .execution.receipts import write_receipt
@@ -82,7 +82,7 @@ def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
 def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
     """What a new generator is to work in, and the shape of its latents. Errors: UserError."""
     if config.autoencoder:
-        autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, config.precision)
+        autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, encoding(config))
         return autoencoder, autoencoder.shape
     if config.image_size:
         raise UserError(
@@ -90,6 +90,11 @@ def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels |
             " generator.autoencoder, or a trained generator as generator.source"
         )
     return Pixels(), images.shape
+
+
+def encoding(config: GeneratorConfig) -> Precision:
+    """The precision that images are encoded in, once: where training is free to choose, the exact one."""
+    return "bfloat16" if config.precision == "bfloat16" else "float32"
 
 
 def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
@@ -115,7 +120,7 @@ def tuned_start(config: GeneratorConfig, images: ImageSet, console: Console) -> 
     scheduler = DDPMScheduler.from_config(source.scheduler_config)
     if not isinstance(source.autoencoder, Latents):
         return Start(denoiser, Pixels(), None, scheduler)
-    in_precision(source.autoencoder.network, config.precision)
+    in_precision(source.autoencoder.network, encoding(config))
     return Start(denoiser, source.autoencoder, autoencoder_folder(config.source), scheduler)
 
 
@@ -142,7 +147,7 @@ def make_generator(
         pin_source(own, folder / "source.json", folder)
     source, autoencoder = learning_source(config, start, images, folder / "latents", device, console)
     denoiser = start.denoiser.to(device)
-    if device == "cpu" and own.precision == "bfloat16":
+    if device == "cpu" and half_precision(own, device):
         with_plain_attention(denoiser)
     state = begin(denoiser, own, len(images))
     checkpoint, log = folder / "checkpoint.safetensors", folder / "training.jsonl"
@@ -199,7 +204,7 @@ def learning_source(
         "dataset": to_dict(config)["dataset"],
         "autoencoder": {file.name: sha256(file) for file in network_files(start.network)},
         "image_size": autoencoder.size,
-        "precision": own.precision,
+        "precision": encoding(own),
     }
     with console.bar(len(images), "latents") as advance:
         source = encode_latents(images, autoencoder, own.flip, folder, made_from, device, advance)
@@ -222,11 +227,6 @@ def averaged(state: Training) -> Iterator[None]:
     finally:
         state.average.restore(parameters)
         state.denoiser.train()
-
-
-def trained(state: Training) -> list[torch.nn.Parameter]:
-    """The parameters that learn, in the optimiser's order."""
-    return list(state.optimiser.param_groups[0]["params"])
 
 
 class Meter:

@@ -12,7 +12,7 @@ from lgd.config import GuidanceConfig
 from lgd.diffusion.sampler import sample, steps_of
 from lgd.diffusion.types import Prediction, Step, predict_x0
 from lgd.errors import NonFiniteError
-from lgd.guidance.deviation import cosine_gradient, deviation_guided, nearest_memory
+from lgd.guidance.deviation import cosine_gradient, deviation_guided, nearest_memory, padded
 from lgd.guidance.learnability import learnability_guided, score_gradient
 from lgd.guidance.score import learnability
 from lgd.guidance.vectors import LINEAGE_U, norm, unit
@@ -107,7 +107,8 @@ def test_guidance_climbs_the_score_and_leaves_the_memory(
     memory = [unguided[[i]] for i in range(8)]
     away = GuidanceConfig(strength=0.0, deviation=deviation, space=space, window=(1, 18))  # type: ignore[arg-type]
     guided, unguided = guided_and_unguided(away, scheduler, memory)
-    assert nearest_memory(guided, memory)[1].mean() < nearest_memory(unguided, memory)[1].mean() - 0.01
+    near, far = (nearest_memory(x, padded(memory, x))[1].mean() for x in (unguided, guided))
+    assert far < near - 0.01
 
 
 def test_outside_the_window_nothing_changes() -> None:
@@ -161,7 +162,7 @@ def test_cosine_gradient_equals_autograd() -> None:
 
 def test_nearest_memory_is_the_best_of_a_plain_loop() -> None:
     x, memory = draw(0), [draw(10 + i, i % 4) for i in range(8)]
-    nearest, cosine, known = nearest_memory(x, memory)
+    nearest, cosine, known = nearest_memory(x, padded(memory, x))
     for i in range(8):
         candidates = [(F.cosine_similarity(x[i].flatten(), m.flatten(), dim=0).item(), m) for m in memory[i]]
         assert bool(known[i]) == bool(candidates)

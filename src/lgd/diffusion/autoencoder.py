@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -97,6 +98,24 @@ def open_latents(folder: Path, image_shape: Shape, size: int = 0, precision: Pre
     if image_shape[1] != image_shape[2] or size % factor(network):
         raise UserError(f"{folder}: takes square images of a multiple of {factor(network)} pixels, not of {size}")
     return Latents(network, image_shape, size, (0.0,), (1.0,))
+
+
+def small_decoder(folder: Path, own: Latents, precision: Precision = "float32") -> Latents:
+    """Another network that decodes the latents of `own`, cheaper and less exactly.
+
+    An AutoencoderTiny is made for the scaled latents of the AutoencoderKL whose part it takes. Errors: UserError when
+    its latents have other channels.
+    """
+    network = load_network(folder, precision)
+    if channels(network) != channels(own.network):
+        raise UserError(
+            f"{folder}: decodes latents of {channels(network)} channels; the generator's have {channels(own.network)}"
+        )
+    mean, std = own.mean, own.std
+    if isinstance(network, AutoencoderTiny) and isinstance(own.network, AutoencoderKL):
+        shift, scale = own.network.config.shift_factor or 0.0, own.network.config.scaling_factor
+        mean, std = tuple((m - shift) * scale for m in mean), tuple(s * scale for s in std)
+    return replace(own, network=network, mean=mean, std=std)
 
 
 def save_latents(autoencoder: Latents, source: Path, folder: Path) -> None:

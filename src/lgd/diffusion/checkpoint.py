@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -18,11 +19,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 def save_checkpoint(path: Path, state: Training) -> None:
     """Replace the checkpoint at `path` by the state as it is."""
-    tensors: dict[str, Tensor] = {f"denoiser.{name}": p for name, p in trained(state).items()}
-    for (name, parameter), average in zip(trained(state).items(), state.average.shadow_params, strict=True):
-        tensors[f"average.{name}"] = average
-        for moment in MOMENTS if state.step else ():
-            tensors[f"{moment}.{name}"] = state.optimiser.state[parameter][moment]
+    tensors: dict[str, Tensor] = {f"{part}.{name}": value for part, name, value in parts(state)}
     tensors["order"], tensors["draw"] = state.order, state.draw.get_state()
     tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)
     save_tensors(path, tensors)
@@ -36,20 +33,32 @@ def load_checkpoint(path: Path, state: Training) -> None:
     tensors = load_tensors(path)
     try:
         losses = tensors["losses"].tolist()
-        for (name, parameter), average in zip(trained(state).items(), state.average.shadow_params, strict=True):
-            parameter.data.copy_(tensors[f"denoiser.{name}"])
-            average.copy_(tensors[f"average.{name}"])
-            if losses:
+        if losses:
+            for parameter in trained(state):
                 count = torch.tensor(float(len(losses)), device=parameter.device)  # as AdamW's fused form keeps it
-                moments = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in MOMENTS}
+                moments = {moment: torch.empty_like(parameter.data) for moment in MOMENTS}
                 state.optimiser.state[parameter] = {"step": count, **moments}
+        state.losses = losses
+        for part, name, value in parts(state):
+            value.copy_(tensors[f"{part}.{name}"])
         state.draw.set_state(tensors["draw"])
-        state.order, state.losses = tensors["order"], losses
+        state.order = tensors["order"]
     except (KeyError, RuntimeError) as error:
         raise UserError(f"{path}: not a checkpoint of this generator: {str(error).splitlines()[0]}") from None
     state.average.optimization_step = state.step
 
 
-def trained(state: Training) -> dict[str, torch.nn.Parameter]:
-    """The parameters that learn, by name, in the optimiser's order."""
-    return {name: p for name, p in state.denoiser.named_parameters() if p.requires_grad}
+def parts(state: Training) -> Iterator[tuple[str, str, Tensor]]:
+    """What the optimiser and the average hold of each parameter that learns: what it is, of which parameter, values."""
+    held = {"denoiser": [p.data for p in trained(state)], "average": state.average.shadow_params}
+    for moment in MOMENTS if state.step else ():
+        held[moment] = [state.optimiser.state[parameter][moment] for parameter in trained(state)]
+    names = [name for name, parameter in state.denoiser.named_parameters() if parameter.requires_grad]
+    for part, values in held.items():
+        named = state.packed.slices(values[0]) if state.packed else dict(zip(names, values, strict=True))
+        yield from ((part, name, value) for name, value in named.items())
+
+
+def trained(state: Training) -> list[torch.nn.Parameter]:
+    """The parameters that learn, in the optimiser's order."""
+    return list(state.optimiser.param_groups[0]["params"])

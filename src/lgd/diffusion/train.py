@@ -14,11 +14,13 @@ from diffusers.training_utils import EMAModel, compute_snr
 from torch import Tensor
 from torch.nn import functional as F
 
+from lgd.automatic import computes_in_bfloat16
 from lgd.config import GeneratorConfig
 from lgd.errors import NonFiniteError
 from lgd.rng import generator as rng
 
 from .latents import Source
+from .packed import Packed, can_pack
 from .variance import variance_loss
 
 
@@ -34,6 +36,8 @@ class Training:
     """positions of images that this epoch has still to see"""
     losses: list[float]
     """of each step done"""
+    packed: Packed | None = None
+    """the denoiser's weights as one tensor, which is then all that the optimiser sees"""
 
     @property
     def step(self) -> int:
@@ -57,11 +61,12 @@ class Progress:
 
 def begin(denoiser: Any, config: GeneratorConfig, images: int) -> Training:
     """The state before the first step, of a denoiser on its device, for a set of so many images."""
-    trained = [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
+    packed = Packed(denoiser) if config.precision == "auto" and can_pack(denoiser) else None
+    trained = [packed.flat] if packed else [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0, fused=True)
     average = EMAModel(trained, decay=config.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)
     draw = rng(config.seed, "generator training")
-    return Training(denoiser.train(), optimiser, average, draw, torch.randperm(images, generator=draw), [])
+    return Training(denoiser.train(), optimiser, average, draw, torch.randperm(images, generator=draw), [], packed)
 
 
 def train(
@@ -107,8 +112,7 @@ def one_step(
     y = labels.masked_fill(dropped, denoiser.config.num_embeds_ada_norm).to(device)
     x0 = source.latents(item, flipped).to(device)
     x_t = scheduler.add_noise(x0, eps, t)
-    with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        output = denoiser(x_t, timestep=t, class_labels=y).sample.float()
+    output = predict(state, x_t, t, y, half_precision(config, device.type))
     prediction, share = output[:, : eps.shape[1]], output[:, eps.shape[1] :]
     loss = weighted_loss(prediction, eps, compute_snr(scheduler, t) if config.min_snr else None, config.min_snr)
     if share.shape[1]:
@@ -118,14 +122,26 @@ def one_step(
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     trained = state.optimiser.param_groups[0]["params"]
-    norm = torch.nn.utils.clip_grad_norm_(trained, 1.0).item()
-    value = loss.item()
+    norm, value = torch.stack([torch.nn.utils.clip_grad_norm_(trained, 1.0), loss.detach()]).tolist()
     if not isfinite(value + norm):
         raise NonFiniteError(f"generator training: loss {value}, gradient norm {norm} at step {state.step}")
     state.optimiser.step()
     state.average.step(trained)
     state.losses.append(value)
     return Progress(state.step, value, rate, norm, waited)
+
+
+def predict(state: Training, x_t: Tensor, t: Tensor, class_ids: Tensor, half: bool) -> Tensor:
+    """What the denoiser says of x_t (B, C, H, W), in float32; half: computed with bfloat16."""
+    if state.packed is not None:
+        return state.packed(x_t, t, class_ids, torch.bfloat16 if half else torch.float32)
+    with torch.autocast(x_t.device.type, torch.bfloat16, enabled=half):
+        return state.denoiser(x_t, timestep=t, class_labels=class_ids).sample.float()
+
+
+def half_precision(config: GeneratorConfig, device: str) -> bool:
+    """Whether training computes in bfloat16; `auto` does where the hardware has instructions for it."""
+    return config.precision == "bfloat16" or (config.precision == "auto" and computes_in_bfloat16(device))
 
 
 def weighted_loss(prediction: Tensor, eps: Tensor, snr: Tensor | None, gamma: float) -> Tensor:

@@ -10,12 +10,14 @@ from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import load_classifier
-from lgd.config import Config, DatasetConfig, GeneratorConfig, Precision
+from lgd.config import Config, DatasetConfig, GeneratorConfig, SamplingConfig
 from lgd.console import Console
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import Splits
+from lgd.diffusion.autoencoder import Autoencoder, Latents, small_decoder
 from lgd.diffusion.folder import open_generator
 from lgd.diffusion.generator import Generator
+from lgd.errors import UserError
 from lgd.guidance.influence import Surrogate
 
 from .store import Run, read_latents
@@ -36,6 +38,8 @@ class Materials:
         self.classes = classes
         """labels of this unit"""
         self.device = resolve_device(config.compute.device)
+        self.batch_size = config.sampling.batch_size
+        """most images at once; lowered when memory runs out"""
 
     @cached_property
     def splits(self) -> Splits:
@@ -46,7 +50,12 @@ class Materials:
         folder = self.assets / "generator"
         config = self.config
         version = _version(folder / "done")
-        return _generator(folder, version, config.generator, config.dataset, self.device, config.sampling.precision)
+        return _generator(folder, version, config.generator, config.dataset, self.device, config.sampling)
+
+    @cached_property
+    def guiding(self) -> Autoencoder:
+        """What decodes for guidance; what is stored is decoded by the generator's own. Errors: as `guiding_decoder`."""
+        return guiding_decoder(self.config, self.generator)
 
     @cached_property
     def reference(self) -> Classifier:
@@ -76,6 +85,17 @@ class Materials:
         return {label: torch.cat(items) if items else empty for label, items in parts.items()}
 
 
+def guiding_decoder(config: Config, generator: Generator) -> Autoencoder:
+    """The configured small decoder, or the generator's own. Errors: UserError for one that does not fit."""
+    if not config.guidance.decoder:
+        return generator.autoencoder
+    if not isinstance(generator.autoencoder, Latents):
+        raise UserError("guidance.decoder: the generator makes pixels, so there is nothing to decode")
+    decoder = small_decoder(Path(config.guidance.decoder), generator.autoencoder, config.sampling.precision)
+    decoder.network.to(generator.device)
+    return decoder
+
+
 def resolve_device(name: str) -> str:
     """`auto` is CUDA where there is one, else the CPU."""
     if name == "auto":
@@ -102,10 +122,13 @@ def _version(path: Path) -> int:
 
 @lru_cache(maxsize=2)
 def _generator(
-    folder: Path, version: int, config: GeneratorConfig, dataset: DatasetConfig, device: str, precision: Precision
+    folder: Path, version: int, config: GeneratorConfig, dataset: DatasetConfig, device: str, sampling: SamplingConfig
 ) -> Generator:
     train = cached_splits(dataset).train
-    return open_generator(config, folder, train.class_names, train.shape, device, precision)
+    generator = open_generator(config, folder, train.class_names, train.shape, device, sampling.precision)
+    if sampling.compile:
+        generator.denoiser.compile()
+    return generator
 
 
 @lru_cache(maxsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,19 +16,41 @@ from .learnability import in_window
 from .vectors import along_noise, unit
 
 
-def nearest_memory(x_t: Tensor, memory: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each sample's memory (M, C, H, W), the latent nearest to it by cosine.
+@dataclass(frozen=True)
+class Memory:
+    """The latents that each of B samples keeps away from, padded to the largest number of them, M."""
+
+    latents: Tensor
+    """(B, M, D), flat"""
+    directions: Tensor
+    """of length one, (B, M, D)"""
+    present: Tensor
+    """(B, M), false where there is only padding"""
+
+
+def padded(memory: Sequence[Tensor], like: Tensor) -> Memory:
+    """From one (M, C, H, W) per sample, where M may differ and be 0; like: a batch of samples (B, C, H, W)."""
+    B, M, D = len(memory), max(len(m) for m in memory), like[0].numel()
+    latents = like.new_zeros(B, M, D)
+    present = torch.zeros(B, M, dtype=torch.bool)
+    for i, m in enumerate(memory):
+        if len(m):
+            latents[i, : len(m)] = m.flatten(1).to(like)
+            present[i, : len(m)] = True
+    return Memory(latents, F.normalize(latents, dim=2), present.to(like.device))
+
+
+def nearest_memory(x_t: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each sample's memory, the latent nearest to it by cosine.
 
     Returns m* (B, C, H, W), the cosine (B,) and whether there is any memory (B,).
     """
-    nearest, cosines = torch.zeros_like(x_t), x_t.new_zeros(len(x_t))
-    known = torch.tensor([len(m) > 0 for m in memory], device=x_t.device)
-    for i, m in enumerate(memory):
-        if len(m):
-            cos = F.cosine_similarity(x_t[i].flatten()[None], m.flatten(1))  # (M,)
-            best = cos.argmax()
-            nearest[i], cosines[i] = m[best], cos[best]
-    return nearest, cosines, known
+    x = F.normalize(x_t.flatten(1), dim=1)
+    cos = (memory.directions @ x[:, :, None]).squeeze(2).masked_fill(~memory.present, float("-inf"))  # (B, M)
+    best = cos.argmax(1, keepdim=True)
+    nearest = memory.latents.gather(1, best[:, :, None].expand(-1, -1, x.shape[1])).view_as(x_t)
+    known = memory.present.any(1)
+    return nearest, cos.gather(1, best).squeeze(1).where(known, 0.0), known
 
 
 def cosine_gradient(x: Tensor, m: Tensor) -> Tensor:
@@ -49,14 +72,20 @@ def deviation_guided(inner: Denoiser, memory: Sequence[Tensor], config: Guidance
     if config.deviation == 0 or not any(len(m) for m in memory):
         return inner
 
+    known_to: dict[tuple[torch.dtype, torch.device], Memory] = {}
+    strength = config.deviation * config.every
+
     def guided(x_t: Tensor, step: Step) -> Prediction:
         prediction = inner(x_t, step)
         if not in_window(step, config):
             return prediction
-        nearest, _, known = nearest_memory(x_t, memory)
+        kind = (x_t.dtype, x_t.device)
+        if kind not in known_to:
+            known_to[kind] = padded(memory, x_t)
+        nearest, _, known = nearest_memory(x_t, known_to[kind])
         away = -cosine_gradient(x_t, nearest) * known.view(-1, 1, 1, 1)
         if config.space == "noise":
-            return along_noise(prediction, unit(away), config.deviation, step)
-        return prediction.shifted(config.deviation * away)
+            return along_noise(prediction, unit(away), strength, step)
+        return prediction.shifted(strength * away)
 
     return guided

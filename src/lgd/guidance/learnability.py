@@ -19,9 +19,9 @@ Score = Callable[[Tensor], Tensor]
 
 
 def in_window(step: Step, config: GuidanceConfig) -> bool:
-    """Windows are indices of the respaced schedule; both ends are guided."""
+    """Windows are indices of the respaced schedule; both ends belong to them, and every `config.every`-th is guided."""
     low, high = config.window
-    return low <= step.index <= high
+    return low <= step.index <= high and (high - step.index) % config.every == 0
 
 
 def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -> Denoiser:
@@ -37,9 +37,10 @@ def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -
         if not in_window(step, config):
             return inner(x_t, step)
         prediction, g = score_gradient(inner, score, x_t, step, config.route)
+        strength = config.strength * config.every
         if config.space == "noise":
-            return along_noise(prediction, unit(g), config.strength, step)
-        return along_sample(prediction, g, config.strength, step)
+            return along_noise(prediction, unit(g), strength, step)
+        return along_sample(prediction, g, strength, step)
 
     return guided
 

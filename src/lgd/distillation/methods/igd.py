@@ -12,7 +12,7 @@ from lgd.distillation.store import Drawn
 from lgd.guidance.influence import influence
 from lgd.guidance.learnability import learnability_guided
 
-from .sampled import draw_sampled, without_selection
+from .drawing import draw_sampled, without_selection
 
 
 def draw_influence(materials: Materials) -> list[Drawn]:
@@ -25,11 +25,11 @@ def draw_influence(materials: Materials) -> list[Drawn]:
         window=own.window or config.guidance.window,
     )
 
-    def guide(denoiser: Denoiser, labels: Tensor, slot: int) -> Denoiser:
+    def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
         y = labels.to(materials.device)
 
         def score(x0: Tensor) -> Tensor:
-            return influence(materials.generator.autoencoder.decode(x0), y, materials.surrogate)
+            return influence(materials.guiding.decode(x0), y, materials.surrogate)
 
         return learnability_guided(denoiser, score, guidance)
 

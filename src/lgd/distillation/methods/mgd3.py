@@ -15,7 +15,7 @@ from lgd.files import load_tensors, save_tensors
 from lgd.guidance.modes import find_modes, mode_guided, previous_alpha_bars
 from lgd.rng import derive_seed
 
-from .sampled import draw_sampled, without_selection
+from .drawing import draw_sampled, without_selection
 
 
 def draw_modes(materials: Materials) -> list[Drawn]:
@@ -33,8 +33,9 @@ def draw_modes(materials: Materials) -> list[Drawn]:
     modes = {label: class_modes(materials, label, config.stages.increments * n) for label in materials.classes}
     previous = previous_alpha_bars(steps_of(materials.generator.schedule(config.sampling)))
 
-    def guide(denoiser: Denoiser, labels: Tensor, slot: int) -> Denoiser:
-        own = torch.stack([modes[label][(materials.increment - 1) * n + slot] for label in labels.tolist()])
+    def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
+        places = ((materials.increment - 1) * n + slots).tolist()
+        own = torch.stack([modes[label][place] for label, place in zip(labels.tolist(), places, strict=True)])
         return mode_guided(denoiser, own.to(materials.device), previous, config.modes)
 
     return draw_sampled(materials, without_selection(config), guide)
