@@ -110,15 +110,16 @@ def test_halving_equals_a_plain_loop(scheduler: str, finished: Path, tiny: Confi
 
 
 def on_the_way(materials: Materials, config: Config, case: Case, index: int) -> tuple[Tensor, Tensor]:
-    """x0hat at a step, and the finished latent, of one image drawn alone, by the scheduler's own loop."""
+    """Unguided x0hat at a step, and the finished latent, of one image drawn alone, by the scheduler's own loop."""
     common = Common(materials, config, by_learnability(materials), {case.label: torch.empty(0)})
     denoiser, scheduler = common.denoiser([case]), common.scheduler()
+    unguided = replace(common, guide=lambda d, *_: d).denoiser([case])
     stream = torch.Generator().manual_seed(case.seed)
     x = torch.randn(materials.generator.latent_shape, generator=stream)[None]
     for step in steps_of(scheduler):
         eps = denoiser(x, step).eps
         if step.index == index:
-            seen = (x - (1 - step.alpha_bar) ** 0.5 * eps) / step.alpha_bar**0.5
+            seen = (x - (1 - step.alpha_bar) ** 0.5 * unguided(x, step).eps) / step.alpha_bar**0.5
         extra: dict[str, Any] = {} if config.sampling.scheduler == "dpm++" else {"generator": [stream]}
         x = scheduler.step(eps, step.timestep, x, **extra).prev_sample
     return seen[0], x[0]

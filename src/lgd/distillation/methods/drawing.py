@@ -44,7 +44,7 @@ class OnTheWay:
     x_t: Tensor
     """(C, H, W)"""
     x0: Tensor
-    """the clean latent that the last step predicted, (C, H, W)"""
+    """the clean latent that the last step predicted before guidance, (C, H, W)"""
     stream: torch.Generator
     """of its noise, where the next step goes on"""
     remembered: list[Tensor]
@@ -62,16 +62,35 @@ class Drawing:
     memory: dict[int, Tensor]
     """latents (M, C, H, W) of each class that are in the set already"""
 
-    def denoiser(self, cases: Sequence[Case]) -> Denoiser:
-        """Guided in every way, for a batch of these cases."""
+    def denoiser(
+        self, cases: Sequence[Case], watch: Callable[[Tensor, Step, Prediction], None] | None = None
+    ) -> Denoiser:
+        """Guided in every way, for a batch of these cases.
+
+        watch: told x_t, the step and what is predicted before the method's guidance: the shifts of guidance would
+        carry the predicted clean image far beyond where the sample is going.
+        """
         generator, sampling, device = self.materials.generator, self.config.sampling, self.materials.device
         labels = torch.tensor([case.label for case in cases])
         plain = classifier_free(generator, labels.to(device), sampling.classifier_free_scale, sampling.guided_channels)
+        if watch is not None:
+            plain = watched(plain, watch)
         guided = self.guide(plain, labels, torch.tensor([case.slot for case in cases]))
         return deviation_guided(guided, [self.memory[case.label].to(device) for case in cases], self.config.guidance)
 
     def scheduler(self) -> Any:
         return self.materials.generator.schedule(self.config.sampling)
+
+
+def watched(inner: Denoiser, watch: Callable[[Tensor, Step, Prediction], None]) -> Denoiser:
+    """The same denoiser, whose predictions are looked at."""
+
+    def denoiser(x_t: Tensor, step: Step) -> Prediction:
+        prediction = inner(x_t, step)
+        watch(x_t, step, prediction)
+        return prediction
+
+    return denoiser
 
 
 def without_selection(config: Config, guidance: GuidanceConfig | None = None) -> Config:
@@ -171,17 +190,14 @@ def to_halving(drawing: Drawing, cases: Sequence[Case]) -> list[OnTheWay]:
     """The first steps, down to the index `stages.halving`, which is the last of them."""
     streams = [torch.Generator().manual_seed(case.seed) for case in cases]
     start = noise(streams, drawing.materials.generator.latent_shape).to(drawing.materials.device)
-    scheduler, inner = drawing.scheduler(), drawing.denoiser(cases)
-    x0 = start
+    scheduler, x0 = drawing.scheduler(), start
 
-    def watched(x_t: Tensor, step: Step) -> Prediction:
+    def watch(x_t: Tensor, step: Step, prediction: Prediction) -> None:
         nonlocal x0
-        prediction = inner(x_t, step)
-        x0 = predict_x0(x_t, prediction.eps, step.alpha_bar)
-        return prediction
+        x0 = predict_x0(x_t, prediction.eps, step.alpha_bar).detach()
 
     steps = [step for step in steps_of(scheduler) if step.index >= drawing.config.stages.halving]
-    x_t = sample(watched, scheduler, start, streams, steps=steps)
+    x_t = sample(drawing.denoiser(cases, watch), scheduler, start, streams, steps=steps)
     remembered = memory_of(scheduler)
     return [
         OnTheWay(case, x_t[i], x0[i], streams[i], [output[i] for output in remembered]) for i, case in enumerate(cases)
