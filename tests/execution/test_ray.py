@@ -143,7 +143,7 @@ def test_a_worker_loads_its_models_once(finished: Path, tiny: Config, engine: On
 
 
 def load_generator(done: Path, folder: Path, config: Config) -> None:
-    materials._generator(folder, 0, config.generator, config.dataset, "cpu", "float32")
+    materials._generator(folder, 0, config.generator, config.dataset, "cpu", config.sampling)
     write_json(done, [os.getpid(), materials._generator.cache_info().misses])
 
 
