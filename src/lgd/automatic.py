@@ -15,6 +15,7 @@ from .config import (
     DatasetConfig,
     EvaluationConfig,
     GeneratorConfig,
+    GuidanceConfig,
     InfluenceConfig,
     Precision,
     ReferenceConfig,
@@ -100,6 +101,7 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
             precision=precision,
         ),
         reference=ReferenceConfig(training=whole),
+        guidance=GuidanceConfig(strength=weaker(0.45, found), deviation=weaker(0.1, found)),
         learner=part,
         influence=InfluenceConfig(surrogate=SurrogateConfig(classifier=ClassifierConfig(training=whole))),
         stages=StagesConfig(increments=max(1, min(5, found.smallest // 2))),
@@ -107,6 +109,15 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
             classifier=part, seeds=3, redundancy_seeds=2, evaluations=5 if found.test <= 2000 else 2
         ),
     )
+
+
+def weaker(strength: float, found: Survey) -> float:
+    """A strength of guidance that is right for the 64 values of digits, at this number of values.
+
+    It is a length in units of the noise's, which has all directions; the sample moves along one.
+    """
+    values = found.dataset.channels * found.dataset.size**2
+    return round(strength * min(1.0, (64 / values) ** 0.5), 4)
 
 
 def patch_for(size: int) -> int:
