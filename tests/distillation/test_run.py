@@ -131,13 +131,9 @@ def test_an_image_is_the_same_whatever_it_is_drawn_with(finished: Path, tiny: Co
     small = draw_lgd(Materials(small_batches, run, finished, 2, range(10)))
     alone = draw_lgd(Materials(tiny, run, finished, 2, range(7, 8)))
     assert len(together) == 20
-    far: list[float] = []
     for a, b in zip([*small, *alone], [*together, *(item for item in together if item.label == 7)], strict=True):
         assert [c.seed for c in a.candidates] == [c.seed for c in b.candidates]
-        far.append(float((a.latent - b.latent).abs().max()))
-    # To rounding, unless it moves a ReLU across its kink, where the direction of guidance jumps.
-    assert sum(distance > 1e-3 for distance in far) <= 1
-    assert max(far) < 0.3
+        torch.testing.assert_close(a.latent, b.latent, rtol=1e-3, atol=1e-3)
 
 
 def test_repeating_a_finished_run_changes_no_file(finished: Path, tiny: Config, tmp_path: Path, quiet: Console) -> None:
