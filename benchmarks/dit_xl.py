@@ -12,7 +12,6 @@ TFLOP/s), and the shares of these that are reached, which are assumptions. Resul
 from __future__ import annotations
 
 import argparse
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -20,8 +19,6 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, DiTTransformer2DModel
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgd.classifiers.architectures import new_classifier
@@ -36,41 +33,10 @@ from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import learnability
+from lgd.speed.counting import Alive
 
 SETS = {"imagenette": (10, 12_894), "imagenet1k": (1000, 1_281_167)}
 """by preset: classes, and their images in ImageNet's training set"""
-
-
-class Alive(TorchDispatchMode):
-    """Bytes of all storages that live, and the most there were."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
-        if function is torch.ops.aten._local_scalar_dense.default:
-            return 1  # what is asked of shapes without data: whether a gradient is finite, which class a label is
-        result = function(*arguments, **(named or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                self.add(tensor)
-        return result
-
-    def add(self, tensor: torch.Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
-        if key in self._known:
-            return
-        self._known.add(key)
-        self.now += size
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._remove, key, size)
-
-    def _remove(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.now -= size
 
 
 def sd_vae() -> AutoencoderKL:
