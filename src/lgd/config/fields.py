@@ -1,22 +1,11 @@
-"""The configuration of a run: frozen nested dataclasses, read from TOML, overridden by flags, written as JSON.
-
-pydantic checks types and ranges of every field, wherever it came from.
-"""
+"""The configuration of a run: frozen nested dataclasses. pydantic checks types and ranges of every field."""
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from importlib import resources
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
-
-from .errors import UserError, nearest
-from .files import read_limited
+from pydantic import Field
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Size = Annotated[int, Field(ge=1, le=2**16)]  # of a part of a network: more would only fail for lack of memory
@@ -26,8 +15,6 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 Precision = Literal["float32", "bfloat16"]
-
-LARGEST_TOML = 2**20  # bytes
 
 
 @dataclass(frozen=True)
@@ -338,133 +325,3 @@ class Config:
     stages: StagesConfig = field(default_factory=StagesConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
-
-
-def presets() -> dict[str, Path]:
-    """The built-in presets by name."""
-    folder = Path(str(resources.files(__package__).joinpath("presets")))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
-
-
-def load_config(name_or_path: str) -> Config:
-    """A preset by its name, a TOML file by its path, or the config.json of a run. Errors: UserError."""
-    if name_or_path in presets():
-        path = presets()[name_or_path]
-    elif name_or_path.endswith((".toml", ".json")) or Path(name_or_path).is_file():
-        path = Path(name_or_path)
-    else:
-        raise UserError(f"unknown preset {name_or_path!r}{nearest(name_or_path, presets())}; or give a .toml file")
-    text = read_limited(path, LARGEST_TOML)
-    try:
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
-        raise UserError(f"{path}: not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: not a configuration")
-    return from_dict({"name": path.stem, **values}, str(path))
-
-
-def from_dict(values: Any, where: str) -> Config:
-    """Build and check a configuration. Errors: UserError naming `where` and the first wrong field."""
-    try:
-        # Through JSON: strict about types, yet a list may fill a tuple and an integer a float.
-        config = TypeAdapter(Config).validate_json(json.dumps(values), strict=True, extra="forbid")
-    except ValidationError as error:
-        raise UserError(f"{where}: {_explain(error.errors()[0], values)}") from None
-    except (TypeError, ValueError, RecursionError) as error:  # a TOML date, say
-        raise UserError(f"{where}: {error}") from None
-    _check(config, where)
-    return config
-
-
-def to_dict(config: Config) -> dict[str, Any]:
-    """Plain data, as written to config.json."""
-    return json.loads(json.dumps(asdict(config)))  # tuples become lists, as when read back
-
-
-def with_defaults(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The named parts of what an earlier version wrote, with the fields it did not know yet at their defaults."""
-    return _filled(values, {name: default for name, default in to_dict(Config()).items() if name in names})
-
-
-def _filled(value: Any, default: Any) -> Any:
-    if not isinstance(value, dict) or not isinstance(default, dict):
-        return value
-    return {**default, **{name: _filled(inner, default.get(name)) for name, inner in value.items()}}
-
-
-def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the fields that differ, with both values. `compute` is left out: it changes no result."""
-    rows = []
-    for key in sorted(old.keys() | new.keys()):
-        a, b, name = old.get(key), new.get(key), prefix + key
-        if name == "compute":
-            continue
-        if isinstance(a, dict) and isinstance(b, dict):
-            rows += differences(a, b, name + ".")
-        elif a != b:
-            rows.append(f"{name} ({a!r} there, {b!r} here)")
-    return rows
-
-
-def check(config: Config, where: str = "configuration") -> Config:
-    """Validate a configuration that was built in Python or by flags. Errors: UserError."""
-    return from_dict(to_dict(config), where)
-
-
-def with_values(config: Config, **values: Any) -> Config:
-    """Replace fields by dotted names written with `__`: `with_values(c, guidance__omega=0.0)`."""
-    for name, value in values.items():
-        config = _replace(config, name.split("__"), value)
-    return check(config)
-
-
-def _replace(node: Any, path: list[str], value: Any) -> Any:
-    if not is_dataclass(node) or path[0] not in (names := [f.name for f in fields(node)]):
-        raise UserError(f"no field {path[0]!r}" + (nearest(path[0], names) if is_dataclass(node) else ""))
-    new = value if len(path) == 1 else _replace(getattr(node, path[0]), path[1:], value)
-    return replace(node, **{path[0]: new})  # type: ignore[type-var]
-
-
-def _explain(error: Any, values: Any) -> str:
-    """One line for pydantic's first error; a misspelt key comes with the nearest known one."""
-    path = [str(part) for part in error["loc"]]
-    if error["type"] == "unexpected_keyword_argument":
-        node: Any = Config()
-        for part in path[:-1]:
-            node = getattr(node, part)
-        return f"unknown field {'.'.join(path)!r}{nearest(path[-1], [f.name for f in fields(node)])}"
-    return f"{'.'.join(path) or 'the top level'}: {error['msg'].lower()}, not {error['input']!r:.100}"
-
-
-def _check(config: Config, where: str) -> None:
-    """What one field alone cannot tell."""
-    last = config.sampling.steps - 1
-    for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
-        if window is not None and not window[0] <= window[1] <= last:
-            raise UserError(f"{where}: {part}.window: {list(window)} does not lie inside the steps 0 to {last}")
-    if config.stages.halving > last:
-        raise UserError(f"{where}: stages.halving: {config.stages.halving} is not one of the steps 0 to {last}")
-    if config.sampling.steps > config.generator.train_timesteps:
-        raise UserError(
-            f"{where}: sampling.steps: {config.sampling.steps} is more than generator.train_timesteps"
-            f" ({config.generator.train_timesteps})"
-        )
-    if config.guidance.space == "sample" and config.sampling.scheduler != "ddpm":
-        raise UserError(
-            f"{where}: guidance.space: 'sample' works with sampling.scheduler 'ddpm' only,"
-            f" not {config.sampling.scheduler!r}; use 'noise'"
-        )
-    for role in ("reference", "learner"):
-        if getattr(config, role).training.temperature:
-            raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
-    steps = [config.stages.images_per_increment * (i + 1) for i in range(config.stages.increments)]
-    for ipc in config.evaluation.ipc:
-        if ipc not in steps:
-            raise UserError(f"{where}: evaluation.ipc: {ipc} is none of the increments' {', '.join(map(str, steps))}")
-    if config.generator.tune != "none" and not config.generator.source:
-        raise UserError(f"{where}: generator.tune: {config.generator.tune!r} needs a generator.source to start from")
-    if config.generator.source and config.generator.autoencoder:
-        raise UserError(f"{where}: generator.autoencoder: a generator.source brings its own")
-    if config.generator.beta_start > config.generator.beta_end or config.generator.beta_end >= 1:
-        raise UserError(f"{where}: generator.beta_start and beta_end must rise and stay below 1")

@@ -1,0 +1,80 @@
+"""Settings for natural images, judged on a validation part of the training set; the test set is never read.
+
+    python benchmarks/tune_natural.py benchmarks/cifar10.toml parquet:TRAIN,TEST OUT [--increments 3] [--workers 2]
+
+Writes OUT/tuning.md: a row per variant, at the IPC of the configuration's increments. A finished variant is not run
+again. The generator was trained on the whole training set, so its samples may resemble validation images; this favours
+no variant.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lgd.comparison import compare_methods
+from lgd.config import load_config, with_values
+from lgd.console import Console
+
+
+def guided(strength: float, deviation: float, **more: Any) -> dict[str, Any]:
+    return {"guidance__strength": strength, "guidance__deviation": deviation, **more}
+
+
+def influenced(strength: float, deviation: float) -> dict[str, Any]:
+    return {"influence__strength": strength, "influence__deviation": deviation}
+
+
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dit": ("dit", {}),
+    "selection only": ("lgd-selection-only", {}),
+    "lgd 0.03, 0.01": ("lgd", guided(0.03, 0.01)),
+    "selection only, omega 3": ("lgd-selection-only", {"guidance__omega": 3.0}),
+    "lgd 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0)),
+    "lgd 0.03, 0": ("lgd", guided(0.03, 0.0)),
+    "lgd 0.1, 0": ("lgd", guided(0.1, 0.0)),
+    "igd 0.03, 0.01": ("igd", influenced(0.03, 0.01)),
+    "igd 0.1, 0.01": ("igd", influenced(0.1, 0.01)),
+    "random": ("random", {}),
+    "mgd3": ("mgd3", {}),
+    "dit, CFG 1.5": ("dit", {"sampling__classifier_free_scale": 1.5}),
+    "dit, CFG 3": ("dit", {"sampling__classifier_free_scale": 3.0}),
+}
+"""name: method, fields; the two figures are lambda (k for igd) and gamma"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config")
+    parser.add_argument("source")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--increments", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    options = parser.parse_args()
+    base = with_values(
+        load_config(options.config),
+        dataset__source=options.source,
+        dataset__judge_on="validation",
+        stages__increments=options.increments,
+        evaluation__evaluations=1,
+        compute__workers=options.workers,
+    )
+    ipcs = sorted({*base.evaluation.ipc, base.stages.images_per_increment * options.increments})
+    heads = " | ".join(f"{ipc} IPC" for ipc in ipcs)
+    lines = [f"| variant | {heads} | redundancy | validity |", "|---|" + "---:|" * (len(ipcs) + 2)]
+    for name in options.only:
+        method, values = VARIANTS[name]
+        place = options.out / name.replace(" ", "-").replace(",", "")
+        config = with_values(base, **values)
+        comparison, _ = compare_methods(config, [method], place, 1, console=Console(), assets=options.out / "assets")
+        row = comparison["methods"][method]
+        cells = [f"{row['accuracy'][str(ipc)]['mean']:.1f} ± {row['accuracy'][str(ipc)]['std']:.1f}" for ipc in ipcs]
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['redundancy']:.1f} | {row['validity']:.1f} |")
+        print(lines[-1], flush=True)
+        (options.out / "tuning.md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

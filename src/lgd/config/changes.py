@@ -1,0 +1,51 @@
+"""How two configurations differ, and how one is made of another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from lgd.errors import UserError, nearest
+
+from .checks import check, to_dict
+from .fields import Config
+
+
+def with_defaults(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The named parts of what an earlier version wrote, with the fields it did not know yet at their defaults."""
+    return _filled(values, {name: default for name, default in to_dict(Config()).items() if name in names})
+
+
+def _filled(value: Any, default: Any) -> Any:
+    if not isinstance(value, dict) or not isinstance(default, dict):
+        return value
+    return {**default, **{name: _filled(inner, default.get(name)) for name, inner in value.items()}}
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Dotted names of the fields that differ, with both values. `compute` is left out: it changes no result."""
+    rows = []
+    for key in sorted(old.keys() | new.keys()):
+        a, b, name = old.get(key), new.get(key), prefix + key
+        if name == "compute":
+            continue
+        if isinstance(a, dict) and isinstance(b, dict):
+            rows += differences(a, b, name + ".")
+        elif a != b:
+            rows.append(f"{name} ({a!r} there, {b!r} here)")
+    return rows
+
+
+def with_values(config: Config, **values: Any) -> Config:
+    """Replace fields by dotted names written with `__`: `with_values(c, guidance__omega=0.0)`."""
+    for name, value in values.items():
+        config = _replace(config, name.split("__"), value)
+    return check(config)
+
+
+def _replace(node: Any, path: list[str], value: Any) -> Any:
+    if not is_dataclass(node) or path[0] not in (names := [f.name for f in fields(node)]):
+        raise UserError(f"no field {path[0]!r}" + (nearest(path[0], names) if is_dataclass(node) else ""))
+    new = value if len(path) == 1 else _replace(getattr(node, path[0]), path[1:], value)
+    return replace(node, **{path[0]: new})  # type: ignore[type-var]

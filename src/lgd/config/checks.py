@@ -1,0 +1,80 @@
+"""From plain data to a configuration and back; what is wrong with it is said in one line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, fields
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from lgd.errors import UserError, nearest
+
+from .fields import Config
+
+
+def from_dict(values: Any, where: str) -> Config:
+    """Build and check a configuration. Errors: UserError naming `where` and the first wrong field."""
+    try:
+        # Through JSON: strict about types, yet a list may fill a tuple and an integer a float.
+        config = TypeAdapter(Config).validate_json(json.dumps(values), strict=True, extra="forbid")
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error.errors()[0], values)}") from None
+    except (TypeError, ValueError, RecursionError) as error:  # a TOML date, say
+        raise UserError(f"{where}: {error}") from None
+    _check(config, where)
+    return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Plain data, as written to config.json."""
+    return json.loads(json.dumps(asdict(config)))  # tuples become lists, as when read back
+
+
+def check(config: Config, where: str = "configuration") -> Config:
+    """Validate a configuration that was built in Python or by flags. Errors: UserError."""
+    return from_dict(to_dict(config), where)
+
+
+def _explain(error: Any, values: Any) -> str:
+    """One line for pydantic's first error; a misspelt key comes with the nearest known one."""
+    path = [str(part) for part in error["loc"]]
+    if error["type"] == "unexpected_keyword_argument":
+        node: Any = Config()
+        for part in path[:-1]:
+            node = getattr(node, part)
+        return f"unknown field {'.'.join(path)!r}{nearest(path[-1], [f.name for f in fields(node)])}"
+    return f"{'.'.join(path) or 'the top level'}: {error['msg'].lower()}, not {error['input']!r:.100}"
+
+
+def _check(config: Config, where: str) -> None:
+    """What one field alone cannot tell."""
+    last = config.sampling.steps - 1
+    for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
+        if window is not None and not window[0] <= window[1] <= last:
+            raise UserError(f"{where}: {part}.window: {list(window)} does not lie inside the steps 0 to {last}")
+    if config.stages.halving > last:
+        raise UserError(f"{where}: stages.halving: {config.stages.halving} is not one of the steps 0 to {last}")
+    if config.sampling.steps > config.generator.train_timesteps:
+        raise UserError(
+            f"{where}: sampling.steps: {config.sampling.steps} is more than generator.train_timesteps"
+            f" ({config.generator.train_timesteps})"
+        )
+    if config.guidance.space == "sample" and config.sampling.scheduler != "ddpm":
+        raise UserError(
+            f"{where}: guidance.space: 'sample' works with sampling.scheduler 'ddpm' only,"
+            f" not {config.sampling.scheduler!r}; use 'noise'"
+        )
+    for role in ("reference", "learner"):
+        if getattr(config, role).training.temperature:
+            raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    steps = [config.stages.images_per_increment * (i + 1) for i in range(config.stages.increments)]
+    for ipc in config.evaluation.ipc:
+        if ipc not in steps:
+            raise UserError(f"{where}: evaluation.ipc: {ipc} is none of the increments' {', '.join(map(str, steps))}")
+    if config.generator.tune != "none" and not config.generator.source:
+        raise UserError(f"{where}: generator.tune: {config.generator.tune!r} needs a generator.source to start from")
+    if config.generator.source and config.generator.autoencoder:
+        raise UserError(f"{where}: generator.autoencoder: a generator.source brings its own")
+    if config.generator.beta_start > config.generator.beta_end or config.generator.beta_end >= 1:
+        raise UserError(f"{where}: generator.beta_start and beta_end must rise and stay below 1")

@@ -1,0 +1,40 @@
+"""Configurations in files: the built-in presets, TOML files and the config.json of a run."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+from lgd.errors import UserError, nearest
+from lgd.files import read_limited
+
+from .checks import from_dict
+from .fields import Config
+
+LARGEST_TOML = 2**20  # bytes
+
+
+def presets() -> dict[str, Path]:
+    """The built-in presets by name."""
+    folder = Path(str(resources.files("lgd").joinpath("presets")))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def load_config(name_or_path: str) -> Config:
+    """A preset by its name, a TOML file by its path, or the config.json of a run. Errors: UserError."""
+    if name_or_path in presets():
+        path = presets()[name_or_path]
+    elif name_or_path.endswith((".toml", ".json")) or Path(name_or_path).is_file():
+        path = Path(name_or_path)
+    else:
+        raise UserError(f"unknown preset {name_or_path!r}{nearest(name_or_path, presets())}; or give a .toml file")
+    text = read_limited(path, LARGEST_TOML)
+    try:
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
+        raise UserError(f"{path}: not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: not a configuration")
+    return from_dict({"name": path.stem, **values}, str(path))
