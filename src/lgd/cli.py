@@ -95,8 +95,8 @@ def dispatch(arguments: list[str]) -> int:
         print(f"lgd {__version__}")
         return 0
     name, *rest = arguments
-    from .commands import COMMANDS
+    from .commands.table import COMMANDS, command
 
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}{nearest(name, COMMANDS)}")
-    return COMMANDS[name](rest)
+    return command(name)(rest)

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from lgd.cli import main
-from lgd.commands import DistillOptions, parse, preset_first
+from lgd.commands.options import DistillOptions
+from lgd.commands.parsing import parse, preset_first
 from lgd.config import Config, load_config, to_dict, with_values
 from lgd.distillation.store import Candidate, Row, encode_png, image_file
 from lgd.files import sha256, write_bytes, write_text

@@ -8,10 +8,12 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Literal
 
-from .commands import Fields, parse, preset_first
-from .config import Config
-from .console import Console
-from .errors import UserError
+from lgd.config import Config
+from lgd.console import Console
+from lgd.errors import UserError
+
+from .options import Fields
+from .parsing import parse, preset_first
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,12 @@ def bench(arguments: Sequence[str]) -> int:
     check_bench(options)
     import torch
 
-    from .automatic import computes_in_bfloat16
-    from .distillation.materials import resolve_device
-    from .files import write_json
-    from .runtime import check_device, training_threads
-    from .speed.bench import Settings, bench, table
-    from .speed.networks import random_networks, run_networks
+    from lgd.automatic import computes_in_bfloat16
+    from lgd.distillation.materials import resolve_device
+    from lgd.files import write_json
+    from lgd.runtime import check_device, training_threads
+    from lgd.speed.bench import Settings, bench, table
+    from lgd.speed.networks import random_networks, run_networks
 
     check_device(options.device)
     device, console = resolve_device(options.device), Console(options.quiet)
@@ -139,13 +141,13 @@ def check_bench(options: BenchOptions) -> None:
 def plan(arguments: Sequence[str]) -> int:
     preset, config, rest = preset_first("plan", arguments)
     options = parse(PlanOptions, f"lgd plan {preset}", rest, PlanOptions(config=config))
-    from .config import check
-    from .distillation.methods import with_method
-    from .files import write_json
-    from .runtime import check_device
-    from .speed.plan import plan, table
-    from .speed.rates import rates_of
-    from .speed.sizes import sizes_of
+    from lgd.config import check
+    from lgd.distillation.methods import with_method
+    from lgd.files import write_json
+    from lgd.runtime import check_device
+    from lgd.speed.plan import plan, table
+    from lgd.speed.rates import rates_of
+    from lgd.speed.sizes import sizes_of
 
     if not 0 < options.share <= 1:
         raise UserError(f"--share must lie between 0 and 1, not {options.share}")

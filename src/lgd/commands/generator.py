@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from .commands import Fields, parse, preset_first
-from .config import Config, Precision
-from .console import Console
-from .errors import UserError, nearest
+from lgd.config import Config, Precision
+from lgd.console import Console
+from lgd.errors import UserError, nearest
+
+from .options import Fields
+from .parsing import parse, preset_first
 
 if TYPE_CHECKING:
-    from .diffusion.generator import Generator
+    from lgd.diffusion.generator import Generator
 
 PREVIEW = 8
 """images per class while a generator is trained"""
@@ -74,14 +76,14 @@ class ShowOptions:
 def train(arguments: Sequence[str]) -> int:
     preset, config, rest = preset_first("generator train", arguments)
     options = parse(TrainOptions, f"lgd generator train {preset}", rest, TrainOptions(tyro.MISSING, config=config))
-    from .assets import claim
-    from .config import check, to_dict
-    from .distillation.materials import cached_splits
-    from .files import output_directory
-    from .generators import check_generator, make_generator
-    from .report.tensorboard import check_tensorboard, write_training
-    from .runtime import check_device, training_threads
-    from .samples import draw_samples, write_grid, write_loss
+    from lgd.assets import claim
+    from lgd.config import check, to_dict
+    from lgd.distillation.materials import cached_splits
+    from lgd.files import output_directory
+    from lgd.generators import check_generator, make_generator
+    from lgd.report.tensorboard import check_tensorboard, write_training
+    from lgd.runtime import check_device, training_threads
+    from lgd.samples import draw_samples, write_grid, write_loss
 
     config, console = check(options.config), Console(options.quiet)
     if config.generator.source and config.generator.tune == "none":
@@ -115,11 +117,11 @@ def sample(arguments: Sequence[str]) -> int:
         raise UserError(f"{options.out} exists; --overwrite replaces it")
     if options.per_class < 1:
         raise UserError(f"--per-class must be at least 1, not {options.per_class}")
-    from .config import SamplingConfig, with_values
-    from .diffusion.folder import open_classes
-    from .distillation.materials import resolve_device
-    from .runtime import check_device
-    from .samples import draw_samples, write_grid
+    from lgd.config import SamplingConfig, with_values
+    from lgd.diffusion.folder import open_classes
+    from lgd.distillation.materials import resolve_device
+    from lgd.runtime import check_device
+    from lgd.samples import draw_samples, write_grid
 
     check_device(options.device)
     sampling = with_values(
@@ -145,7 +147,7 @@ def sample(arguments: Sequence[str]) -> int:
 
 def show(arguments: Sequence[str]) -> int:
     options = parse(ShowOptions, "lgd generator show", arguments)
-    from .diffusion.describe import describe
+    from lgd.diffusion.describe import describe
 
     print(describe(options.generator), end="")
     return 0

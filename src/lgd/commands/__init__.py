@@ -1,0 +1,1 @@
+"""The commands of `lgd`: their options, how they are read, and what each one calls."""
