@@ -26,20 +26,23 @@ def influenced(strength: float, deviation: float) -> dict[str, Any]:
     return {"influence__strength": strength, "influence__deviation": deviation}
 
 
+SMALL = {"guidance__decoder": "benchmarks/generators/cifar10-decoder"}
+NO_SMALL = {"guidance__decoder": "", "guidance__every": 2}
+FULL = {"guidance__route": "denoiser"}
+
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dit": ("dit", {}),
     "selection only": ("lgd-selection-only", {}),
-    "lgd 0.03, 0.01": ("lgd", guided(0.03, 0.01)),
+    "lgd 0.03, 0.01": ("lgd", guided(0.03, 0.01) | NO_SMALL),
     "selection only, omega 3": ("lgd-selection-only", {"guidance__omega": 3.0}),
-    "lgd 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0)),
-    "lgd 0.03, 0": ("lgd", guided(0.03, 0.0)),
-    "lgd 0.1, 0": ("lgd", guided(0.1, 0.0)),
-    "igd 0.03, 0.01": ("igd", influenced(0.03, 0.01)),
-    "igd 0.1, 0.01": ("igd", influenced(0.1, 0.01)),
-    "random": ("random", {}),
+    "lgd 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0) | NO_SMALL),
+    "lgd small, route denoiser, 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0) | SMALL | FULL),
+    "lgd small, 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0) | SMALL),
+    "lgd small, 0.06, 0.02, omega 3": ("lgd", guided(0.06, 0.02, guidance__omega=3.0) | SMALL),
+    "igd 0.03, 0.01": ("igd", influenced(0.03, 0.01) | SMALL),
+    "igd 0.1, 0.01": ("igd", influenced(0.1, 0.01) | SMALL),
     "mgd3": ("mgd3", {}),
-    "dit, CFG 1.5": ("dit", {"sampling__classifier_free_scale": 1.5}),
-    "dit, CFG 3": ("dit", {"sampling__classifier_free_scale": 3.0}),
+    "random": ("random", {}),
 }
 """name: method, fields; the two figures are lambda (k for igd) and gamma"""
 

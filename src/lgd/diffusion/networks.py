@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers.utils import logging
 from torch import Tensor, nn
 
 from lgd.config import Precision
@@ -92,6 +93,8 @@ def in_precision(network: Any, precision: Precision) -> Any:
 def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
     """A model saved by diffusers, from safetensors alone. Errors: UserError naming the folder."""
     check_files(folder)
+    told = logging.get_verbosity()
+    logging.set_verbosity_error()  # AutoencoderTiny warns of a field that it writes itself
     try:
         return kind.from_pretrained(
             folder,
@@ -103,6 +106,8 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
     except Exception as error:  # diffusers raises many kinds for a bad file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{folder}: cannot be loaded: {reason}") from None
+    finally:
+        logging.set_verbosity(told)
 
 
 def check_files(folder: Path) -> None:
