@@ -100,20 +100,25 @@ def sd_vae(widths: tuple[int, ...]) -> AutoencoderKL:
 
 
 def run_networks(folder: Path, candidates: int, classes: int, device: str, decoder: str) -> Networks:
-    """Those of a run's last increment. decoder: folder of a small decoder, where there is one. Errors: UserError."""
+    """Those of a run's last increment. decoder: folder of a small decoder, where there is one. Errors: UserError.
+
+    A run that `lgd compare` made shares its generator and reference, which lie beside it.
+    """
     run = Run(folder)
+    assets = folder if (folder / "generator").exists() else folder.resolve().parent
     if not run.config.exists():
         raise UserError(f"{folder}: no run: it lacks config.json")
     values = read_json(run.config)
     config = from_dict(with_defaults(values, values), str(run.config))
-    config = with_values(config, stages__candidates=candidates, guidance__deviation=0.0, guidance__decoder=decoder)
+    config = with_values(config, guidance__deviation=0.0, guidance__decoder=decoder)
+    config = with_values(config, stages__candidates=candidates)
     last = config.stages.increments
     if not run.learner(last, 0).exists():
         raise UserError(f"{folder}: no finished run of lgd: it lacks {run.learner(last, 0)}")
     device = resolve_device(device)
     config = with_values(config, compute__device=device)
     count = len(cached_splits(config.dataset).train.class_names)
-    materials = Materials(config, run, folder, last, range(min(classes, count)))
+    materials = Materials(config, run, assets, last, range(min(classes, count)))
     return Networks(
         config,
         materials.generator,

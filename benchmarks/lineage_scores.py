@@ -1,0 +1,96 @@
+"""The lineage's loop against what a run does, on the same seeds: seconds, and the scores of the kept images.
+
+    python benchmarks/lineage_scores.py RUN [--slots 5] [--steps 20] [--decoder DIR] [--strength 0.03]
+
+RUN is a finished run of `lgd`. Both ways draw the same slots of every class with the same seeds, at the same number of
+steps and candidates, without deviation; one thread, processor time, so that other work does not count. The loop draws
+single images in float32 through the whole network and the large decoder at every step of the window.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from time import process_time
+from typing import Any
+
+import torch
+
+from lgd.config import Config, with_values
+from lgd.distillation.methods.drawing import Drawing, draw_slots, without_selection
+from lgd.distillation.methods.sampled import by_learnability
+from lgd.rng import image_seed
+from lgd.speed.bench import Settings, exact_copy, score_of, unguided, with_steps
+from lgd.speed.lineage import lineage_slot
+from lgd.speed.networks import Networks, run_networks
+
+
+def kept_by_lineage(networks: Networks, config: Config, slot: int) -> list[float]:
+    """Scores of the images that the loop keeps, by class."""
+    kept = []
+    for label in networks.classes:
+        seeds = [image_seed(config.seed, networks.increment, label, slot, k) for k in range(config.stages.candidates)]
+        parts = (networks.generator, networks.learners, networks.reference, config, label, seeds)
+        latents, scores = lineage_slot(*parts)
+        with torch.no_grad():
+            images = networks.generator.autoencoder.decode(torch.stack(latents))
+            valid = networks.reference(images).argmax(1).eq(label).tolist()
+        rivals = [s for s, ok in zip(scores, valid, strict=True) if ok] or scores
+        kept.append(max(rivals))
+    return kept
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--slots", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--candidates", type=int, default=3)
+    parser.add_argument("--decoder", default="")
+    parser.add_argument("--route", default="denoiser")
+    parser.add_argument("--every", type=int, default=2)
+    parser.add_argument("--strength", type=float, nargs="+", default=[0.03], help="of the fast way; several are tried")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    networks = run_networks(options.run, options.candidates, 10**6, "cpu", options.decoder)
+    base = with_steps(networks.config, Settings(options.steps, 1, 1, 0.5, 1))
+    millions = sum(p.numel() for p in networks.generator.denoiser.parameters()) / 1e6
+    guidance = base.guidance
+    print(f"{millions:.1f} M parameters, {options.steps} steps, window {guidance.window}, omega {guidance.omega}\n")
+    print("| way | lambda | s per kept image | x lineage | mean score | minus lineage | % |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+
+    def drawn(config: Config, guide: Any) -> tuple[float, list[float]]:
+        """Processor seconds per kept image, and the scores."""
+        own: Any = replace(networks, config=config)
+        memory = {label: torch.empty(0) for label in networks.classes}
+        start = process_time()
+        kept = draw_slots(Drawing(own, config, guide(own), memory), list(range(options.slots)), scored=True)
+        return (process_time() - start) / len(kept), [score_of(item) for item in kept]
+
+    exact, start = exact_copy(networks), process_time()
+    slow = [score for slot in range(options.slots) for score in kept_by_lineage(exact, base, slot)]
+    slow_seconds = (process_time() - start) / len(slow)
+    print(f"| lineage | {base.guidance.strength} | {slow_seconds:.2f} | 1.0 | {fmean(slow):.3f} | - | - |", flush=True)
+    for strength in options.strength:
+        fast = with_values(
+            base, guidance__strength=strength, guidance__route=options.route, guidance__every=options.every
+        )
+        seconds, scores = drawn(fast, by_learnability)
+        differences = [a - b for a, b in zip(scores, slow, strict=True)]
+        error = stdev(differences) / len(differences) ** 0.5
+        off = 100 * fmean(differences) / fmean(slow)
+        print(
+            f"| {options.route}, every {options.every} | {strength} | {seconds:.2f} | {slow_seconds / seconds:.1f} |"
+            f" {fmean(scores):.3f} | {fmean(differences):+.3f} ± {error:.3f} | {off:+.1f} |",
+            flush=True,
+        )
+    for name, config in (("as many candidates", base), ("one candidate", without_selection(base))):
+        seconds, scores = drawn(config, lambda own: unguided)
+        print(f"| unguided, {name} | 0 | {seconds:.2f} | {slow_seconds / seconds:.1f} | {fmean(scores):.3f} | - | - |")
+
+
+if __name__ == "__main__":
+    main()
