@@ -1,4 +1,8 @@
-"""Put a class-conditional DiT that was trained elsewhere together with its autoencoder, as `generator.source` wants it.
+"""Make a generator small enough to hand on: weights in half precision, together with the autoencoder.
+
+    python benchmarks/pack_generator.py GENERATOR --out OUT
+
+does that for one that `lgd generator train` made. A class-conditional DiT that was trained elsewhere is put together:
 
     python benchmarks/pack_generator.py DENOISER AUTOENCODER --classes airplane automobile ... --image-size 64 --out OUT
 
@@ -9,6 +13,7 @@ DENOISER holds what DiTTransformer2DModel.save_pretrained wrote, and latent_stat
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from diffusers import DDPMScheduler, DiTTransformer2DModel
@@ -23,13 +28,25 @@ from lgd.files import read_json
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("denoiser", type=Path)
-    parser.add_argument("autoencoder", type=Path)
-    parser.add_argument("--classes", nargs="+", required=True, help="names, in the order of the denoiser's ids")
-    parser.add_argument("--image-size", type=int, required=True, help="height and width that the autoencoder sees")
+    parser.add_argument("autoencoder", type=Path, nargs="?")
+    parser.add_argument("--classes", nargs="+", default=(), help="names, in the order of the denoiser's ids")
+    parser.add_argument("--image-size", type=int, default=0, help="height and width that the autoencoder sees")
     parser.add_argument("--clip", type=float, default=5.0, help="predicted clean latents are clamped to +- this")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
+    if options.autoencoder is None:
+        own = load_generator(options.denoiser)
+        generator = replace(own, denoiser=own.denoiser.half())
+        autoencoder = options.denoiser / "autoencoder"
+    else:
+        generator, autoencoder = put_together(options), options.autoencoder
+    save_generator(generator, options.out, autoencoder)
+    print(f"{options.out}: latents of {load_generator(options.out).latent_shape}, {len(generator.class_names)} classes")
+
+
+def put_together(options: argparse.Namespace) -> Generator:
+    """From a denoiser, statistics of its latents, and an autoencoder."""
     denoiser = load_part(DiTTransformer2DModel, options.denoiser).half()
     stats = read_json(options.denoiser / "latent_stats.json")
     size = options.image_size
@@ -37,9 +54,7 @@ def main() -> None:
     autoencoder = Latents(network, (3, size, size), size, tuple(stats["latent_mean"]), tuple(stats["latent_std"]))
     scheduler = DDPMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=True, clip_sample_range=options.clip)
     ids = tuple(range(len(options.classes)))
-    generator = Generator(denoiser, dict(scheduler.config), autoencoder, tuple(options.classes), ids)
-    save_generator(generator, options.out, options.autoencoder)
-    print(f"{options.out}: latents of {load_generator(options.out).latent_shape}, {len(ids)} classes")
+    return Generator(denoiser, dict(scheduler.config), autoencoder, tuple(options.classes), ids)
 
 
 if __name__ == "__main__":

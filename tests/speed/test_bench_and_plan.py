@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,3 +151,16 @@ def test_bench_draws_noise_that_the_run_did_not(finished: Path) -> None:
     used = {candidate.seed for row in read_manifest(Run(finished).increment(3)) for candidate in row.candidates}
     assert networks.increment == 4
     assert derive_seed(0, "image", 4, 0, 0, 0) not in used
+
+
+def test_bench_finds_what_the_sub_runs_of_compare_share(finished: Path, tmp_path: Path) -> None:
+    from lgd.speed.networks import run_networks
+
+    own = run_networks(finished, 2, 10, "cpu", "")
+    shutil.copytree(finished, tmp_path / "lgd-seed0")
+    for name in ("generator", "reference.safetensors"):
+        shutil.move(tmp_path / "lgd-seed0" / name, tmp_path / name)
+    shared = run_networks(tmp_path / "lgd-seed0", 2, 10, "cpu", "")
+    x = torch.rand(2, *own.reference.mean.shape[1:2], 8, 8)
+    assert torch.equal(own.reference(x), shared.reference(x))
+    assert own.generator.class_names == shared.generator.class_names
