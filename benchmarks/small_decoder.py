@@ -2,7 +2,7 @@
 
     python benchmarks/small_decoder.py GENERATOR PRESET_OR_TOML SOURCE --out DIR [--images 10000] [--steps 3000]
 
-It makes images of the image set's own size, so that nothing has to be resized, and is used by --guidance.decoder DIR.
+It makes images of about the image set's own size, and is used by --guidance.decoder DIR.
 Only training images are read. Prints how well it agrees with the large decoder on training images that it did not see.
 """
 
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from lgd.config import load_config, with_values
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import to_float
-from lgd.diffusion.autoencoder import load_latents
+from lgd.diffusion.autoencoder import load_latents, resize
 
 
 def learner(channels: int, width: int, doublings: int) -> AutoencoderTiny:
@@ -62,13 +62,14 @@ def main() -> None:
     print(f"{len(z)} latents of {tuple(z.shape[1:])} and their images in {perf_counter() - start:.0f} s", flush=True)
 
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (teacher.mean, teacher.std))
-    small = learner(z.shape[1], options.width, int(log2(images.shape[-1] // z.shape[-1])))
+    small = learner(z.shape[1], options.width, round(log2(images.shape[-1] / z.shape[-1])))
     held = len(z) // 20
 
     def error(part: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             made = small.decode((z[part].float() * std + mean).to(memory_format=torch.channels_last)).sample
-        return F.mse_loss(made.float() / 2 + 0.5, images[part].float())
+        made = resize(made.float() / 2 + 0.5, images.shape[-1])
+        return F.mse_loss(made, images[part].float())
 
     small.decoder.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(small.decoder.parameters(), lr=2e-3, weight_decay=0.0)
