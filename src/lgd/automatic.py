@@ -103,7 +103,11 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
         reference=ReferenceConfig(training=whole),
         guidance=GuidanceConfig(strength=weaker(0.45, found), deviation=weaker(0.1, found)),
         learner=part,
-        influence=InfluenceConfig(surrogate=SurrogateConfig(classifier=ClassifierConfig(training=whole))),
+        influence=InfluenceConfig(
+            strength=weaker(0.3, found),
+            deviation=weaker(0.3, found),
+            surrogate=SurrogateConfig(classifier=ClassifierConfig(training=whole)),
+        ),
         stages=StagesConfig(increments=max(1, min(5, found.smallest // 2))),
         evaluation=EvaluationConfig(
             classifier=part, seeds=3, redundancy_seeds=2, evaluations=5 if found.test <= 2000 else 2
