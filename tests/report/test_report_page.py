@@ -159,3 +159,18 @@ def test_tensorboard_scalars(tiny: Config, finished: Path, tmp_path: Path) -> No
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert len(list((run / "tensorboard").glob("events.out.*"))) == 1
+
+
+def test_figures_of_many_methods_keep_them_apart() -> None:
+    names = [f"method {i}" for i in range(11)]
+    maps = plots.redundancy_maps({name: [[100.0, 10.0], [10.0, 100.0]] for name in names}, dict.fromkeys(names, 10.0))
+    assert sum(axis.axison for axis in maps.axes) == 11 + 1  # and the scale
+    assert max(axis.get_subplotspec().colspan.stop for axis in maps.axes[:11]) == plots.MAPS_PER_ROW
+    curves = plots.accuracy_curves({name: {"10": {"mean": 50.0, "std": 1.0}} for name in names})
+    (axis,) = curves.axes
+    lines = [container[0] for container in axis.containers]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 11
+    curves.canvas.draw()
+    assert axis.get_legend().get_window_extent().x0 >= axis.get_window_extent().x1
+    plots.render(maps, "svg")
+    plots.render(curves, "svg")

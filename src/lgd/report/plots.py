@@ -20,6 +20,10 @@ from lgd.files import write_bytes
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
 MARKERS = "osD^vPX"
+LINES = ("-", "--", ":")  # for each time that the colours come round
+MAPS_PER_ROW = 4
+IN_THE_AXES = 5
+"""methods of which a legend leaves the curves to be seen"""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -78,9 +82,11 @@ def column_labels(count: int, inches: float) -> list[str]:
 
 
 def redundancy_maps(matrices: Mapping[str, Sequence[Sequence[float]]], means: Mapping[str, float | None]) -> Figure:
-    """Redundancy matrices side by side on one scale from 0 to 100 %."""
-    figure, axes = plt.subplots(1, len(matrices), figsize=(3.4 * len(matrices) + 0.8, 3.4), squeeze=False)
-    for axis, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
+    """Redundancy matrices on one scale from 0 to 100 %, side by side in as few rows as there is room for."""
+    rows, columns = -(-len(matrices) // MAPS_PER_ROW), min(len(matrices), MAPS_PER_ROW)
+    size = (3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, gridspec_kw={"hspace": 0.45})
+    for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=False):
         drawn = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
         K = len(matrix)
         for i in range(K):
@@ -92,9 +98,12 @@ def redundancy_maps(matrices: Mapping[str, Sequence[Sequence[float]]], means: Ma
         axis.set_yticks(range(K), ticks)
         axis.set_xlabel("tested on increment")
         mean = means[name]
-        axis.set_title(plain(name) + ("" if mean is None else f": {mean:.1f} % off the diagonal"), fontsize=10)
-    axes[0][0].set_ylabel("trained on increment")
-    figure.colorbar(drawn, ax=axes[0].tolist(), label="accuracy, %", shrink=0.8)
+        axis.set_title(plain(name) + ("" if mean is None else f"\n{mean:.1f} % off the diagonal"), fontsize=10)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("trained on increment")
+    for axis in list(axes.flat)[len(matrices) :]:
+        axis.set_axis_off()
+    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
     return figure
 
 
@@ -105,13 +114,20 @@ def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
         ipc = [int(key) for key in accuracy]
         means = [a["mean"] for a in accuracy.values()]
         stds = [a["std"] for a in accuracy.values()]
-        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        round_, place = divmod(i, len(COLOURS))
+        style: dict[str, Any] = {
+            "color": COLOURS[place],
+            "marker": MARKERS[place],
+            "linestyle": LINES[round_ % len(LINES)],
+        }
         axis.errorbar(ipc, means, yerr=stds, label=plain(name), capsize=2, markersize=5, **style)
     axis.set_xticks(ipc)
     axis.set_xlabel("images per class (IPC)")
     axis.set_ylabel("test accuracy, %")
     axis.grid(alpha=0.3)
-    if len(methods) > 1:
+    if len(methods) > IN_THE_AXES:
+        axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+    elif len(methods) > 1:
         axis.legend()
     return figure
 
