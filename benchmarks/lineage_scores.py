@@ -21,25 +21,8 @@ import torch
 from lgd.config import Config, with_values
 from lgd.distillation.methods.drawing import Drawing, draw_slots, without_selection
 from lgd.distillation.methods.sampled import by_learnability
-from lgd.rng import image_seed
-from lgd.speed.bench import Settings, exact_copy, score_of, unguided, with_steps
-from lgd.speed.lineage import lineage_slot
-from lgd.speed.networks import Networks, run_networks
-
-
-def kept_by_lineage(networks: Networks, config: Config, slot: int) -> list[float]:
-    """Scores of the images that the loop keeps, by class."""
-    kept = []
-    for label in networks.classes:
-        seeds = [image_seed(config.seed, networks.increment, label, slot, k) for k in range(config.stages.candidates)]
-        parts = (networks.generator, networks.learners, networks.reference, config, label, seeds)
-        latents, scores = lineage_slot(*parts)
-        with torch.no_grad():
-            images = networks.generator.autoencoder.decode(torch.stack(latents))
-            valid = networks.reference(images).argmax(1).eq(label).tolist()
-        rivals = [s for s, ok in zip(scores, valid, strict=True) if ok] or scores
-        kept.append(max(rivals))
-    return kept
+from lgd.speed.bench import Settings, exact_copy, lineage_score, score_of, unguided, with_steps
+from lgd.speed.networks import run_networks
 
 
 def main() -> None:
@@ -71,7 +54,7 @@ def main() -> None:
         return (process_time() - start) / len(kept), [score_of(item) for item in kept]
 
     exact, start = exact_copy(networks), process_time()
-    slow = [score for slot in range(options.slots) for score in kept_by_lineage(exact, base, slot)]
+    slow = [lineage_score(exact, base, label, slot) for slot in range(options.slots) for label in networks.classes]
     slow_seconds = (process_time() - start) / len(slow)
     print(f"| lineage | {base.guidance.strength} | {slow_seconds:.2f} | 1.0 | {fmean(slow):.3f} | - | - |", flush=True)
     for strength in options.strength:

@@ -26,16 +26,24 @@ def influenced(strength: float, deviation: float) -> dict[str, Any]:
     return {"influence__strength": strength, "influence__deviation": deviation}
 
 
+PINNED: dict[str, Any] = {
+    "guidance__omega": 1.0,
+    "guidance__route": "x0",
+    "guidance__every": 2,
+    "guidance__decoder": "",
+    "evaluation__evaluations": 1,
+}
+"""what the configuration had while it was tuned, so that it may change without changing these rows"""
+
 SMALL = {"guidance__decoder": "benchmarks/generators/cifar10-decoder"}
-NO_SMALL = {"guidance__decoder": "", "guidance__every": 2}
 FULL = {"guidance__route": "denoiser"}
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dit": ("dit", {}),
     "selection only": ("lgd-selection-only", {}),
-    "lgd 0.03, 0.01": ("lgd", guided(0.03, 0.01) | NO_SMALL),
+    "lgd 0.03, 0.01": ("lgd", guided(0.03, 0.01)),
     "selection only, omega 3": ("lgd-selection-only", {"guidance__omega": 3.0}),
-    "lgd 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0) | NO_SMALL),
+    "lgd 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0)),
     "lgd small, route denoiser, 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0) | SMALL | FULL),
     "lgd small, 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0) | SMALL),
     "lgd small, 0.06, 0.02, omega 3": ("lgd", guided(0.06, 0.02, guidance__omega=3.0) | SMALL),
@@ -61,7 +69,7 @@ def main() -> None:
         dataset__source=options.source,
         dataset__judge_on="validation",
         stages__increments=options.increments,
-        evaluation__evaluations=1,
+        **PINNED,
         compute__workers=options.workers,
     )
     ipcs = sorted({*base.evaluation.ipc, base.stages.images_per_increment * options.increments})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
-from diffusers.utils import logging
 from torch import Tensor, nn
 
 from lgd.config import Precision
@@ -93,8 +93,9 @@ def in_precision(network: Any, precision: Precision) -> Any:
 def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
     """A model saved by diffusers, from safetensors alone. Errors: UserError naming the folder."""
     check_files(folder)
-    told = logging.get_verbosity()
-    logging.set_verbosity_error()  # AutoencoderTiny warns of a field that it writes itself
+    settings = logging.getLogger("diffusers.configuration_utils")
+    told = settings.level
+    settings.setLevel(logging.ERROR)  # AutoencoderTiny warns of a field that it writes itself; of weights all is told
     try:
         return kind.from_pretrained(
             folder,
@@ -107,7 +108,7 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{folder}: cannot be loaded: {reason}") from None
     finally:
-        logging.set_verbosity(told)
+        settings.setLevel(told)
 
 
 def check_files(folder: Path) -> None:

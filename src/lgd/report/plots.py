@@ -114,11 +114,11 @@ def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
         ipc = [int(key) for key in accuracy]
         means = [a["mean"] for a in accuracy.values()]
         stds = [a["std"] for a in accuracy.values()]
-        round_, place = divmod(i, len(COLOURS))
+        turn, place = divmod(i, len(COLOURS))
         style: dict[str, Any] = {
             "color": COLOURS[place],
             "marker": MARKERS[place],
-            "linestyle": LINES[round_ % len(LINES)],
+            "linestyle": LINES[turn % len(LINES)],
         }
         axis.errorbar(ipc, means, yerr=stds, label=plain(name), capsize=2, markersize=5, **style)
     axis.set_xticks(ipc)

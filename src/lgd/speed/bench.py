@@ -178,11 +178,11 @@ def exact_copy(networks: Networks) -> Networks:
     return replace(networks, generator=replace(generator, denoiser=dit, autoencoder=autoencoder))
 
 
-def lineage_score(networks: Networks, config: Config, label: int) -> float:
+def lineage_score(networks: Networks, config: Config, label: int, slot: int = 0) -> float:
     """Of the image that the lineage's loop keeps in one slot."""
     config = with_values(config, guidance__route="denoiser", guidance__every=1)
     seeds = [
-        image_seed(config.seed, networks.increment, label, 0, candidate)
+        image_seed(config.seed, networks.increment, label, slot, candidate)
         for candidate in range(config.stages.candidates)
     ]
     latents, scores = lineage_slot(networks.generator, networks.learners, networks.reference, config, label, seeds)

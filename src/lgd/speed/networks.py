@@ -110,8 +110,7 @@ def run_networks(folder: Path, candidates: int, classes: int, device: str, decod
         raise UserError(f"{folder}: no run: it lacks config.json")
     values = read_json(run.config)
     config = from_dict(with_defaults(values, values), str(run.config))
-    config = with_values(config, guidance__deviation=0.0, guidance__decoder=decoder)
-    config = with_values(config, stages__candidates=candidates)
+    config = with_values(config, stages__candidates=candidates, guidance__deviation=0.0, guidance__decoder=decoder)
     last = config.stages.increments
     if not run.learner(last, 0).exists():
         raise UserError(f"{folder}: no finished run of lgd: it lacks {run.learner(last, 0)}")
