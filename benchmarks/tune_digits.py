@@ -1,6 +1,6 @@
 """Compare candidates for the digits preset on a validation part of its training set; the test set is never read.
 
-    python benchmarks/tune_digits.py OUT [--runs 3]
+    python benchmarks/tune_digits.py OUT [--runs 3] [--only TEXT]
 
 Writes OUT/tuning.md: one row per variant and method. A finished variant is not run again.
 """
@@ -29,18 +29,34 @@ def training(steps: int, batch_size: int, ema_decay: float) -> dict[str, Any]:
     return {"generator__steps": steps, "generator__batch_size": batch_size, "generator__ema_decay": ema_decay}
 
 
+def rate_of(rate: float) -> dict[str, Any]:
+    return {"generator__learning_rate": rate}
+
+
+QUICK = {"generator__precision": "auto"}
+NO_NULL = {"generator__label_dropout": 0.0}
+MIN_SNR = {"generator__min_snr": 5.0}
+
 GENERATORS = {
     "1000 x 64": training(1000, 64, 0.99),
     "2000 x 32": training(2000, 32, 0.995),
     "4000 x 16": training(4000, 16, 0.998),
     "4000 x 32": training(4000, 32, 0.998),
+    "4000 x 32, quick": training(4000, 32, 0.998) | QUICK,
+    "2000 x 32, quick": training(2000, 32, 0.998) | QUICK,
+    "2000 x 32, quick, no null class": training(2000, 32, 0.998) | QUICK | NO_NULL,
+    "2000 x 32, quick, no null class, rate 4e-3": training(2000, 32, 0.998) | QUICK | NO_NULL | rate_of(4e-3),
+    "2000 x 32, quick, no null class, rate 6e-3": training(2000, 32, 0.998) | QUICK | NO_NULL | rate_of(6e-3),
+    "2000 x 32, quick, no null class, min-SNR 5": training(2000, 32, 0.998) | QUICK | NO_NULL | MIN_SNR,
+    "2500 x 32, quick, no null class, rate 4e-3": training(2500, 32, 0.998) | QUICK | NO_NULL | rate_of(4e-3),
 }
-"""optimiser steps x batch size"""
+"""optimiser steps x batch size; quick: generator.precision auto; no null class: generator.label_dropout 0"""
 
 MILD = {"guidance__strength": 0.3}
 STRONG = {"guidance__strength": 0.45}
 SHORT = {"learner__training__epochs": 50}
 LONG = {"learner__training__epochs": 300, "stages__learners": 2}
+PRESET = STRONG | SHORT | {"guidance__deviation": 0.1}
 BOTH = ("dit", "lgd")
 
 VARIANTS: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
@@ -65,8 +81,11 @@ VARIANTS: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
         "4000 x 32",
         "lambda 0.45, learners 50 epochs, gamma 0.1",
         ("lgd",),
-        STRONG | SHORT | {"guidance__deviation": 0.1},
+        PRESET,
     ),
+    ("4000 x 32", "the preset, omega 3", ("lgd",), PRESET | {"guidance__omega": 3.0}),
+    ("4000 x 32", "the preset, route denoiser", ("lgd",), PRESET | {"guidance__route": "denoiser"}),
+    *((generator, "the preset", BOTH, PRESET) for generator in GENERATORS if "quick" in generator),
 ]
 """generator, name, methods, fields"""
 
@@ -75,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", default="", help="rows whose generator and variant contain this")
     options = parser.parse_args()
     ipcs = ("2", "4", "6", "10")
     lines = [
@@ -82,6 +102,8 @@ def main() -> None:
         "|---|---|---|" + "---:|" * (len(ipcs) + 2),
     ]
     for generator, name, methods, values in VARIANTS:
+        if options.only not in f"{generator}: {name}":
+            continue
         config = with_values(load_config("digits"), **(JUDGED | GENERATORS[generator] | values))
         place = f"{generator} {name}".replace(" ", "-").replace(",", "")
         assets = options.out / "assets" / generator.replace(" ", "")

@@ -163,6 +163,12 @@ def test_words_and_wordnet_ids_are_known(folder: Path) -> None:
     assert known.find("axolotl") is None
 
 
+def without_weight(path: Path, name: str) -> None:
+    weights = dict(load_tensors(path))
+    del weights[name]
+    save_tensors(path, weights)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -176,6 +182,14 @@ def test_words_and_wordnet_ids_are_known(folder: Path) -> None:
             "transformer/x.bin: a pickle",
         ),
         (lambda f: (f / "transformer/diffusion_pytorch_model.safetensors").write_bytes(b"x" * 99), "cannot be loaded"),
+        (
+            lambda f: without_weight(f / "transformer/diffusion_pytorch_model.safetensors", "proj_out_2.bias"),
+            "transformer: weights of DiTTransformer2DModel are missing .1.: first proj_out_2.bias",
+        ),
+        (
+            lambda f: without_weight(f / "vae/diffusion_pytorch_model.safetensors", "decoder.conv_in.weight"),
+            "vae: weights of AutoencoderKL are missing .1.: first decoder.conv_in.weight",
+        ),
         (
             lambda f: write_json(
                 f / "scheduler/scheduler_config.json",

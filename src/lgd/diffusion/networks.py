@@ -91,17 +91,21 @@ def in_precision(network: Any, precision: Precision) -> Any:
 
 
 def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
-    """A model saved by diffusers, from safetensors alone. Errors: UserError naming the folder."""
+    """A model saved by diffusers, from safetensors alone.
+
+    Errors: UserError naming the folder, and a weight that it lacks: diffusers would only warn and draw it at random.
+    """
     check_files(folder)
     settings = logging.getLogger("diffusers.configuration_utils")
     told = settings.level
     settings.setLevel(logging.ERROR)  # AutoencoderTiny warns of a field that it writes itself; of weights all is told
     try:
-        return kind.from_pretrained(
+        network, info = kind.from_pretrained(
             folder,
             use_safetensors=True,
             local_files_only=True,
             low_cpu_mem_usage=False,
+            output_loading_info=True,
             torch_dtype=getattr(torch, precision),
         )
     except Exception as error:  # diffusers raises many kinds for a bad file
@@ -109,6 +113,10 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
         raise UserError(f"{folder}: cannot be loaded: {reason}") from None
     finally:
         settings.setLevel(told)
+    lacking = sorted(set(info["missing_keys"]) & {name for name, _ in network.named_parameters()})
+    if lacking:
+        raise UserError(f"{folder}: weights of {kind.__name__} are missing ({len(lacking)}): first {lacking[0]}")
+    return network
 
 
 def check_files(folder: Path) -> None:
