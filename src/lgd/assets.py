@@ -27,9 +27,10 @@ from .execution.receipts import write_receipt
 from .execution.units import Engine, Unit, unfinished
 from .files import read_json, write_json
 from .generators import make_generator
+from .processor import cpu_threads
 from .report import events
 from .rng import derive_seed
-from .runtime import environment, training_threads
+from .runtime import environment
 
 
 def claim(path: Path, config: dict[str, Any]) -> None:
@@ -87,7 +88,7 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine
     check_images(assets, splits)
     drawing = [*methods, *(seed_method(replace(config, method=m)) for m in methods)]
     needs = any(method_named(m).needs_generator for m in drawing)
-    with timed(assets, "generator", console), training_threads(config.generator.threads):
+    with timed(assets, "generator", console), cpu_threads(config.generator.threads):
         if needs and config.generator.source and config.generator.tune == "none":
             check_source(config, splits.train, assets / "generator")
         elif needs:
@@ -135,7 +136,7 @@ def prepare_reference(config: Config, assets: Path, engine: Engine, console: Con
 def make_reference(config: Config, assets: Path, advance: Callable[[], object] = lambda: None) -> None:
     wanted, train = config.reference, cached_splits(config.dataset).train
     device, seed = resolve_device(config.compute.device), derive_seed("reference", wanted.seed)
-    with training_threads(config.generator.threads):
+    with cpu_threads(config.generator.threads):
         if wanted.weights:
             reference = foreign_reference(config, train)
         else:
@@ -176,7 +177,7 @@ def prepare_surrogate(config: Config, folder: Path, train: ImageSet, console: Co
     """
     wanted = config.influence.surrogate
     claim(folder / "config.json", to_dict(config)["influence"]["surrogate"])
-    with timed(folder.parent, "surrogate", console), training_threads(config.generator.threads):
+    with timed(folder.parent, "surrogate", console), cpu_threads(config.generator.threads):
         if not (folder / "checkpoints.json").exists():
             with console.bar(wanted.classifier.training.epochs, "surrogate") as advance:
                 train_surrogate(folder, wanted, train, resolve_device(config.compute.device), advance)

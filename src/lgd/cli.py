@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from . import __version__
 from .errors import IncompleteError, UserError, is_out_of_memory, nearest
 from .files import is_full_disk
+from .processor import keep_freed_memory
 
 USAGE = """\
 usage: lgd COMMAND ...
@@ -48,6 +49,7 @@ OUTSIDE = (errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errn
 
 def entry_point() -> None:
     """Run `main` on the process's arguments and exit with its code."""
+    keep_freed_memory()
     sys.exit(main(sys.argv[1:]))
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,17 +38,6 @@ def engine_for(config: Config, root: Path, console: Console) -> Local | OnRay:
     if config.compute.engine == "ray":
         return OnRay(config.compute, root, console)
     return Local(worker_count(config), root, console, config.compute.retries)
-
-
-@contextmanager
-def training_threads(count: int) -> Iterator[None]:
-    """Compute with `count` CPU threads for the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def environment() -> dict[str, str]:

@@ -81,8 +81,9 @@ def train(arguments: Sequence[str]) -> int:
     from lgd.distillation.materials import cached_splits
     from lgd.files import output_directory
     from lgd.generators import check_generator, make_generator
+    from lgd.processor import cpu_threads
     from lgd.report.tensorboard import check_tensorboard, write_training
-    from lgd.runtime import check_device, training_threads
+    from lgd.runtime import check_device
     from lgd.samples import draw_samples, write_grid, write_loss
 
     config, console = check(options.config), Console(options.quiet)
@@ -96,7 +97,7 @@ def train(arguments: Sequence[str]) -> int:
     images = cached_splits(config.dataset).train
     check_generator(config.generator, images)
     made_from = {name: to_dict(config)[name] for name in ("dataset", "generator")}
-    with output_directory(options.out, options.overwrite) as root, training_threads(config.generator.threads):
+    with output_directory(options.out, options.overwrite) as root, cpu_threads(config.generator.threads):
         claim(root / "config.json", made_from)
 
         def look(generator: Generator, rows: Sequence[dict[str, Any]]) -> None:

@@ -87,7 +87,8 @@ def bench(arguments: Sequence[str]) -> int:
     from lgd.automatic import computes_in_bfloat16
     from lgd.distillation.materials import resolve_device
     from lgd.files import write_json
-    from lgd.runtime import check_device, training_threads
+    from lgd.processor import cpu_threads
+    from lgd.runtime import check_device
     from lgd.speed.bench import Settings, bench, table
     from lgd.speed.networks import random_networks, run_networks
 
@@ -113,7 +114,7 @@ def bench(arguments: Sequence[str]) -> int:
         perf_counter if options.clock == "wall" else process_time,
         matrix=512 if q else 2048,
     )
-    with training_threads(options.threads or torch.get_num_threads()):
+    with cpu_threads(options.threads or torch.get_num_threads()):
         result = bench(networks, settings, console.say)
     if options.json:
         write_json(options.json, result)

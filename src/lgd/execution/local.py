@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from lgd.console import Console
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.mirror import Mirror, active_mirror
+from lgd.processor import cpu_threads, keep_freed_memory
 
 from .units import Unit, attempt, perform, unfinished
 
@@ -46,7 +47,7 @@ class Local:
             if self.workers > 1 and len(todo) > 1:
                 self._run_in_pool(todo, advance, failures)
             else:
-                with one_thread():
+                with cpu_threads(1):
                     for unit in todo:
                         attempt(perform, (unit, self.retries), unit.name, failures)
                         advance()
@@ -92,21 +93,9 @@ class Local:
             self._pool.shutdown(wait=True, kill_workers=kind is not None)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute with one CPU thread for the block."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _initialise(parent: int) -> None:
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()  # first: importing torch takes seconds
+    keep_freed_memory()
     import torch
 
     torch.set_num_threads(1)

@@ -21,8 +21,9 @@ from lgd.data.imageset import ImageSet
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.files import LOCK
 from lgd.mirror import Mirror, active_mirror
+from lgd.processor import cpu_threads
 
-from .local import import_everything, one_thread
+from .local import import_everything
 from .ray_train import train_together
 from .units import Unit, attempt, perform, unfinished
 
@@ -123,7 +124,7 @@ def _work(here: Place, *arguments: Any) -> None:
         here.mirror.fetch(here.phase)
     elif not (here.root / LOCK).exists():
         raise UserError(f"a Ray worker does not see {here.root}; --out must be a path all machines share, or a URL")
-    with one_thread(), here.mirror.sending() if here.mirror else nullcontext():
+    with cpu_threads(1), here.mirror.sending() if here.mirror else nullcontext():
         perform(replace(here.unit, arguments=arguments), here.compute.retries)
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from statistics import median
 
-import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lgd.config import Config
@@ -16,6 +15,7 @@ from lgd.distillation.methods import method_named
 from lgd.distillation.stages import seed_method
 from lgd.evaluation.cells import judges
 from lgd.evaluation.protocols import training_for
+from lgd.processor import cpu_threads
 from lgd.runtime import worker_count
 
 from .counting import count
@@ -100,7 +100,7 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
         together = max(1, min(shared, workers))
         return Phase(name, seconds, together, max(row[2] for row in found), all(row[3] for row in found))
 
-    with one_thread():
+    with cpu_threads(1):
         phases = [phase(name, parts, shared) for name, parts, shared in schedule(config, sizes, works)]
     return Plan([found for found in phases if found is not None], process)
 
@@ -145,17 +145,6 @@ def judging(config: Config, sizes: Sizes, works: Works, each: int) -> Iterator[t
 def epochs_of(config: Config, sizes: Sizes, increments: int, architecture: str) -> int:
     ipc = increments * config.stages.images_per_increment
     return training_for(config.evaluation, ipc, sizes.shape, sizes.classes).epochs
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """As units of work compute."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def resident() -> int:

@@ -1,0 +1,43 @@
+"""The processor that a process computes on: its threads, and how it keeps memory for them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""of glibc's malloc.h"""
+KEPT = 2**31 - 1
+"""bytes at the heap's end that stay with the process; the most that can be asked for"""
+IN_HEAP = 32 * 2**20
+"""bytes below which memory comes from the heap; the most that glibc allows"""
+
+
+def keep_freed_memory() -> None:
+    """Let this process and those that it starts keep the memory that tensors leave, for the tensors to come.
+
+    By itself glibc gives large pieces back at once, and Linux then has to fill every page of the next one with zeros: a
+    tenth to a third of the time of training on the CPU (benchmarks/profile.md). Beyond the heap's limit torch asks for
+    huge pages, if this is called before its first tensor. Elsewhere than on glibc only that has an effect.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, KEPT)
+        mallopt(M_MMAP_THRESHOLD, IN_HEAP)
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Compute with `count` CPU threads for the block, and with memory that is kept from then on."""
+    import torch
+
+    keep_freed_memory()
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
