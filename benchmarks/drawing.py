@@ -39,13 +39,20 @@ def drawn(config: Config, root: Path, increment: int, classes: int) -> list[Draw
 
 
 def growth(config: Config, root: Path) -> None:
-    """Increment 2: images per class at all classes, classes at two images."""
-    print("| images per class, 8 classes | s | | classes, 2 images each | s |\n|---:|---:|---|---:|---:|")
+    """Increment 2: images per class at all classes, classes at two images, and classes at eight that are independent.
+
+    With deviation a slot waits for the one before, so that two classes fill a batch of two times kappa alone, and calls
+    cost more than what they compute.
+    """
+    free = with_values(config, guidance__deviation=0.0, stages__images_per_increment=8)
+    print("| images per class, 8 classes | s | classes, 2 images each | s | classes, 8 images each, no deviation | s |")
+    print("|---:|---:|---:|---:|---:|---:|")
     for factor in (1, 2, 4):
-        more = with_values(config, stages__images_per_increment=2 * factor)
+        n, more = 2 * factor, with_values(config, stages__images_per_increment=2 * factor)
         images = seconds(partial(drawn, more, root, 2, 8))
-        classes = seconds(partial(drawn, config, root, 2, 2 * factor))
-        print(f"| {2 * factor} | {images:.2f} | | {2 * factor} | {classes:.2f} |")
+        classes = seconds(partial(drawn, config, root, 2, n))
+        independent = seconds(partial(drawn, free, root, 2, n))
+        print(f"| {n} | {images:.2f} | {n} | {classes:.2f} | {n} | {independent:.2f} |", flush=True)
 
 
 def halving(config: Config, root: Path, seeds: int, classes: int) -> None:
@@ -75,12 +82,13 @@ def halving(config: Config, root: Path, seeds: int, classes: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="for what halving keeps; 0: growth alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
     config = load_config(str(options.run / "config.json"))
     growth(config, options.run)
-    halving(config, options.run, options.seeds, 10)
+    if options.seeds:
+        halving(config, options.run, options.seeds, 10)
 
 
 if __name__ == "__main__":

@@ -26,29 +26,33 @@ JUDGED: dict[str, Any] = {
 
 
 def training(steps: int, batch_size: int, ema_decay: float) -> dict[str, Any]:
-    return {"generator__steps": steps, "generator__batch_size": batch_size, "generator__ema_decay": ema_decay}
-
-
-def rate_of(rate: float) -> dict[str, Any]:
-    return {"generator__learning_rate": rate}
+    """With the rest of the former preset's generator."""
+    return {
+        "generator__steps": steps,
+        "generator__batch_size": batch_size,
+        "generator__ema_decay": ema_decay,
+        "generator__learning_rate": 2e-3,
+        "generator__precision": "float32",
+        "generator__blocks": 3,
+    }
 
 
 QUICK = {"generator__precision": "auto"}
 NO_NULL = {"generator__label_dropout": 0.0}
 MIN_SNR = {"generator__min_snr": 5.0}
+FAST = {"generator__learning_rate": 4e-3}
+TWO_BLOCKS = {"generator__blocks": 2}
 
 GENERATORS = {
     "1000 x 64": training(1000, 64, 0.99),
     "2000 x 32": training(2000, 32, 0.995),
     "4000 x 16": training(4000, 16, 0.998),
     "4000 x 32": training(4000, 32, 0.998),
-    "4000 x 32, quick": training(4000, 32, 0.998) | QUICK,
-    "2000 x 32, quick": training(2000, 32, 0.998) | QUICK,
     "2000 x 32, quick, no null class": training(2000, 32, 0.998) | QUICK | NO_NULL,
-    "2000 x 32, quick, no null class, rate 4e-3": training(2000, 32, 0.998) | QUICK | NO_NULL | rate_of(4e-3),
-    "2000 x 32, quick, no null class, rate 6e-3": training(2000, 32, 0.998) | QUICK | NO_NULL | rate_of(6e-3),
     "2000 x 32, quick, no null class, min-SNR 5": training(2000, 32, 0.998) | QUICK | NO_NULL | MIN_SNR,
-    "2500 x 32, quick, no null class, rate 4e-3": training(2500, 32, 0.998) | QUICK | NO_NULL | rate_of(4e-3),
+    "2000 x 32, quick, no null class, rate 4e-3": training(2000, 32, 0.998) | QUICK | NO_NULL | FAST,
+    "2500 x 32, quick, no null class, rate 4e-3": training(2500, 32, 0.998) | QUICK | NO_NULL | FAST,
+    "4000 x 32, quick, two blocks, rate 4e-3": training(4000, 32, 0.998) | QUICK | FAST | TWO_BLOCKS,
 }
 """optimiser steps x batch size; quick: generator.precision auto; no null class: generator.label_dropout 0"""
 
@@ -83,9 +87,10 @@ VARIANTS: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
         ("lgd",),
         PRESET,
     ),
-    ("4000 x 32", "the preset, omega 3", ("lgd",), PRESET | {"guidance__omega": 3.0}),
-    ("4000 x 32", "the preset, route denoiser", ("lgd",), PRESET | {"guidance__route": "denoiser"}),
-    *((generator, "the preset", BOTH, PRESET) for generator in GENERATORS if "quick" in generator),
+    ("4000 x 32", "the former preset, omega 3", ("lgd",), PRESET | {"guidance__omega": 3.0}),
+    ("4000 x 32", "the former preset, route denoiser", ("lgd",), PRESET | {"guidance__route": "denoiser"}),
+    ("4000 x 32", "the former preset", BOTH, PRESET),
+    *((generator, "as the former preset", BOTH, PRESET) for generator in GENERATORS if "quick" in generator),
 ]
 """generator, name, methods, fields"""
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lgd.classifiers.architectures import ARCHITECTURES, Classifier, new_classifier
+from lgd.classifiers.layers import HalvingPool
 from lgd.classifiers.resnet import Block
 from lgd.config import ClassifierConfig
 from lgd.errors import UserError
@@ -113,6 +114,16 @@ def test_average_pooling_block_against_its_definition() -> None:
     main = F.instance_norm(F.conv2d(main, block.conv2.weight, padding=1))
     side = F.instance_norm(F.avg_pool2d(F.conv2d(x, block.shortcut[0].weight), 2))
     torch.testing.assert_close(block(x), F.relu(main + side))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 8), (2, 3, 7, 4), (1, 1, 2, 3)])
+def test_halving_pool_is_torchs(shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(HalvingPool()(x), F.avg_pool2d(x, 2), rtol=0, atol=1e-12)
+    weights = torch.randn_like(F.avg_pool2d(x, 2))
+    (own,) = torch.autograd.grad((HalvingPool()(x) * weights).sum(), x)
+    (torchs,) = torch.autograd.grad((F.avg_pool2d(x, 2) * weights).sum(), x)
+    assert torch.allclose(own, torchs, rtol=0, atol=1e-12)
 
 
 def test_unknown_name_lists_the_known(monkeypatch: pytest.MonkeyPatch) -> None:

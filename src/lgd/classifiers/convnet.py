@@ -6,7 +6,7 @@ from torch import nn
 
 from lgd.errors import UserError
 
-from .layers import Shape, norm, side_of
+from .layers import HalvingPool, Shape, norm, side_of
 
 
 def convnet_depth(size: int) -> int:
@@ -29,7 +29,7 @@ def convnet(shape: Shape, classes: int, width: int, depth: int) -> nn.Sequential
             nn.Conv2d(width if block else channels, width, 3, padding=1),
             norm(width),
             nn.ReLU(inplace=True),
-            nn.AvgPool2d(2),
+            HalvingPool(),
         ]
     features = width * (height >> depth) * (width_ >> depth)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, classes))

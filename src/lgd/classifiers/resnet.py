@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Shape, can_halve, norm, side_of
+from .layers import Shape, average_pool, can_halve, norm, side_of
 
 WIDTHS = (64, 128, 256, 512)
 SMALL, MIDDLE = 64, 128
@@ -25,13 +25,13 @@ class Block(nn.Module):
         step, pool = (1, stride) if pooled else (stride, 1)
         self.conv1 = nn.Conv2d(channels, width, 3, stride=step, padding=1, bias=False)
         self.norm1 = norm(width)
-        self.pool = nn.AvgPool2d(pool) if pool > 1 else nn.Identity()
+        self.pool = average_pool(pool)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm2 = norm(width)
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or channels != width:
             project = nn.Conv2d(channels, width, 1, stride=step, bias=False)
-            self.shortcut = nn.Sequential(project, nn.AvgPool2d(pool) if pool > 1 else nn.Identity(), norm(width))
+            self.shortcut = nn.Sequential(project, average_pool(pool), norm(width))
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.pool(F.relu(self.norm1(self.conv1(x))))
@@ -58,7 +58,7 @@ def resnetap10(shape: Shape, classes: int) -> nn.Sequential:
     elif side > SMALL:
         factor = 2
     if factor > 1:
-        stem.append(nn.AvgPool2d(factor))
+        stem.append(average_pool(factor))
     return resnet(stem, side // factor, (1, 1, 1, 1), classes, pooled=True)
 
 
