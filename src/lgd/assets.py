@@ -79,6 +79,7 @@ def timed(folder: Path, phase: str, console: Console | None = None) -> Iterator[
 def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine, console: Console) -> None:
     """Train the generator and the reference into `assets`, unless they are there and undamaged.
 
+    The reference is trained beside the others where there are cores for it; its seconds are then part of theirs.
     Errors: UserError when they were trained with another configuration.
     """
     assets.mkdir(parents=True, exist_ok=True)
@@ -88,14 +89,20 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine
     check_images(assets, splits)
     drawing = [*methods, *(seed_method(replace(config, method=m)) for m in methods)]
     needs = any(method_named(m).needs_generator for m in drawing)
-    with timed(assets, "generator", console), cpu_threads(config.generator.threads):
-        if needs and config.generator.source and config.generator.tune == "none":
-            check_source(config, splits.train, assets / "generator")
-        elif needs:
-            make_generator(config, splits.train, assets / "generator", console)
+    given = config.generator.source and config.generator.tune == "none"
+    influence = any(method_named(m).needs_surrogate for m in drawing)
+    own = (
+        [] if config.reference.weights or not (influence or (needs and not given)) else [reference_unit(config, assets)]
+    )
+    with engine.beside(own, "reference", config.generator.threads):
+        with timed(assets, "generator", console), cpu_threads(config.generator.threads):
+            if needs and given:
+                check_source(config, splits.train, assets / "generator")
+            elif needs:
+                make_generator(config, splits.train, assets / "generator", console)
+        if influence:
+            prepare_surrogate(config, assets / "surrogate", splits.train, console)
     prepare_reference(config, assets, engine, console)
-    if any(method_named(m).needs_surrogate for m in drawing):
-        prepare_surrogate(config, assets / "surrogate", splits.train, console)
 
 
 def check_images(assets: Path, splits: Splits) -> None:
@@ -122,15 +129,19 @@ def prepare_reference(config: Config, assets: Path, engine: Engine, console: Con
 
     Ray trains it; without Ray this process does, and shows its progress. Errors: UserError for weights that do not fit.
     """
-    path, shards = assets / "reference.safetensors", config.reference.training.shards
-    unit = Unit("reference", make_reference, (config, assets), path, shards)
+    unit = reference_unit(config, assets)
     with timed(assets, "reference", console):
         if config.compute.engine == "ray":
             engine.run([unit], "reference")
         elif unfinished([unit], assets, console.say):
             with console.bar(config.reference.training.epochs, "reference") as advance:
                 make_reference(config, assets, advance)
-            write_receipt(path, [path])
+            write_receipt(unit.done, [unit.done])
+
+
+def reference_unit(config: Config, assets: Path) -> Unit:
+    path, shards = assets / "reference.safetensors", config.reference.training.shards
+    return Unit("reference", make_reference, (config, assets), path, shards)
 
 
 def make_reference(config: Config, assets: Path, advance: Callable[[], object] = lambda: None) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Local:
         failures: list[Failure] = []
         with self.console.bar(len(todo), what) as advance:
             if self.workers > 1 and len(todo) > 1:
-                self._run_in_pool(todo, advance, failures)
+                self._collect(self._submit(todo), advance, failures)
             else:
                 with cpu_threads(1):
                     for unit in todo:
@@ -54,11 +54,33 @@ class Local:
         if failures:
             raise IncompleteError(failures)
 
-    def _run_in_pool(self, units: Sequence[Unit], advance: Callable[[], None], failures: list[Failure]) -> None:
+    @contextmanager
+    def beside(self, units: Sequence[Unit], what: str, threads: int) -> Iterator[None]:
+        """As `Engine`: a worker begins where its threads and as many of this process have cores of their own."""
+        todo = unfinished(units, self.root, self.console.say)
+        if self.workers == 1 or 2 * threads > len(os.sched_getaffinity(0)):
+            todo = []
+        futures = self._submit(todo)
+        try:
+            yield
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        if futures:
+            failures: list[Failure] = []
+            with self.console.bar(len(todo), what) as advance:
+                self._collect(futures, advance, failures)
+            if failures:
+                raise IncompleteError(failures)
+
+    def _submit(self, units: Sequence[Unit]) -> dict[Any, Unit]:
+        mirror = active_mirror()
+        return {self._executor().submit(_perform, unit, self.retries, mirror): unit for unit in units}
+
+    def _collect(self, futures: dict[Any, Unit], advance: Callable[[], None], failures: list[Failure]) -> None:
         from loky.process_executor import TerminatedWorkerError
 
-        pool, mirror = self._executor(), active_mirror()
-        futures = {pool.submit(_perform, unit, self.retries, mirror): unit for unit in units}
         try:
             for future in as_completed(futures):
                 if isinstance(lost := future.exception(), TerminatedWorkerError):

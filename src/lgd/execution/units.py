@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -33,6 +34,12 @@ class Engine(Protocol):
 
     def run(self, units: Sequence[Unit], what: str) -> None:
         """Errors: a user's mistake at once; IncompleteError with the units that failed, after all the others."""
+
+    def beside(self, units: Sequence[Unit], what: str, threads: int) -> AbstractContextManager[None]:
+        """Begin with units of so many threads each while this process computes the block with as many; then wait.
+
+        Where that would be slower, or this is not how the engine works, nothing is begun. Errors: as `run`.
+        """
 
     def warm_up(self) -> None:
         """Start what takes seconds to start, while this process does something else."""
