@@ -20,7 +20,7 @@ from lgd.diffusion.autoencoder import Latents, Pixels, open_latents, small_decod
 from lgd.diffusion.folder import load_source
 from lgd.diffusion.generator import Generator, new_denoiser, without_own_dropout
 from lgd.diffusion.pretrained import PREFIX
-from lgd.diffusion.train import half_precision
+from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
 from lgd.distillation.methods import method_named
 from lgd.errors import UserError
@@ -75,7 +75,7 @@ class Works:
             def step() -> None:
                 with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
                     logits = network(x).float()
-                learn(network, F.cross_entropy(logits, y))
+                learn(list(network.parameters()), F.cross_entropy(logits, y))
 
             return step, [network]
 
@@ -111,11 +111,11 @@ class Works:
             t = torch.zeros(batch, dtype=torch.long, device=self.device)
             # The optimiser's moments and the average
             extra = [torch.zeros_like(p) for p in denoiser.parameters() for _ in range(3)]
+            state = begin(denoiser, own, batch)
+            trained = state.optimiser.param_groups[0]["params"]
 
             def step() -> None:
-                with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
-                    output = denoiser(x, timestep=t, class_labels=t).sample.float()
-                learn(denoiser, output.square().mean())
+                learn(trained, predict(state, x, t, t, half).square().mean())
 
             return step, [denoiser, nn.ParameterList(extra)]
 
@@ -269,9 +269,8 @@ def networks_of(autoencoder: Any) -> list[nn.Module]:
     return [autoencoder.network] if isinstance(autoencoder, Latents) else []
 
 
-def learn(network: nn.Module, loss: Tensor) -> None:
+def learn(parameters: list[nn.Parameter], loss: Tensor) -> None:
     """Gradients, and an optimiser's two passes over them."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, parameters)
     for gradient in gradients:
         gradient.mul_(gradient).sqrt_()
