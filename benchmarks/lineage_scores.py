@@ -1,6 +1,6 @@
 """The lineage's loop against what a run does, on the same seeds: seconds, and the scores of the kept images.
 
-    python benchmarks/lineage_scores.py RUN [--slots 5] [--steps 20] [--decoder DIR] [--strength 0.03]
+    python benchmarks/lineage_scores.py RUN [--slots 5] [--steps 20] [--decoder DIR] [--fast denoiser:0.03 x0:0.05]
 
 RUN is a finished run of `lgd`. Both ways draw the same slots of every class with the same seeds, at the same number of
 steps and candidates, without deviation; one thread, processor time, so that other work does not count. The loop draws
@@ -32,9 +32,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--candidates", type=int, default=3)
     parser.add_argument("--decoder", default="")
-    parser.add_argument("--route", default="denoiser")
     parser.add_argument("--every", type=int, default=2)
-    parser.add_argument("--strength", type=float, nargs="+", default=[0.03], help="of the fast way; several are tried")
+    parser.add_argument("--fast", nargs="+", default=["denoiser:0.03"], help="route:lambda of the ways to compare")
     options = parser.parse_args()
     torch.set_num_threads(1)
     networks = run_networks(options.run, options.candidates, 10**6, "cpu", options.decoder)
@@ -42,8 +41,8 @@ def main() -> None:
     millions = sum(p.numel() for p in networks.generator.denoiser.parameters()) / 1e6
     guidance = base.guidance
     print(f"{millions:.1f} M parameters, {options.steps} steps, window {guidance.window}, omega {guidance.omega}\n")
-    print("| way | lambda | s per kept image | x lineage | mean score | minus lineage | % |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
+    print("| way | lambda | s per kept image | x lineage | in unguided ones | mean score | minus lineage | % |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
 
     def drawn(config: Config, guide: Any) -> tuple[float, list[float]]:
         """Processor seconds per kept image, and the scores."""
@@ -55,24 +54,28 @@ def main() -> None:
 
     exact, start = exact_copy(networks), process_time()
     slow = [lineage_score(exact, base, label, slot) for slot in range(options.slots) for label in networks.classes]
-    slow_seconds = (process_time() - start) / len(slow)
-    print(f"| lineage | {base.guidance.strength} | {slow_seconds:.2f} | 1.0 | {fmean(slow):.3f} | - | - |", flush=True)
-    for strength in options.strength:
-        fast = with_values(
-            base, guidance__strength=strength, guidance__route=options.route, guidance__every=options.every
-        )
-        seconds, scores = drawn(fast, by_learnability)
-        differences = [a - b for a, b in zip(scores, slow, strict=True)]
-        error = stdev(differences) / len(differences) ** 0.5
-        off = 100 * fmean(differences) / fmean(slow)
-        print(
-            f"| {options.route}, every {options.every} | {strength} | {seconds:.2f} | {slow_seconds / seconds:.1f} |"
-            f" {fmean(scores):.3f} | {fmean(differences):+.3f} ± {error:.3f} | {off:+.1f} |",
-            flush=True,
-        )
-    for name, config in (("as many candidates", base), ("one candidate", without_selection(base))):
-        seconds, scores = drawn(config, lambda own: unguided)
-        print(f"| unguided, {name} | 0 | {seconds:.2f} | {slow_seconds / seconds:.1f} | {fmean(scores):.3f} | - | - |")
+    lineage = (process_time() - start) / len(slow)
+    plain, plain_scores = drawn(base, lambda own: unguided)
+    single, single_scores = drawn(without_selection(base), lambda own: unguided)
+
+    def row(way: str, strength: float, seconds: float, scores: list[float]) -> None:
+        found = ""
+        if scores is not slow:
+            differences = [a - b for a, b in zip(scores, slow, strict=True)]
+            error, off = stdev(differences) / len(differences) ** 0.5, fmean(differences)
+            share = 100 / fmean(slow)
+            found = f"{off:+.3f} ± {error:.3f} | {share * off:+.1f} ± {share * error:.1f}"
+        cost = f"{seconds:.3f} | {lineage / seconds:.1f} | {seconds / plain:.2f}"
+        print(f"| {way} | {strength} | {cost} | {fmean(scores):.3f} | {found or '- | -'} |", flush=True)
+
+    row("lineage", guidance.strength, lineage, slow)
+    row("unguided, as many candidates", 0, plain, plain_scores)
+    row("unguided, one candidate", 0, single, single_scores)
+    for way in options.fast:
+        route, _, strength = way.partition(":")
+        values = {"strength": float(strength), "route": route, "every": options.every}
+        fast = with_values(base, **{f"guidance__{name}": value for name, value in values.items()})
+        row(f"{route}, every {options.every}", float(strength), *drawn(fast, by_learnability))
 
 
 if __name__ == "__main__":
