@@ -85,6 +85,16 @@ def test_plan_of_images_that_are_not_here(capsys: pytest.CaptureFixture[str], tm
     assert "1000 classes, 1281167 training" in capsys.readouterr().out
 
 
+def test_plan_counts_through_generator_and_small_decoder_that_are_here(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worked example on CIFAR-10, without its images."""
+    monkeypatch.chdir(Path(__file__).parents[2])
+    images = ["--classes", "10", "--images", "500", "--test-images", "100"]
+    assert main(["plan", "benchmarks/cifar10.toml", "--count", "--quiet", *images]) == 0
+    assert "| images |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -237,7 +237,8 @@ class Works:
         folder = self.config.guidance.decoder
         if not folder or not isinstance(generator.autoencoder, Latents):
             return generator.autoencoder, networks_of(generator.autoencoder)
-        small = small_decoder(Path(folder), generator.autoencoder, self.config.sampling.precision)
+        with unset_fake_temporarily():
+            small = small_decoder(Path(folder), generator.autoencoder, self.config.sampling.precision)
         self.placed(small.network)
         return small, [small.network]
 
