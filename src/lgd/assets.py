@@ -91,9 +91,8 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine
     needs = any(method_named(m).needs_generator for m in drawing)
     given = config.generator.source and config.generator.tune == "none"
     influence = any(method_named(m).needs_surrogate for m in drawing)
-    own = (
-        [] if config.reference.weights or not (influence or (needs and not given)) else [reference_unit(config, assets)]
-    )
+    trains = influence or (needs and not given)
+    own = [reference_unit(config, assets)] if trains and not config.reference.weights else []
     with engine.beside(own, "reference", config.generator.threads):
         with timed(assets, "generator", console), cpu_threads(config.generator.threads):
             if needs and given:
