@@ -13,7 +13,7 @@ import lgd
 
 ROOT = Path(lgd.__file__).parent
 ROOMS = [
-    ["__init__", "errors"],
+    ["__init__", "errors", "processor"],
     ["files", "mirror", "rng", "config", "console"],
     ["data"],
     ["automatic"],
