@@ -1,15 +1,18 @@
 """The lineage's loop against what a run does, on the same seeds: seconds, and the scores of the kept images.
 
-    python benchmarks/lineage_scores.py RUN [--slots 5] [--steps 20] [--decoder DIR] [--fast denoiser:0.03 x0:0.05]
+    python benchmarks/lineage_scores.py RUN [--slots 5] [--first 0] [--decoder DIR] [--fast denoiser:0.03 x0:0.05]
+                                        [--keep FILE]
 
 RUN is a finished run of `lgd`. Both ways draw the same slots of every class with the same seeds, at the same number of
 steps and candidates, without deviation; one thread, processor time, so that other work does not count. The loop draws
-single images in float32 through the whole network and the large decoder at every step of the window.
+single images in float32 through the whole network and the large decoder at every step of the window. Its scores are
+kept in FILE as they come, so that an interrupted measurement goes on, and other strengths meet the same images.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -21,14 +24,31 @@ import torch
 from lgd.config import Config, with_values
 from lgd.distillation.methods.drawing import Drawing, draw_slots, without_selection
 from lgd.distillation.methods.sampled import by_learnability
+from lgd.files import read_json_lines, write_text
 from lgd.speed.bench import Settings, exact_copy, lineage_score, score_of, unguided, with_steps
 from lgd.speed.networks import run_networks
+
+
+def looped(networks: Any, config: Config, label: int, slot: int, keep: Path | None) -> dict[str, Any]:
+    """What the loop keeps in one slot, and the processor seconds it took; from the file, if it is there."""
+    rows = read_json_lines(keep) if keep and keep.exists() else []
+    for row in rows:
+        if (row["label"], row["slot"]) == (label, slot):
+            return dict(row)
+    start = process_time()
+    score = lineage_score(networks, config, label, slot)
+    row = {"label": label, "slot": slot, "score": score, "seconds": process_time() - start}
+    if keep:
+        write_text(keep, "".join(json.dumps(kept) + "\n" for kept in (*rows, row)))
+    return row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--slots", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="slot to begin with; choose on some, measure on others")
+    parser.add_argument("--keep", type=Path, help="JSON lines: label, slot, score and seconds of the loop's images")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--candidates", type=int, default=3)
     parser.add_argument("--decoder", default="")
@@ -39,7 +59,7 @@ def main() -> None:
     networks = run_networks(options.run, options.candidates, 10**6, "cpu", options.decoder)
     base = with_steps(networks.config, Settings(options.steps, 1, 1, 0.5, 1))
     millions = sum(p.numel() for p in networks.generator.denoiser.parameters()) / 1e6
-    guidance = base.guidance
+    guidance, slots = base.guidance, list(range(options.first, options.first + options.slots))
     print(f"{millions:.1f} M parameters, {options.steps} steps, window {guidance.window}, omega {guidance.omega}\n")
     print("| way | lambda | s per kept image | x lineage | in unguided ones | mean score | minus lineage | % |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
@@ -49,12 +69,12 @@ def main() -> None:
         own: Any = replace(networks, config=config)
         memory = {label: torch.empty(0) for label in networks.classes}
         start = process_time()
-        kept = draw_slots(Drawing(own, config, guide(own), memory), list(range(options.slots)), scored=True)
+        kept = draw_slots(Drawing(own, config, guide(own), memory), slots, scored=True)
         return (process_time() - start) / len(kept), [score_of(item) for item in kept]
 
-    exact, start = exact_copy(networks), process_time()
-    slow = [lineage_score(exact, base, label, slot) for slot in range(options.slots) for label in networks.classes]
-    lineage = (process_time() - start) / len(slow)
+    exact = exact_copy(networks)
+    rows = [looped(exact, base, label, slot, options.keep) for slot in slots for label in networks.classes]
+    slow, lineage = [row["score"] for row in rows], fmean(row["seconds"] for row in rows)
     plain, plain_scores = drawn(base, lambda own: unguided)
     single, single_scores = drawn(without_selection(base), lambda own: unguided)
 

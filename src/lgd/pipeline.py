@@ -17,6 +17,7 @@ from .config import ComputeConfig, Config, check, to_dict, with_values
 from .console import Console
 from .data.folder import folder_files, read_folder
 from .data.imageset import ImageSet, concatenate
+from .distillation.doubts import doubts
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import check_method, with_method
 from .distillation.stages import grow
@@ -109,7 +110,7 @@ def complete(config: Config, run: Run, assets: Path, engine: Engine, console: Co
     splits = cached_splits(config.dataset)
     write_json(run.root / "classes.json", list(splits.train.class_names))
     with timed(run.root, "stages"):
-        for path in grow(config, run, assets, engine):
+        for path in grow(config, run, assets, engine, lambda increment: warn(config, run, assets, increment, console)):
             console.say(f"{path}: corrupt, not what was written; made anew")
     with timed(run.root, "evaluation"):
         judge(config, run, assets, engine)
@@ -125,6 +126,13 @@ def complete(config: Config, run: Run, assets: Path, engine: Engine, console: Co
         f" (reference, trained on everything: {metrics['reference']['accuracy']:.1f} %)"
     )
     return metrics
+
+
+def warn(config: Config, run: Run, assets: Path, increment: int, console: Console) -> None:
+    """Of a generator that does not show the classes: early, so that nobody waits for the rest."""
+    message = doubts(config, run, assets) if increment == 1 else ""
+    if message:
+        console.say(message)
 
 
 def judge(config: Config, run: Run, assets: Path, engine: Engine) -> None:

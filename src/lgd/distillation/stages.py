@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,11 +18,13 @@ from .methods import Method, method_named, seed_config
 from .store import Drawn, Run, finish_increment, read_increment, read_union, write_dataset, write_group
 
 
-def grow(config: Config, run: Run, assets: Path, engine: Engine) -> list[Path]:
+def grow(
+    config: Config, run: Run, assets: Path, engine: Engine, grown: Callable[[int], object] = lambda increment: None
+) -> list[Path]:
     """Make all increments that are not there yet, and the union of them; returns corrupt files of the union, now right.
 
-    Of finished increments the engine makes anew what was damaged. Errors: UserError naming a file that is corrupt and
-    has no receipt to make it anew by.
+    grown: told of every increment that was not there. Of finished increments the engine makes anew what was damaged.
+    Errors: UserError naming a file that is corrupt and has no receipt to make it anew by.
     """
     names = cached_splits(config.dataset).train.class_names
     last = config.stages.increments
@@ -41,6 +44,8 @@ def grow(config: Config, run: Run, assets: Path, engine: Engine) -> list[Path]:
             finish_increment(folder)
         if finished:
             read_increment(folder, names)
+        else:
+            grown(increment)
     return write_dataset(run, last)
 
 
