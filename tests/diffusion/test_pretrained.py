@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from pipelines import new_vae, save_pipeline
 from torch import Tensor
 
@@ -62,6 +64,26 @@ def test_unguided_samples_equal_the_pipelines_own(folder: Path, tmp_path: Path, 
     ).images
     assert theirs.std() > 0.05
     np.testing.assert_allclose(images.permute(0, 2, 3, 1).numpy(), theirs, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["sample", "v_prediction"])
+def test_so_do_those_of_one_that_predicts_something_else(folder: Path, tmp_path: Path, kind: str) -> None:
+    copy = tmp_path / "dit"
+    shutil.copytree(folder, copy)
+    path = copy / "scheduler/scheduler_config.json"
+    write_json(path, {**read_json(path), "prediction_type": kind})
+    generator = replace(load_pipeline(copy), class_names=("a", "b"), class_ids=tuple(IDS))
+    sampling = SamplingConfig("ddim", 10, classifier_free_scale=4.0)
+    images = generator.autoencoder.decode(ours(generator, sampling))
+    pipeline = save_pipeline(tmp_path / "again")
+    pipeline.scheduler = DDIMScheduler.from_config(generator.scheduler_config, timestep_spacing="trailing")
+    assert pipeline.scheduler.config.prediction_type == kind
+    pipeline.set_progress_bar_config(disable=True)
+    theirs = pipeline(
+        class_labels=IDS, guidance_scale=4.0, generator=streams(), num_inference_steps=10, output_type="np"
+    ).images
+    assert theirs.std() > 0.05
+    np.testing.assert_allclose(images.permute(0, 2, 3, 1).numpy(), theirs, rtol=0, atol=2e-5)
 
 
 def test_ddpm_samples_with_the_learned_variance(folder: Path) -> None:
@@ -193,9 +215,9 @@ def without_weight(path: Path, name: str) -> None:
         (
             lambda f: write_json(
                 f / "scheduler/scheduler_config.json",
-                {**read_json(f / "scheduler/scheduler_config.json"), "prediction_type": "v_prediction"},
+                {**read_json(f / "scheduler/scheduler_config.json"), "prediction_type": "flow"},
             ),
-            "predicts 'v_prediction'",
+            "predicts 'flow'; supported: epsilon, sample, v_prediction",
         ),
     ],
 )

@@ -20,6 +20,7 @@ from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from lgd.diffusion.generator import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource, PixelSource, channel_moments, encode_latents
 from lgd.diffusion.networks import network_encode
+from lgd.diffusion.parametrisation import min_snr_weights
 from lgd.diffusion.train import Training, begin, noise_schedule, train, warmup_cosine, weighted_loss
 from lgd.errors import NonFiniteError, UserError
 from lgd.files import load_tensors, read_json, save_tensors
@@ -121,10 +122,10 @@ def test_labels_are_dropped_once_per_image() -> None:
 def test_min_snr_weighs_by_its_formula() -> None:
     draw = torch.Generator().manual_seed(0)
     prediction, eps = torch.randn(2, 4, 1, 2, 2, generator=draw)
-    snr = torch.tensor([0.1, 4.0, 5.0, 50.0])
+    weights = min_snr_weights(torch.tensor([0.1, 4.0, 5.0, 50.0]), 5.0, "epsilon")
     expected = sum(w * ((p - e) ** 2).mean() for w, p, e in zip([1.0, 1.0, 1.0, 0.1], prediction, eps, strict=True)) / 4
-    torch.testing.assert_close(weighted_loss(prediction, eps, snr, 5.0), expected)
-    torch.testing.assert_close(weighted_loss(prediction, eps, None, 0.0), F.mse_loss(prediction, eps))
+    torch.testing.assert_close(weighted_loss(prediction, eps, weights), expected)
+    torch.testing.assert_close(weighted_loss(prediction, eps, None), F.mse_loss(prediction, eps))
     alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
     np.testing.assert_allclose(SCHEDULE.alphas_cumprod.numpy(), alpha_bar, rtol=1e-4)
 

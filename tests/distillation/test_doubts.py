@@ -28,16 +28,15 @@ def recognised(root: Path, config: Config) -> int:
     return sum(a == b for a, b in zip(found, images.labels.tolist(), strict=True))
 
 
-def test_it_counts_what_the_reference_recognises(
-    finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_counts_what_the_reference_recognises(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     count = recognised(finished, tiny)
     monkeypatch.setattr(module, "ENOUGH", count / 20)
     assert doubts(tiny, Run(finished), finished) == ""
     monkeypatch.setattr(module, "ENOUGH", (count + 1) / 20)
     message = doubts(tiny, Run(finished), finished)
     assert f"recognises {count} of the 20 generated images of increment 1, where guessing has 2" in message
-    assert "generator.steps" in message and "\n" not in message
+    assert "generator.steps" in message
+    assert "\n" not in message
 
 
 def test_real_images_are_not_doubted(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:

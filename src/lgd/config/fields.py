@@ -73,6 +73,9 @@ class GeneratorConfig:
     label_dropout: Share = 0.1
     """probability of training on the null class, for classifier-free guidance"""
     ema_decay: Share = 0.995
+    prediction: Literal["epsilon", "sample", "v_prediction"] = "epsilon"
+    """what it learns to say: the noise; the clean sample, which a network that is narrow for its patches learns far
+    sooner; or v, between the two"""
     min_snr: Strength = 0.0
     """gamma of min-SNR weighting, 5 in its paper; 0: every timestep counts the same"""
     flip: bool = False

@@ -97,9 +97,10 @@ def noise(scheduler: dict[str, Any]) -> str:
         if scheduler.get("clip_sample")
         else ""
     )
+    says = {"sample": "; predicts the clean sample", "v_prediction": "; predicts v"}
     return (
         f"{scheduler['num_train_timesteps']} {scheduler['beta_schedule']} steps, beta {scheduler['beta_start']:g} to"
-        f" {scheduler['beta_end']:g}{clamp}"
+        f" {scheduler['beta_end']:g}{says.get(scheduler.get('prediction_type', 'epsilon'), '')}{clamp}"
     )
 
 

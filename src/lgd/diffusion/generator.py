@@ -17,6 +17,7 @@ from lgd.rng import seeded_initialisation
 
 from .autoencoder import Autoencoder, Shape
 from .networks import load_part
+from .parametrisation import noise_of
 from .types import Prediction, Step
 
 
@@ -52,6 +53,11 @@ class Generator:
         """Whether the denoiser says a variance beside the noise."""
         return bool(self.denoiser.out_channels == 2 * self.denoiser.config.in_channels)
 
+    @property
+    def predicts(self) -> str:
+        """What the denoiser was trained to say, by diffusers' name; `predict` makes it the noise."""
+        return str(self.scheduler_config.get("prediction_type", "epsilon"))
+
     def predict(self, x_t: Tensor, step: Step, class_ids: Tensor) -> Prediction:
         """Noise (and variance, where it is learned) for x_t (B, C, H, W) under the denoiser's class ids (B,).
 
@@ -60,29 +66,29 @@ class Generator:
         t = torch.full((len(x_t),), step.timestep, device=x_t.device)
         output = self.denoiser(x_t.to(self.denoiser.dtype), timestep=t, class_labels=class_ids).sample.float()
         C = x_t.shape[1]
-        return Prediction(output[:, :C], output[:, C:] if output.shape[1] > C else None)
+        eps = noise_of(output[:, :C], x_t, step.alpha_bar, self.predicts)
+        return Prediction(eps, output[:, C:] if output.shape[1] > C else None)
 
     def ids_of(self, labels: Tensor) -> Tensor:
         """The denoiser's ids of labels (B,) into `class_names`."""
         return torch.tensor(self.class_ids, device=labels.device)[labels]
 
     def schedule(self, config: SamplingConfig) -> Any:
-        """A fresh scheduler with its steps set.
+        """A fresh scheduler with its steps set, which is given the noise.
 
         DDPM takes the spacing of OpenAI's respacing, which LGD's lineage samples with: 50 of 1000 steps are t = 999,
         979, ..., 204 (index 10), ..., 0; and the learned variance, where there is one. DDIM takes the only spacing that
         agrees with its constant stride.
         """
+        own = {**self.scheduler_config, "prediction_type": "epsilon"}
         scheduler: Any
         if config.scheduler == "ddpm":
             learned = {"variance_type": "learned_range"} if self.learned_variance else {}
-            scheduler = DDPMScheduler.from_config(self.scheduler_config, timestep_spacing="linspace", **learned)
+            scheduler = DDPMScheduler.from_config(own, timestep_spacing="linspace", **learned)
         elif config.scheduler == "ddim":
-            scheduler = DDIMScheduler.from_config(self.scheduler_config, timestep_spacing="trailing")
+            scheduler = DDIMScheduler.from_config(own, timestep_spacing="trailing")
         else:
-            scheduler = DPMSolverMultistepScheduler.from_config(
-                self.scheduler_config, algorithm_type="dpmsolver++", variance_type=None
-            )
+            scheduler = DPMSolverMultistepScheduler.from_config(own, algorithm_type="dpmsolver++", variance_type=None)
         scheduler.set_timesteps(config.steps)
         return scheduler
 

@@ -13,6 +13,7 @@ from .autoencoder import Latents, Shape
 from .class_map import Vocabulary, pipeline_vocabulary
 from .generator import Generator, load_denoiser
 from .networks import channels, check_files, factor, load_network
+from .parametrisation import KINDS
 
 PREFIX = "pretrained:"
 """of a source that names a pipeline"""
@@ -72,10 +73,9 @@ def load_pipeline(
     or corrupt, or whose channels do not fit.
     """
     scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
-    if scheduler_config.get("prediction_type", "epsilon") != "epsilon":
-        raise UserError(
-            f"{folder / 'scheduler'}: predicts {scheduler_config['prediction_type']!r}; only epsilon is supported"
-        )
+    kind = scheduler_config.get("prediction_type", "epsilon")
+    if kind not in KINDS:
+        raise UserError(f"{folder / 'scheduler'}: predicts {kind!r}; supported: {', '.join(KINDS)}")
     denoiser: Any = load_denoiser(folder / "transformer", device, precision)
     network: Any = load_network(folder / "vae", precision)
     C = denoiser.config.in_channels

@@ -21,6 +21,7 @@ from lgd.rng import generator as rng
 
 from .latents import Source
 from .packed import Packed, can_pack
+from .parametrisation import min_snr_weights, noise_of, target
 from .variance import variance_loss
 
 
@@ -74,9 +75,10 @@ def train(
 ) -> Iterator[Progress]:
     """Take the steps that are left, one per item; between two of them the state may be saved.
 
-    Epsilon prediction on uniform t (Ho et al., 2020), weighted by min-SNR on request; the variance, where it is
-    learned, by its likelihood; labels (N,) are dropped to the null class once per image; AdamW with a linear warm-up
-    and a half-cosine to zero; gradients clipped at norm 1. Errors: NonFiniteError naming the step.
+    The squared error of what the scheduler says is predicted, on uniform t (Ho et al., 2020), weighted by min-SNR on
+    request; the variance, where it is learned, by its likelihood; labels (N,) are dropped to the null class once per
+    image; AdamW with a linear warm-up and a half-cosine to zero; gradients clipped at norm 1. Errors: NonFiniteError
+    naming the step.
     """
     images = len(labels)
     batch = min(config.batch_size, images)
@@ -114,9 +116,12 @@ def one_step(
     x_t = scheduler.add_noise(x0, eps, t)
     output = predict(state, x_t, t, y, half_precision(config, device.type))
     prediction, share = output[:, : eps.shape[1]], output[:, eps.shape[1] :]
-    loss = weighted_loss(prediction, eps, compute_snr(scheduler, t) if config.min_snr else None, config.min_snr)
+    kind, alpha_bars = scheduler.config.prediction_type, scheduler.alphas_cumprod.to(device)
+    abar = alpha_bars[t].view(-1, 1, 1, 1)
+    weights = min_snr_weights(compute_snr(scheduler, t), config.min_snr, kind) if config.min_snr else None
+    loss = weighted_loss(prediction, target(x0, eps, abar, kind), weights)
     if share.shape[1]:
-        loss = loss + variance_loss(share, prediction, x_t, x0, scheduler.alphas_cumprod.to(device), t).mean()
+        loss = loss + variance_loss(share, noise_of(prediction, x_t, abar, kind), x_t, x0, alpha_bars, t).mean()
     rate = config.learning_rate * warmup_cosine(state.step, config)
     state.optimiser.param_groups[0]["lr"] = rate
     state.optimiser.zero_grad(set_to_none=True)
@@ -144,12 +149,11 @@ def half_precision(config: GeneratorConfig, device: str) -> bool:
     return config.precision == "bfloat16" or (config.precision == "auto" and computes_in_bfloat16(device))
 
 
-def weighted_loss(prediction: Tensor, eps: Tensor, snr: Tensor | None, gamma: float) -> Tensor:
-    """Mean squared error; with the signal-to-noise ratios (B,), times min(SNR, gamma) / SNR (Hang et al., 2023)."""
-    if snr is None:
-        return F.mse_loss(prediction, eps)
-    error = (prediction - eps).square().flatten(1).mean(1)
-    return (error * snr.clamp(max=gamma) / snr).mean()
+def weighted_loss(prediction: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean squared error of (B, C, H, W); image by image times weights (B,), where there are some."""
+    if weights is None:
+        return F.mse_loss(prediction, wanted)
+    return ((prediction - wanted).square().flatten(1).mean(1) * weights).mean()
 
 
 def noise_schedule(config: GeneratorConfig, limit: float) -> DDPMScheduler:
@@ -158,6 +162,7 @@ def noise_schedule(config: GeneratorConfig, limit: float) -> DDPMScheduler:
         num_train_timesteps=config.train_timesteps,
         beta_start=config.beta_start,
         beta_end=config.beta_end,
+        prediction_type=config.prediction,
         clip_sample=True,
         clip_sample_range=limit,
     )

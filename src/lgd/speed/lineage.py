@@ -16,6 +16,7 @@ from lgd.classifiers.architectures import Classifier
 from lgd.config import Config
 from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.generator import Generator
+from lgd.diffusion.parametrisation import noise_of
 from lgd.guidance.vectors import LINEAGE_U
 
 
@@ -63,10 +64,10 @@ def lineage_sample(
         guided = low <= index <= high and guidance.strength > 0
         x = x.detach().requires_grad_(guided)
         with torch.set_grad_enabled(guided):
-            output = call(generator, x, int(t), class_id)
+            output = call(generator, x, int(t), abar, class_id)
             eps = output[:, :C]
             if scale != 1:
-                null = call(generator, x, int(t), generator.null_id)[:, :C]
+                null = call(generator, x, int(t), abar, generator.null_id)[:, :C]
                 mixed = null + scale * (eps - null)
                 k = config.sampling.guided_channels or C
                 eps = torch.cat([mixed[:, :k], eps[:, k:]], dim=1)
@@ -88,9 +89,12 @@ def lineage_sample(
     return x[0]
 
 
-def call(generator: Generator, x: Tensor, t: int, class_id: int) -> Tensor:
+def call(generator: Generator, x: Tensor, t: int, abar: float, class_id: int) -> Tensor:
+    """The noise, and what else the denoiser says, (1, C or 2C, H, W)."""
     ids = torch.tensor([class_id], device=x.device)
-    return generator.denoiser(x, timestep=torch.tensor([t], device=x.device), class_labels=ids).sample
+    output = generator.denoiser(x, timestep=torch.tensor([t], device=x.device), class_labels=ids).sample
+    C = x.shape[1]
+    return torch.cat([noise_of(output[:, :C], x, abar, generator.predicts), output[:, C:]], dim=1)
 
 
 def score(images: Tensor, label: int, learners: Sequence[Classifier], reference: Classifier, omega: float) -> Tensor:
