@@ -63,8 +63,8 @@ def load_config(name: str, dataset: DatasetConfig | None = None, console: Consol
     )
     console.say(
         f"settings chosen for them: generator {generator.blocks} blocks of width"
-        f" {generator.heads * generator.head_width}, patch {generator.patch_size}, {generator.steps} steps; all in"
-        f" {training.precision}; classifiers with random crops, no flips; reference {training.epochs} epochs;"
+        f" {generator.heads * generator.head_width}, patch {generator.patch_size}, {generator.steps} steps;"
+        f" classifiers in {training.precision}, with random crops, no flips; reference {training.epochs} epochs;"
         f" {stages.increments} increments of {stages.images_per_increment} images per class. Each is an option;"
         " config.json has them all"
     )
@@ -98,7 +98,9 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
             heads=3 if small else 4,
             patch_size=patch_for(size),
             steps=1500,
-            precision=precision,
+            learning_rate=4e-3,
+            prediction="sample",
+            precision="auto",
         ),
         reference=ReferenceConfig(training=whole),
         guidance=GuidanceConfig(strength=weaker(0.45, found), deviation=weaker(0.1, found)),

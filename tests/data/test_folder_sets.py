@@ -109,16 +109,16 @@ def test_mixed_modes_and_sizes_need_no_configuration(tmp_path: Path) -> None:
         for name in ("cat", "dog"):
             write(tmp_path / name / f"{i}.{kind}", 120, (70 + i, 45 + 3 * i), mode)
     splits = load(tmp_path)
-    assert splits.train.shape == (3, 44, 44)
+    assert splits.train.shape == (3, 32, 32)
     assert (splits.train.images.float() - 120).abs().max() < 12
 
 
-def test_large_images_are_taken_at_64_pixels_and_odd_ones_at_a_multiple_of_4(tmp_path: Path) -> None:
+def test_large_images_are_taken_at_32_pixels_and_odd_ones_at_a_multiple_of_4(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         for k in range(2):
             write(tmp_path / "a" / name / f"{k}.png", size=(90, 300))
             write(tmp_path / "b" / name / f"{k}.png", size=(29, 29))
-    assert load(tmp_path / "a").train.shape == (1, 64, 64)
+    assert load(tmp_path / "a").train.shape == (1, 32, 32)
     assert load(tmp_path / "a", size=90, channels=3).train.shape == (3, 90, 90)
     assert load(tmp_path / "b").train.shape == (1, 28, 28)
 

@@ -23,8 +23,8 @@ from .stores import Encoded, EncodedImages
 from .table import Table, read_parquet
 from .tree import JUDGING, class_folders, scan
 
-LARGEST_SIDE = 64
-"""most pixels of a side that is chosen by the images"""
+LARGEST_SIDE = 32
+"""most pixels of a side that is chosen by the images: what a small generator learns in minutes on a CPU"""
 LEAST_SIDE = 8
 SHOWN = 3
 """broken images that a message names"""
@@ -229,7 +229,7 @@ def rows_of(table: Table, place: str) -> Place:
 def resolved(config: DatasetConfig, parts: Sequence[Part], console: Console) -> DatasetConfig:
     """With the size and channels that the images suggest, where they are left open.
 
-    Grey where all images are; the largest multiple of 4 up to 64 pixels that no image is smaller than.
+    Grey where all images are; the largest multiple of 4 up to `LARGEST_SIDE` pixels that no image is smaller than.
     """
     if config.size and config.channels:
         return config
