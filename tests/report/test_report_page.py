@@ -174,3 +174,15 @@ def test_figures_of_many_methods_keep_them_apart() -> None:
     assert axis.get_legend().get_window_extent().x0 >= axis.get_window_extent().x1
     plots.render(maps, "svg")
     plots.render(curves, "svg")
+
+
+def test_everything_is_a_line_across_and_leaves_the_others_room() -> None:
+    """The accuracy at 134 IPC is not drawn to scale; the methods at 2 and 10 IPC fill the axis."""
+    row = {"mean": 90.0, "std": 1.0}
+    figure = plots.accuracy_curves({"full": {"134": row}, "dit": {"2": row, "10": row}, "lgd": {"2": row, "10": row}})
+    (axis,) = figure.axes
+    assert axis.get_xlim()[1] < 12
+    assert axis.get_xticks().tolist() == [2, 10]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["full (134 IPC)", "dit", "lgd"]  # type: ignore[union-attr]
+    (alone,) = plots.accuracy_curves({"full": {"134": row}}).axes
+    assert alone.get_xticks().tolist() == [134]

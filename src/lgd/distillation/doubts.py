@@ -32,10 +32,10 @@ def doubts(config: Config, run: Run, assets: Path) -> str:
     if recognised >= ENOUGH * len(images):
         return ""
     chance = len(images) / len(train.class_names)
-    own = "" if config.generator.source else " (generator.steps, generator.blocks)"
+    longer = "" if config.generator.source else ", one trained for longer (generator.steps)"
     return (
         f"warning: the reference recognises {recognised} of the {len(images)} generated images of increment 1, where"
         f" guessing has {chance:.0f}: this generator does not show the classes, and the set will teach little. Look at"
-        f" {run.increment(1)}; a generator trained for longer or larger{own}, or another one (generator.source), is"
-        " what helps"
+        f" {run.increment(1)}. What may help: another generator (generator.source){longer}, or --method herding, which"
+        " picks real images"
     )

@@ -108,20 +108,28 @@ def redundancy_maps(matrices: Mapping[str, Sequence[Sequence[float]]], means: Ma
 
 
 def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Accuracy against IPC with one standard deviation; colours are safe for the colour-blind, markers differ too."""
+    """Accuracy against IPC with one standard deviation; colours are safe for the colour-blind, markers differ too.
+
+    A method at one IPC beyond all others, such as everything, is a line across: drawn to scale it would leave the rest
+    no room.
+    """
     figure, axis = plt.subplots(figsize=(5, 3.4))
+    ceilings = {name for name in methods if is_ceiling(name, methods)}
+    ticks: set[int] = set()
     for i, (name, accuracy) in enumerate(methods.items()):
         ipc = [int(key) for key in accuracy]
         means = [a["mean"] for a in accuracy.values()]
         stds = [a["std"] for a in accuracy.values()]
         turn, place = divmod(i, len(COLOURS))
-        style: dict[str, Any] = {
-            "color": COLOURS[place],
-            "marker": MARKERS[place],
-            "linestyle": LINES[turn % len(LINES)],
-        }
-        axis.errorbar(ipc, means, yerr=stds, label=plain(name), capsize=2, markersize=5, **style)
-    axis.set_xticks(ipc)
+        colour, line = COLOURS[place], LINES[turn % len(LINES)]
+        if name in ceilings:
+            axis.axhline(means[0], label=plain(f"{name} ({ipc[0]} IPC)"), color=colour, linestyle=":")
+            continue
+        ticks |= set(ipc)
+        style: dict[str, Any] = {"color": colour, "marker": MARKERS[place], "linestyle": line, "capsize": 2}
+        inside = "white" if turn % 2 else colour
+        axis.errorbar(ipc, means, yerr=stds, label=plain(name), markersize=5, markerfacecolor=inside, **style)
+    axis.set_xticks(sorted(ticks))
     axis.set_xlabel("images per class (IPC)")
     axis.set_ylabel("test accuracy, %")
     axis.grid(alpha=0.3)
@@ -132,13 +140,19 @@ def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def is_ceiling(name: str, methods: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a method was judged at a single IPC that is beyond those of all others."""
+    others = [int(ipc) for other, accuracy in methods.items() if other != name for ipc in accuracy]
+    return len(methods[name]) == 1 and bool(others) and int(next(iter(methods[name]))) > max(others)
+
+
 def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> Figure:
     """The loss of a generator's training, on a logarithmic scale."""
     figure, axis = plt.subplots(figsize=(5, 3.4))
     axis.plot(steps, losses, color=COLOURS[0], linewidth=1)
     axis.set_yscale("log")
     axis.set_xlabel("optimiser step")
-    axis.set_ylabel("mean squared error of the noise")
+    axis.set_ylabel("mean squared error")
     axis.grid(alpha=0.3, which="both")
     return figure
 
