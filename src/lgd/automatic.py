@@ -97,7 +97,7 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
             blocks=3 if small else 4,
             heads=3 if small else 4,
             patch_size=patch_for(size),
-            steps=1500,
+            steps=2500,
             learning_rate=4e-3,
             prediction="sample",
             precision="auto",
