@@ -210,6 +210,7 @@ CASES = [
     Case("an unknown method", f"{DISTILL} --method lgdd"),
     Case("a seed set by a method that needs one", f"{DISTILL} --stages.seed-method lgd"),
     Case("more real images than there are", f"{DISTILL} --method random --stages.images-per-increment 900"),
+    Case("a small decoder where there are no latents", f"{DISTILL} --guidance.decoder small"),
     Case("a window outside of the steps", f"{DISTILL} --guidance.window 1 90"),
     Case("an unknown architecture", f"{DISTILL} --learner.architecture convnot"),
     Case("a network too deep for the images", f"{DISTILL} --reference.depth 9"),

@@ -21,7 +21,7 @@ from diffusers import DDPMScheduler
 from .config import Config, GeneratorConfig, Precision, to_dict
 from .console import Console
 from .data.imageset import ImageSet
-from .diffusion.autoencoder import Latents, Pixels, Shape, open_latents
+from .diffusion.autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
 from .diffusion.checkpoint import load_checkpoint, save_checkpoint, trained
 from .diffusion.class_map import read_table
 from .diffusion.finetune import fold_scales, for_difffit, start_ids, with_classes
@@ -35,7 +35,7 @@ from .diffusion.folder import (
 )
 from .diffusion.generator import Generator, check_patch, new_denoiser, with_plain_attention
 from .diffusion.latents import LatentSource, PixelSource, Source, encode_latents
-from .diffusion.networks import in_precision, network_files
+from .diffusion.networks import in_precision, load_network, network_files
 from .diffusion.train import Progress, Training, begin, half_precision, noise_schedule, train
 from .distillation.materials import resolve_device
 from .errors import UserError
@@ -77,6 +77,18 @@ def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
         source_ids(config, images.class_names)
     else:
         check_patch(config, own_autoencoder(config, images)[1])
+
+
+def check_decoder(config: Config, images: ImageSet) -> None:
+    """Find out before any work whether guidance's small decoder fits the latents. Errors: UserError."""
+    if not config.guidance.decoder:
+        return
+    own: Pixels | Latents = Pixels()
+    source, folder = config.generator.source, config.generator.autoencoder
+    place = autoencoder_folder(source) if source else Path(folder) if folder else None
+    if place and place.is_dir():
+        own = Latents(load_network(place), images.shape, images.shape[1], (0.0,), (1.0,))
+    small_decoder(Path(config.guidance.decoder), own)
 
 
 def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:

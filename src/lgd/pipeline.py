@@ -17,6 +17,7 @@ from .config import ComputeConfig, Config, check, to_dict, with_values
 from .console import Console
 from .data.folder import folder_files, read_folder
 from .data.imageset import ImageSet, concatenate
+from .diffusion.folder import pin_decoder
 from .distillation.doubts import doubts
 from .distillation.materials import cached_splits, resolve_device
 from .distillation.methods import check_method, with_method
@@ -29,7 +30,7 @@ from .evaluation.soft_labels import FILE, load_teacher, needs_teacher, store_sof
 from .execution.ray import check_cluster
 from .execution.units import Engine
 from .files import read_json, write_json
-from .generators import check_generator
+from .generators import check_decoder, check_generator
 from .mirror import fetched, workspace
 from .report import plots
 from .runtime import check_device, engine_for
@@ -62,6 +63,7 @@ def checked(config: Config | str, console: Console | None = None) -> Config:
         check_cluster(config.compute.address)
     splits = cached_splits(config.dataset, console)
     check_generator(config.generator, splits.train)
+    check_decoder(config, splits.train)
     check_method(config, splits.train)
     fresh = [replace(config.evaluation.classifier, architecture=name) for name in judges(config.evaluation)]
     for role in (config.reference, config.learner, config.influence.surrogate.classifier, *fresh):
@@ -109,6 +111,8 @@ def complete(config: Config, run: Run, assets: Path, engine: Engine, console: Co
     """
     splits = cached_splits(config.dataset)
     write_json(run.root / "classes.json", list(splits.train.class_names))
+    if config.guidance.decoder:
+        pin_decoder(Path(config.guidance.decoder), run.root / "decoder.json", run.root)
     with timed(run.root, "stages"):
         for path in grow(config, run, assets, engine, lambda increment: warn(config, run, assets, increment, console)):
             console.say(f"{path}: corrupt, not what was written; made anew")

@@ -286,6 +286,23 @@ def test_a_source_that_changed_is_refused(run_config: Config, folder: Path, tmp_
         distill(config, out, console=Console(quiet=True))
 
 
+def test_a_small_decoder_is_checked_before_any_work_and_kept(run_config: Config, folder: Path, tmp_path: Path) -> None:
+    """Its digest is on record; another under its name is refused, and nothing is written for one that misfits."""
+    small, out = tmp_path / "small", tmp_path / "run"
+    shutil.copytree(folder / "vae", small)
+    config = with_values(run_config, guidance__decoder=str(small), stages__increments=1, method="dit")
+    distill(config, out, console=Console(quiet=True))
+    path = small / "diffusion_pytorch_model.safetensors"
+    assert read_json(out / "decoder.json")["files"][path.name] == sha256(path)
+    save_tensors(path, {name: 2 * tensor for name, tensor in load_tensors(path).items()})
+    with pytest.raises(UserError, match=r"small: diffusion_pytorch_model\.safetensors is not the file that .*run was"):
+        distill(config, out, console=Console(quiet=True))
+    new_vae(latent_channels=3).save_pretrained(small)
+    with pytest.raises(UserError, match="small: decodes latents of 3 channels; the generator's have 4"):
+        distill(config, tmp_path / "misfit", console=Console(quiet=True))
+    assert not (tmp_path / "misfit").exists()
+
+
 def test_a_generator_of_ours_as_source(finished: Path, tiny: Config, tmp_path: Path) -> None:
     """The generator of a finished run draws the same images in another run."""
     config = with_values(tiny, generator__source=str(finished / "generator"), stages__increments=2)

@@ -100,12 +100,14 @@ def open_latents(folder: Path, image_shape: Shape, size: int = 0, precision: Pre
     return Latents(network, image_shape, size, (0.0,), (1.0,))
 
 
-def small_decoder(folder: Path, own: Latents, precision: Precision = "float32") -> Latents:
+def small_decoder(folder: Path, own: Autoencoder, precision: Precision = "float32") -> Latents:
     """Another network that decodes the latents of `own`, cheaper and less exactly.
 
     An AutoencoderTiny is made for the scaled latents of the AutoencoderKL whose part it takes. Errors: UserError when
-    its latents have other channels.
+    its latents have other channels, or `own` makes pixels.
     """
+    if not isinstance(own, Latents):
+        raise UserError(f"{folder}: decodes latents for guidance; the generator makes pixels, so there are none")
     network = load_network(folder, precision)
     if channels(network) != channels(own.network):
         raise UserError(

@@ -18,6 +18,7 @@ from lgd.files import read_json, sha256, write_json
 from .autoencoder import Latents, Pixels, Shape, load_latents, save_latents
 from .class_map import Vocabulary, map_classes, read_table, vocabulary
 from .generator import Generator, load_denoiser
+from .networks import network_files
 from .pretrained import PREFIX, load_pipeline, pipeline_folder, read_vocabulary
 
 PARTS = ("transformer", "scheduler", "autoencoder", "vae")
@@ -154,13 +155,22 @@ def pin_source(config: GeneratorConfig, path: Path, begun: Path) -> None:
 
     begun: what was begun with it, for the message. Errors: UserError naming a file that has changed.
     """
-    files = fingerprint(config.source)
+    pin_files(fingerprint(config.source), path, begun, {"source": config.source, "tune": config.tune})
+
+
+def pin_decoder(folder: Path, path: Path, begun: Path) -> None:
+    """The same for the small decoder of guidance in `folder`."""
+    pin_files({file.name: sha256(file) for file in network_files(folder)}, path, begun, {"source": str(folder)})
+
+
+def pin_files(files: dict[str, str], path: Path, begun: Path, record: dict[str, str]) -> None:
+    """Write the digests of `files` into `path`, with what else is to be recorded, or compare with those there."""
     if not path.exists():
-        write_json(path, {"source": config.source, "tune": config.tune, "files": files})
+        write_json(path, {**record, "files": files})
     before = read_json(path)["files"]
     changed = sorted(name for name in before.keys() | files.keys() if before.get(name) != files.get(name))
     if changed:
-        raise UserError(f"{config.source}: {changed[0]} is not the file that {begun} was begun with")
+        raise UserError(f"{record['source']}: {changed[0]} is not the file that {begun} was begun with")
 
 
 def fingerprint(source: str) -> dict[str, str]:

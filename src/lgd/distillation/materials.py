@@ -14,10 +14,9 @@ from lgd.config import Config, DatasetConfig, GeneratorConfig, SamplingConfig
 from lgd.console import Console
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import Splits
-from lgd.diffusion.autoencoder import Autoencoder, Latents, small_decoder
+from lgd.diffusion.autoencoder import Autoencoder, small_decoder
 from lgd.diffusion.folder import open_generator
 from lgd.diffusion.generator import Generator
-from lgd.errors import UserError
 from lgd.guidance.influence import Surrogate
 
 from .store import Run, read_latents
@@ -89,8 +88,6 @@ def guiding_decoder(config: Config, generator: Generator) -> Autoencoder:
     """The configured small decoder, or the generator's own. Errors: UserError for one that does not fit."""
     if not config.guidance.decoder:
         return generator.autoencoder
-    if not isinstance(generator.autoencoder, Latents):
-        raise UserError("guidance.decoder: the generator makes pixels, so there is nothing to decode")
     decoder = small_decoder(Path(config.guidance.decoder), generator.autoencoder, config.sampling.precision)
     decoder.network.to(generator.device)
     return decoder

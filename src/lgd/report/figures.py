@@ -126,13 +126,13 @@ def score_histogram(scores: Sequence[Sequence[float]]) -> Figure:
     low, high = min(values), max(values)
     edges = np.linspace(low, high if high > low else low + 1, 25)
     figure, axes = plt.subplots(
-        len(kept), 1, figsize=(5, 0.8 + 0.95 * len(kept)), sharex=True, sharey=True, squeeze=False, layout="constrained"
+        len(kept), 1, figsize=(5, 0.8 + 1.1 * len(kept)), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
     for axis, (k, row) in zip(axes[:, 0], kept, strict=True):
         axis.hist(row, edges, color=COLOURS[0])
         mean = float(np.mean(row))
         axis.axvline(mean, color=COLOURS[1], lw=1.5)
-        axis.annotate(f"mean {mean:.2f}", (0.99, 0.9), xycoords="axes fraction", ha="right", va="top", fontsize=8)
+        axis.set_title(f"mean {mean:.2f}", loc="right", fontsize=8, pad=2)
         axis.set_ylabel(f"incr. {k}", fontsize=8)
         axis.yaxis.get_major_locator().set_params(integer=True, nbins=3)
     axes[-1, 0].set_xlabel("learnability score when drawn, nats")
