@@ -27,6 +27,7 @@ from .errors import UserError
 from .evaluation.cells import folder_done, folder_units, judges, judging_units
 from .evaluation.evaluate import collect, summarise
 from .evaluation.soft_labels import FILE, load_teacher, needs_teacher, store_soft_labels, stored_soft_labels
+from .evaluation.tables import plus_minus
 from .execution.ray import check_cluster
 from .execution.units import Engine
 from .files import read_json, write_json
@@ -126,7 +127,7 @@ def complete(config: Config, run: Run, assets: Path, engine: Engine, console: Co
     draw_run(config, run, metrics)
     last = metrics["increments"][-1]
     console.say(
-        f"{run.root}: {last['accuracy']['mean']:.1f} ± {last['accuracy']['std']:.1f} % at {last['ipc']} IPC"
+        f"{run.root}: {plus_minus(last['accuracy'])} % at {last['ipc']} IPC"
         f" (reference, trained on everything: {metrics['reference']['accuracy']:.1f} %)"
     )
     return metrics

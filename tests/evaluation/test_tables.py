@@ -10,7 +10,7 @@ import pytest
 
 from lgd.evaluation.compare import compare, table, tables
 from lgd.evaluation.evaluate import summarise
-from lgd.evaluation.tables import Table, comma_separated, escaped, latex, markdown
+from lgd.evaluation.tables import Table, comma_separated, escaped, latex, markdown, plus_minus, spread
 
 
 def metrics(seed: int, offset: float) -> dict[str, Any]:
@@ -49,6 +49,12 @@ def test_one_run_shows_the_deviation_over_its_seeds() -> None:
     single = compare({"dit": [metrics(0, 0.0)]})["methods"]["dit"]["accuracy"]["2"]
     assert (single["mean"], single["n"]) == (42.0, 2)
     assert single["std"] == pytest.approx(2**0.5)
+
+
+def test_a_single_value_has_no_deviation() -> None:
+    assert spread({"mean": 61.04, "std": 0.0, "n": 1}) == "61.0 (1)"
+    assert spread({"mean": 61.04, "std": 0.0, "n": 2}) == "61.0 ± 0.0 (2)"
+    assert plus_minus({"mean": 61.04, "std": 0.125, "n": 3}, 2) == "61.04 ± 0.12"
 
 
 def test_overview(comparison: dict[str, Any]) -> None:

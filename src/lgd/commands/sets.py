@@ -62,6 +62,7 @@ def compare(arguments: Sequence[str]) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     options = parse(EvaluateOptions, "lgd evaluate", arguments)
+    from lgd.evaluation.tables import plus_minus
     from lgd.pipeline import evaluate
 
     console = Console(options.quiet)
@@ -73,8 +74,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     for name, last in result["architectures"].items():
         best = last["best"]
         print(
-            f"{name}: {last['mean']:.2f} ± {last['std']:.2f} % over {last['n']} seeds after the last epoch;"
-            f" best {best['mean']:.2f} ± {best['std']:.2f} %"
+            f"{name}: {plus_minus(last, 2)} % over {last['n']} seeds after the last epoch; best {plus_minus(best, 2)} %"
         )
     return 0
 

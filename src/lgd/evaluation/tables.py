@@ -91,7 +91,13 @@ def write_tables(folder: Path, tables: Sequence[Table]) -> None:
 
 def spread(cell: Mapping[str, Any] | None) -> str:
     """`mean ± std (n)` of a summary, a dash where there is none."""
-    return "-" if cell is None else f"{cell['mean']:.1f} ± {cell['std']:.1f} ({cell['n']})"
+    return "-" if cell is None else f"{plus_minus(cell)} ({cell['n']})"
+
+
+def plus_minus(cell: Mapping[str, Any], decimals: int = 1) -> str:
+    """`mean ± std` of a summary; of a single value, which has no deviation, the value alone."""
+    mean = f"{cell['mean']:.{decimals}f}"
+    return f"{mean} ± {cell['std']:.{decimals}f}" if cell["n"] > 1 else mean
 
 
 def number(value: float | None) -> str:

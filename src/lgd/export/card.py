@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lgd import __version__
+from lgd.evaluation.tables import plus_minus
 from lgd.files import sha256
 
 from .samples import Export
@@ -59,10 +60,7 @@ def card(export: Export, kind: str, how_to_read: str, root: Path) -> str:
         "",
         "| images per class | accuracy, % | valid, % |",
         "| ---: | ---: | ---: |",
-        *(
-            f"| {row['ipc']} | {row['accuracy']['mean']:.1f} ± {row['accuracy']['std']:.1f} | {row['validity']:.1f} |"
-            for row in metrics["increments"]
-        ),
+        *(f"| {row['ipc']} | {plus_minus(row['accuracy'])} | {row['validity']:.1f} |" for row in metrics["increments"]),
         "",
         f"Accuracy on the real {_line(config['dataset']['judge_on'])} images of classifiers trained on this set alone;"
         f" a classifier trained on all real images reaches {metrics['reference']['accuracy']:.1f} %."

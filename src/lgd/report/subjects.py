@@ -66,8 +66,8 @@ def averaged(runs: Sequence[Subject]) -> dict[str, Any]:
     accuracy = {}
     for increments in zip(*(metrics["increments"] for metrics in kept), strict=True):
         means = [one["accuracy"]["mean"] for one in increments]
-        std = stdev(means) if len(means) > 1 else increments[0]["accuracy"]["std"]
-        accuracy[str(increments[0]["ipc"])] = {"mean": fmean(means), "std": std}
+        over_runs = {"mean": fmean(means), "std": stdev(means), "n": len(means)} if len(means) > 1 else {}
+        accuracy[str(increments[0]["ipc"])] = over_runs or increments[0]["accuracy"]
     matrices = [m["redundancy"] for m in kept if m["redundancy"]]
     known = [m["mean_off_diagonal"] for m in matrices if m["mean_off_diagonal"] is not None]
     return {
