@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lgd import __version__
+from lgd.data.titles import title_of
 from lgd.evaluation.tables import plus_minus
 from lgd.files import sha256
 
@@ -26,7 +27,7 @@ def card(export: Export, kind: str, how_to_read: str, root: Path) -> str:
     settings = {name: config[name] for name in ("guidance", "stages", "sampling", "generator") if name in config}
     licence = LICENCES.get(str(source), "see the terms of the generator's weights and of the images it was trained on")
     header = {
-        "pretty_name": f"{_line(source)} distilled by {_line(config['method'])}",
+        "pretty_name": f"{_line(title_of(source))} distilled by {_line(config['method'])}",
         "license": "other",
         "task_categories": ["image-classification"],
         "size_categories": [size],
@@ -38,7 +39,7 @@ def card(export: Export, kind: str, how_to_read: str, root: Path) -> str:
         *(f"{key}: {json.dumps(value)}" for key, value in header.items()),  # JSON is YAML
         "---",
         "",
-        f"# {_line(source)}, distilled by {_line(config['method'])}",
+        f"# {_line(title_of(source))}, distilled by {_line(config['method'])}",
         "",
         f"{len(export.samples)} synthetic training images of {len(export.class_names)} classes"
         f" ({last['ipc']} per class), in {len(metrics['increments'])} increments.",

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from lgd import __version__
 from lgd.analysis.table import TITLES, cell, mean_gains
 from lgd.console import Console
+from lgd.data.titles import title_of
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
 from lgd.evaluation.compare import mean_matrix
@@ -78,7 +79,7 @@ def render(subjects: Sequence[Subject], data: dict[str, Any], notes: Sequence[st
     return environment.get_template("report.html").render(
         title=" and ".join(methods) if len(methods) < 4 else f"{len(methods)} methods",
         version=__version__,
-        dataset=first.config["dataset"]["source"],
+        dataset=title_of(first.config["dataset"]["source"]),
         judged_on=first.config["dataset"]["judge_on"],
         classes=len(first.class_names),
         methods=methods,
