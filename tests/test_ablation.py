@@ -29,6 +29,7 @@ def test_values_as_json_or_text() -> None:
         (["guidance.omega=1,1"], "a value comes twice"),
         (["guidance.omga=1"], "no field 'omga'; did you mean 'omega'"),
         (["guidance.omega=high"], r"guidance\.omega: .*not 'high'"),
+        (["evaluation.classifier.architecture=convnet,resnet19"], "unknown architecture 'resnet19'"),
         (["guidance.omega=1", "guidance.omega=0"], "no field twice"),
         ([], "at least one"),
     ],

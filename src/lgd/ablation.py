@@ -18,6 +18,7 @@ from .errors import Failure, IncompleteError, UserError
 from .evaluation.tables import Table, comma_separated, latex, markdown, number, spread
 from .files import write_json, write_text
 from .mirror import workspace
+from .pipeline import checked
 
 ASSETS = ("dataset", "generator", "reference")
 """what the generator and the reference are made from"""
@@ -35,7 +36,8 @@ def ablate(
 
     over: such as `guidance.omega=0,0.5,1`. A combination lives in a directory named after its whole configuration, so
     another sweep into the same `out` reuses it, and the generator and reference are shared wherever they are the same.
-    Errors: UserError for an unknown field or a wrong value, before anything is made; IncompleteError when all failed.
+    Errors: UserError for an unknown field, or a value that does not fit, before anything is made; IncompleteError when
+    all failed.
     """
     if runs < 1:
         raise UserError(f"--runs must be at least 1, not {runs}")
@@ -46,6 +48,8 @@ def ablate(
         raise UserError("--over needs at least one FIELD=VALUE,..., and no field twice")
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     configs = [with_values(base, **{k.replace(".", "__"): v for k, v in values.items()}) for values in combinations]
+    for single in configs:
+        checked(single, console)
     cells: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     with workspace(out, overwrite) as root:

@@ -167,9 +167,13 @@ def test_a_folder_keeps_an_autoencoder(kind: str, tmp_path: Path) -> None:
 def test_a_bad_autoencoder_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder of an autoencoder"):
         load_network(tmp_path / "none")
-    with pytest.raises(UserError, match=r"encoder\.safetensors: no such file"):
+    with pytest.raises(UserError, match=r"no autoencoder: neither config\.json of diffusers nor encoder"):
         load_network(tmp_path)
     save_taef2(tmp_path, new_taef2())
+    (tmp_path / "encoder.safetensors").rename(tmp_path / "aside")
+    with pytest.raises(UserError, match=r"encoder\.safetensors: no such file"):
+        load_network(tmp_path)
+    (tmp_path / "aside").rename(tmp_path / "encoder.safetensors")
     save_tensors(tmp_path / "decoder.safetensors", {"1.weight": torch.zeros(1)})
     with pytest.raises(UserError, match=r"decoder\.safetensors: not the weights of taef2"):
         load_network(tmp_path)

@@ -74,6 +74,8 @@ def load_network(folder: Path, precision: Precision = "float32") -> Any:
         if network.config.in_channels != 3 or network.config.out_channels != 3:
             raise UserError(f"{folder}: this autoencoder is not for RGB images")
     else:
+        if not any((folder / file).exists() for file in TAEF2_FILES):
+            raise UserError(f"{folder}: no autoencoder: neither config.json of diffusers nor {TAEF2_FILES[0]} of taef2")
         network = TAEF2()
         for half, file in zip((network.encoder, network.decoder), TAEF2_FILES, strict=True):
             try:
