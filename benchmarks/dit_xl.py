@@ -33,7 +33,7 @@ from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import learnability
-from lgd.speed.counting import Alive
+from lgd.profiling.counting import Alive
 
 SETS = {"imagenette": (10, 12_894), "imagenet1k": (1000, 1_281_167)}
 """by preset: classes, and their images in ImageNet's training set"""
@@ -198,7 +198,7 @@ def training_flops(config: Config, classes: int, images: int) -> dict[str, float
     learners = sum(classes * n * i for i in range(1, K)) * config.learner.training.epochs * convnet
     # A teacher labels every augmented batch: its forward is a third of forward and backward.
     teacher = convnet / 3 if evaluation.protocol == "soft" else 0.0
-    judges = {
+    evaluators = {
         name: one_image(replace(evaluation.classifier, architecture=name), shape, classes) + teacher
         for name in evaluation.architectures
     }
@@ -207,8 +207,8 @@ def training_flops(config: Config, classes: int, images: int) -> dict[str, float
         "reference": images * config.reference.training.epochs * convnet,
         "surrogate, at most": images * config.influence.surrogate.classifier.training.epochs * convnet,
         "learners": learners,
-        **{f"evaluation, {name}": evaluation.seeds * sum(seen.values()) * each for name, each in judges.items()},
-        "redundancy": evaluation.redundancy_seeds * K * seen[n] * judges[first],
+        **{f"evaluation, {name}": evaluation.seeds * sum(seen.values()) * each for name, each in evaluators.items()},
+        "redundancy": evaluation.redundancy_seeds * K * seen[n] * evaluators[first],
     }
 
 

@@ -18,9 +18,9 @@ from time import perf_counter
 import torch
 
 from lgd.config import Config, load_config, with_values
-from lgd.distillation.materials import Materials
-from lgd.distillation.methods.sampled import draw_lgd
-from lgd.distillation.store import Drawn, Run
+from lgd.distillation.methods.sampled import sample_lgd
+from lgd.distillation.resources import Resources
+from lgd.distillation.store import Run, SelectedImage
 
 
 def seconds(work: Callable[[], object], rounds: int = 5) -> float:
@@ -34,8 +34,8 @@ def seconds(work: Callable[[], object], rounds: int = 5) -> float:
     return median(times)
 
 
-def drawn(config: Config, root: Path, increment: int, classes: int) -> list[Drawn]:
-    return draw_lgd(Materials(config, Run(root), root, increment, range(classes)))
+def drawn(config: Config, root: Path, increment: int, classes: int) -> list[SelectedImage]:
+    return sample_lgd(Resources(config, Run(root), root, increment, range(classes)))
 
 
 def growth(config: Config, root: Path) -> None:
@@ -44,11 +44,11 @@ def growth(config: Config, root: Path) -> None:
     With deviation a slot waits for the one before, so that two classes fill a batch of two times kappa alone, and calls
     cost more than what they compute.
     """
-    free = with_values(config, guidance__deviation=0.0, stages__images_per_increment=8)
+    free = with_values(config, {"guidance.deviation": 0.0, "stages.images_per_increment": 8})
     print("| images per class, 8 classes | s | classes, 2 images each | s | classes, 8 images each, no deviation | s |")
     print("|---:|---:|---:|---:|---:|---:|")
     for factor in (1, 2, 4):
-        n, more = 2 * factor, with_values(config, stages__images_per_increment=2 * factor)
+        n, more = 2 * factor, with_values(config, {"stages.images_per_increment": 2 * factor})
         images = seconds(partial(drawn, more, root, 2, 8))
         classes = seconds(partial(drawn, config, root, 2, n))
         independent = seconds(partial(drawn, free, root, 2, n))
@@ -57,7 +57,7 @@ def growth(config: Config, root: Path) -> None:
 
 def halving(config: Config, root: Path, seeds: int, classes: int) -> None:
     """The first slot of every class and increment, so that all choices are between the same candidates."""
-    one = with_values(config, stages__images_per_increment=1)
+    one = with_values(config, {"stages.images_per_increment": 1})
     cases = [(seed, k) for seed in range(seeds) for k in range(2, config.stages.increments + 1)]
     full = [drawn(replace(one, seed=100 + seed), root, k, classes) for seed, k in cases]
     kept_scores = [item.candidates[item.chosen].score for group in full for item in group]
@@ -67,7 +67,7 @@ def halving(config: Config, root: Path, seeds: int, classes: int) -> None:
     print("|---:|---:|---:|---:|---:|")
     steps, kappa = config.sampling.steps, config.stages.candidates
     for index in (40, 35, 30, 25, 20, 15, 10, 5):
-        early = with_values(one, stages__halving=index)
+        early = with_values(one, {"stages.halving": index})
         groups = [drawn(replace(early, seed=100 + seed), root, k, classes) for seed, k in cases]
         pairs = [(a, b) for f, g in zip(full, groups, strict=True) for a, b in zip(f, g, strict=True)]
         same = fmean(a.chosen == b.chosen for a, b in pairs)

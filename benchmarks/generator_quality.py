@@ -23,7 +23,7 @@ from lgd.config import load_config
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet
 from lgd.diffusion.folder import open_generator
-from lgd.samples import draw_samples
+from lgd.experiments.preview import preview_samples
 
 
 def first(images: ImageSet, count: int) -> ImageSet:
@@ -57,7 +57,7 @@ def main() -> None:
     for scale in options.scales:
         start = perf_counter()
         own = replace(sampling, classifier_free_scale=scale)
-        drawn = draw_samples(generator, range(len(train.class_names)), options.per_class, own, config.seed)
+        drawn = preview_samples(generator, range(len(train.class_names)), options.per_class, own, config.seed)
         print(row(f"CFG {scale}", drawn, f"{len(drawn) / (perf_counter() - start):.1f}"), flush=True)
     print(row("training images", first(train, options.per_class)))
     print(row("these test images", test))

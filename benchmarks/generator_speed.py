@@ -48,10 +48,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     config = with_values(
         load_config("cifar10"),
-        generator__size=options.size,
-        generator__batch_size=options.batch,
-        generator__steps=options.steps + 2,
-        generator__flip=False,
+        {
+            "generator.size": options.size,
+            "generator.batch_size": options.batch,
+            "generator.steps": options.steps + 2,
+            "generator.flip": False,
+        },
     ).generator
     shape = (32, options.side, options.side)
     array = torch.randn(1, 2 * options.batch, *shape).half().numpy()

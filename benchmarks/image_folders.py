@@ -63,7 +63,6 @@ def measure(root: Path, size: int, kept: bool, steps: int) -> dict[str, float]:
     from lgd.classifiers.architectures import channel_statistics, new_classifier
     from lgd.classifiers.train import augment, first_targets, new_optimiser
     from lgd.config import ClassifierConfig, DatasetConfig, TrainingConfig
-    from lgd.console import Console
     from lgd.data import cache
     from lgd.data.datasets import load_splits
     from lgd.data.imageset import to_float
@@ -75,7 +74,7 @@ def measure(root: Path, size: int, kept: bool, steps: int) -> dict[str, float]:
         cache.LARGEST = 0
     config = DatasetConfig(source=f"folder:{root}", size=size, channels=3)
     start, used = time.monotonic(), time.process_time()
-    train = load_splits(config, Console()).train
+    train = load_splits(config).train
     found["load s"], found["load CPU s"] = time.monotonic() - start, time.process_time() - used
     found["loaded MiB"], found["loading peak MiB"] = memory("VmRSS"), memory("VmHWM")
     start, used = time.monotonic(), time.process_time()

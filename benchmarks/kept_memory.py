@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from lgd.processor import keep_freed_memory
+from lgd.execution.hardware import keep_freed_memory
 
 WORK = ("classifier", "generator")
 
@@ -28,10 +28,9 @@ def work(name: str) -> None:
 
     from lgd.classifiers.train import train_classifier
     from lgd.config import ClassifierConfig, TrainingConfig, load_config, with_values
-    from lgd.console import Console
     from lgd.data.datasets import load_splits
     from lgd.data.imageset import ImageSet
-    from lgd.generators import make_generator
+    from lgd.diffusion.train_generator import make_generator
 
     torch.set_num_threads(1)
     if name == "classifier":
@@ -41,11 +40,11 @@ def work(name: str) -> None:
         start = os.times()
         train_classifier(images, ClassifierConfig(training=training), 0, "timing")
     else:
-        config = with_values(load_config("digits"), generator__steps=300)
+        config = with_values(load_config("digits"), {"generator.steps": 300})
         images = load_splits(config.dataset).train
         with TemporaryDirectory() as folder:
             start = os.times()
-            make_generator(config, images, Path(folder), Console(quiet=True))
+            make_generator(config, images, Path(folder))
     end = os.times()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(end.user - start.user, end.system - start.system, peak)

@@ -22,11 +22,11 @@ from typing import Any
 import torch
 
 from lgd.config import Config, with_values
-from lgd.distillation.methods.drawing import Drawing, draw_slots, without_selection
 from lgd.distillation.methods.sampled import by_learnability
-from lgd.files import read_json_lines, write_text
-from lgd.speed.bench import Settings, exact_copy, lineage_score, score_of, unguided, with_steps
-from lgd.speed.networks import run_networks
+from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
+from lgd.profiling.bench import Settings, exact_copy, lineage_score, score_of, unguided, with_steps
+from lgd.profiling.networks import run_networks
+from lgd.storage.files import read_json_lines, write_text
 
 
 def looped(networks: Any, config: Config, label: int, slot: int, keep: Path | None) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def main() -> None:
         own: Any = replace(networks, config=config)
         memory = {label: torch.empty(0) for label in networks.classes}
         start = process_time()
-        kept = draw_slots(Drawing(own, config, guide(own), memory), slots, scored=True)
+        kept = sample_slots(SamplingContext(own, config, guide(own), memory), slots, scored=True)
         return (process_time() - start) / len(kept), [score_of(item) for item in kept]
 
     exact = exact_copy(networks)
@@ -94,7 +94,7 @@ def main() -> None:
     for way in options.fast:
         route, _, strength = way.partition(":")
         values = {"strength": float(strength), "route": route, "every": options.every}
-        fast = with_values(base, **{f"guidance__{name}": value for name, value in values.items()})
+        fast = with_values(base, {f"guidance__{name}": value for name, value in values.items()})
         row(f"{route}, every {options.every}", float(strength), *drawn(fast, by_learnability))
 
 

@@ -19,10 +19,10 @@ from pathlib import Path
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 
 from lgd.diffusion.autoencoder import Latents
+from lgd.diffusion.autoencoder_networks import load_network, load_part
 from lgd.diffusion.folder import load_generator, save_generator
 from lgd.diffusion.generator import Generator
-from lgd.diffusion.networks import load_network, load_part
-from lgd.files import read_json
+from lgd.storage.files import read_json
 
 
 def main() -> None:

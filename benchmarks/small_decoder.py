@@ -48,7 +48,7 @@ def main() -> None:
     options = parser.parse_args()
 
     torch.manual_seed(0)
-    train = load_splits(with_values(load_config(options.config), dataset__source=options.source).dataset).train
+    train = load_splits(with_values(load_config(options.config), {"dataset.source": options.source}).dataset).train
     teacher = load_latents(options.generator, train.shape, "bfloat16")
     chosen = torch.randperm(len(train))[: options.images]
     latents, targets = [], []

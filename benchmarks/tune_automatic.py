@@ -18,17 +18,16 @@ from time import process_time
 import torch
 
 from lgd.analysis.fidelity import fid
-from lgd.automatic import load_config
 from lgd.classifiers.architectures import features_of, predict
 from lgd.classifiers.train import train_classifier
 from lgd.config import DatasetConfig, with_values
-from lgd.console import Console
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet
 from lgd.diffusion.folder import load_generator
-from lgd.generators import make_generator
-from lgd.processor import keep_freed_memory
-from lgd.samples import draw_samples, write_grid
+from lgd.diffusion.train_generator import make_generator
+from lgd.execution.hardware import keep_freed_memory
+from lgd.experiments.auto import load_config
+from lgd.experiments.preview import preview_samples, write_grid
 
 
 def main() -> None:
@@ -44,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
-    config = load_config(f"folder:{options.folder}", DatasetConfig(judge_on="validation", size=options.size))
+    config = load_config(f"folder:{options.folder}", DatasetConfig(eval_split="validation", size=options.size))
     wanted = {
         "steps": options.steps,
         "learning_rate": options.rate,
@@ -54,7 +53,7 @@ def main() -> None:
     }
     values = {f"generator__{name}": value for name, value in wanted.items() if value is not None}
     epochs = 4 * config.reference.training.epochs
-    config = with_values(config, generator__threads=1, reference__training__epochs=epochs, **values)
+    config = with_values(config, {"generator.threads": 1, "reference.training.epochs": epochs, **values})
     splits = load_splits(config.dataset)
     train, labels = splits.train, range(len(splits.train.class_names))
     reference = train_classifier(train, config.reference, 0, "reference")
@@ -63,11 +62,13 @@ def main() -> None:
         return 100 * predict(reference, images).argmax(1).eq(images.labels).float().mean().item()
 
     start = process_time()
-    make_generator(config, train, options.out, Console())
+    make_generator(config, train, options.out)
     seconds, generator = process_time() - start, load_generator(options.out)
     real, cells = features_of(reference, train), []
     for scale in (1.5, 3.0):
-        drawn = draw_samples(generator, labels, 20, replace(config.sampling, classifier_free_scale=scale), config.seed)
+        drawn = preview_samples(
+            generator, labels, 20, replace(config.sampling, classifier_free_scale=scale), config.seed
+        )
         cells += [f"{recognised(drawn):.0f}", f"{fid(real, features_of(reference, drawn)):.0f}"]
         write_grid(drawn, options.out / f"samples-{scale}.png")
     print("| processor s | validation images | CFG 1.5: recognised, % | FID | CFG 3: recognised, % | FID |")

@@ -11,38 +11,37 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lgd.comparison import compare_methods
 from lgd.config import load_config, with_values
-from lgd.console import Console
+from lgd.experiments.compare import compare_methods
 
 JUDGED: dict[str, Any] = {
-    "dataset__judge_on": "validation",
-    "evaluation__seeds": 3,
-    "evaluation__redundancy_seeds": 2,
+    "dataset.eval_split": "validation",
+    "evaluation.seeds": 3,
+    "evaluation.redundancy_seeds": 2,
     # What the preset had while it was tuned, so that it may change without changing these rows.
-    "guidance__deviation": 0.3,
-    "learner__training__epochs": 100,
+    "guidance.deviation": 0.3,
+    "learner.training.epochs": 100,
 }
 
 
 def training(steps: int, batch_size: int, ema_decay: float) -> dict[str, Any]:
     """With the rest of the former preset's generator."""
     return {
-        "generator__steps": steps,
-        "generator__batch_size": batch_size,
-        "generator__ema_decay": ema_decay,
-        "generator__learning_rate": 2e-3,
-        "generator__precision": "float32",
-        "generator__blocks": 3,
+        "generator.steps": steps,
+        "generator.batch_size": batch_size,
+        "generator.ema_decay": ema_decay,
+        "generator.learning_rate": 2e-3,
+        "generator.precision": "float32",
+        "generator.blocks": 3,
     }
 
 
-QUICK = {"generator__precision": "auto"}
-NO_NULL = {"generator__label_dropout": 0.0}
-MIN_SNR = {"generator__min_snr": 5.0}
-FAST = {"generator__learning_rate": 4e-3}
-FASTER = {"generator__learning_rate": 6e-3}
-TWO_BLOCKS = {"generator__blocks": 2}
+QUICK = {"generator.precision": "auto"}
+NO_NULL = {"generator.label_dropout": 0.0}
+MIN_SNR = {"generator.min_snr": 5.0}
+FAST = {"generator.learning_rate": 4e-3}
+FASTER = {"generator.learning_rate": 6e-3}
+TWO_BLOCKS = {"generator.blocks": 2}
 
 SHORTER = "2200 x 64, quick, two blocks, rate 6e-3"
 
@@ -62,29 +61,29 @@ GENERATORS = {
 }
 """optimiser steps x batch size; quick: generator.precision auto; no null class: generator.label_dropout 0"""
 
-MILD = {"guidance__strength": 0.3}
-STRONG = {"guidance__strength": 0.45}
-SHORT = {"learner__training__epochs": 50}
-LONG = {"learner__training__epochs": 300, "stages__learners": 2}
-PRESET = STRONG | SHORT | {"guidance__deviation": 0.1}
+MILD = {"guidance.strength": 0.3}
+STRONG = {"guidance.strength": 0.45}
+SHORT = {"learner.training.epochs": 50}
+LONG = {"learner.training.epochs": 300, "stages.learners": 2}
+PRESET = STRONG | SHORT | {"guidance.deviation": 0.1}
 BOTH = ("dit", "lgd")
 
 VARIANTS: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
     ("1000 x 64", "lambda 0.3", ("random", *BOTH), MILD),
-    ("1000 x 64", "lambda 0.3, CFG 1.5", BOTH, MILD | {"sampling__classifier_free_scale": 1.5}),
-    ("1000 x 64", "lambda 0.3, kappa 12", ("lgd",), MILD | {"stages__candidates": 12}),
-    ("1000 x 64", "lambda 0.3, seed set mgd3", ("lgd",), MILD | {"stages__seed_method": "mgd3"}),
-    ("1000 x 64", "lambda 0.3, seed set igd", ("lgd",), MILD | {"stages__seed_method": "igd"}),
+    ("1000 x 64", "lambda 0.3, CFG 1.5", BOTH, MILD | {"sampling.classifier_free_scale": 1.5}),
+    ("1000 x 64", "lambda 0.3, kappa 12", ("lgd",), MILD | {"stages.candidates": 12}),
+    ("1000 x 64", "lambda 0.3, seed set mgd3", ("lgd",), MILD | {"stages.seed_method": "mgd3"}),
+    ("1000 x 64", "lambda 0.3, seed set igd", ("lgd",), MILD | {"stages.seed_method": "igd"}),
     ("2000 x 32", "lambda 0.3", BOTH, MILD),
-    ("2000 x 32", "lambda 0.3, CFG 1.5", BOTH, MILD | {"sampling__classifier_free_scale": 1.5}),
+    ("2000 x 32", "lambda 0.3, CFG 1.5", BOTH, MILD | {"sampling.classifier_free_scale": 1.5}),
     ("2000 x 32", "lambda 0.45", BOTH, STRONG),
     ("2000 x 32", "lambda 0.45, learners 50 epochs", ("lgd",), STRONG | SHORT),
-    ("2000 x 32", "lambda 0.3, gamma 0.1", ("lgd",), MILD | {"guidance__deviation": 0.1}),
+    ("2000 x 32", "lambda 0.3, gamma 0.1", ("lgd",), MILD | {"guidance.deviation": 0.1}),
     ("4000 x 16", "lambda 0.3", BOTH, MILD),
     ("4000 x 32", "lambda 0.3", BOTH, MILD),
     ("4000 x 32", "lambda 0.45", ("lgd",), STRONG),
-    ("4000 x 32", "lambda 0.45, kappa 3", ("lgd",), STRONG | {"stages__candidates": 3}),
-    ("4000 x 32", "lambda 0.45, kappa 12", ("lgd",), STRONG | {"stages__candidates": 12}),
+    ("4000 x 32", "lambda 0.45, kappa 3", ("lgd",), STRONG | {"stages.candidates": 3}),
+    ("4000 x 32", "lambda 0.45, kappa 12", ("lgd",), STRONG | {"stages.candidates": 12}),
     ("4000 x 32", "lambda 0.45, two learners of 300 epochs", ("lgd",), STRONG | LONG),
     ("4000 x 32", "lambda 0.45, learners 50 epochs", ("lgd",), STRONG | SHORT),
     (
@@ -95,8 +94,8 @@ VARIANTS: list[tuple[str, str, tuple[str, ...], dict[str, Any]]] = [
     ),
     ("4000 x 32", "the former preset", BOTH, PRESET),
     *((generator, "as the former preset", BOTH, PRESET) for generator in GENERATORS if "quick" in generator),
-    (SHORTER, "omega 3", ("lgd",), PRESET | {"guidance__omega": 3.0}),
-    (SHORTER, "route denoiser", ("lgd",), PRESET | {"guidance__route": "denoiser"}),
+    (SHORTER, "omega 3", ("lgd",), PRESET | {"guidance.omega": 3.0}),
+    (SHORTER, "route denoiser", ("lgd",), PRESET | {"guidance.route": "denoiser"}),
 ]
 """generator, name, methods, fields"""
 
@@ -115,12 +114,10 @@ def main() -> None:
     for generator, name, methods, values in VARIANTS:
         if options.only not in f"{generator}: {name}":
             continue
-        config = with_values(load_config("digits"), **(JUDGED | GENERATORS[generator] | values))
+        config = with_values(load_config("digits"), JUDGED | GENERATORS[generator] | values)
         place = f"{generator} {name}".replace(" ", "-").replace(",", "")
         assets = options.out / "assets" / generator.replace(" ", "")
-        comparison, _ = compare_methods(
-            config, methods, options.out / place, options.runs, console=Console(), assets=assets
-        )
+        comparison, _ = compare_methods(config, methods, options.out / place, options.runs, assets=assets)
         for method in methods:
             row = comparison["methods"][method]
             cells = [f"{row['accuracy'][ipc]['mean']:.1f} ± {row['accuracy'][ipc]['std']:.1f}" for ipc in ipcs]

@@ -13,40 +13,42 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lgd.comparison import compare_methods
 from lgd.config import load_config, with_values
-from lgd.console import Console
+from lgd.experiments.compare import compare_methods
 
 
 def guided(strength: float, deviation: float, **more: Any) -> dict[str, Any]:
-    return {"guidance__strength": strength, "guidance__deviation": deviation, **more}
+    return {"guidance.strength": strength, "guidance.deviation": deviation, **more}
 
 
 def influenced(strength: float, deviation: float) -> dict[str, Any]:
-    return {"influence__strength": strength, "influence__deviation": deviation}
+    return {"influence.strength": strength, "influence.deviation": deviation}
 
 
 PINNED: dict[str, Any] = {
-    "guidance__omega": 1.0,
-    "guidance__route": "x0",
-    "guidance__every": 2,
-    "guidance__decoder": "",
-    "evaluation__evaluations": 1,
+    "guidance.omega": 1.0,
+    "guidance.route": "x0",
+    "guidance.every": 2,
+    "guidance.decoder": "",
+    "evaluation.evaluations": 1,
 }
 """what the configuration had while it was tuned, so that it may change without changing these rows"""
 
-SMALL = {"guidance__decoder": "benchmarks/generators/cifar10-decoder"}
-FULL = {"guidance__route": "denoiser"}
+SMALL = {"guidance.decoder": "benchmarks/generators/cifar10-decoder"}
+FULL = {"guidance.route": "denoiser"}
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "dit": ("dit", {}),
     "selection only": ("lgd-selection-only", {}),
     "lgd 0.03, 0.01": ("lgd", guided(0.03, 0.01)),
-    "selection only, omega 3": ("lgd-selection-only", {"guidance__omega": 3.0}),
-    "lgd 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0)),
-    "lgd small, route denoiser, 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0) | SMALL | FULL),
-    "lgd small, 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, guidance__omega=3.0) | SMALL),
-    "lgd small, 0.06, 0.02, omega 3": ("lgd", guided(0.06, 0.02, guidance__omega=3.0) | SMALL),
+    "selection only, omega 3": ("lgd-selection-only", {"guidance.omega": 3.0}),
+    "lgd 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, **{"guidance.omega": 3.0})),
+    "lgd small, route denoiser, 0.03, 0.01, omega 3": (
+        "lgd",
+        guided(0.03, 0.01, **{"guidance.omega": 3.0}) | SMALL | FULL,
+    ),
+    "lgd small, 0.03, 0.01, omega 3": ("lgd", guided(0.03, 0.01, **{"guidance.omega": 3.0}) | SMALL),
+    "lgd small, 0.06, 0.02, omega 3": ("lgd", guided(0.06, 0.02, **{"guidance.omega": 3.0}) | SMALL),
     "igd 0.03, 0.01": ("igd", influenced(0.03, 0.01) | SMALL),
     "igd 0.1, 0.01": ("igd", influenced(0.1, 0.01) | SMALL),
     "mgd3": ("mgd3", {}),
@@ -66,11 +68,13 @@ def main() -> None:
     options = parser.parse_args()
     base = with_values(
         load_config(options.config),
-        dataset__source=options.source,
-        dataset__judge_on="validation",
-        stages__increments=options.increments,
-        **PINNED,
-        compute__workers=options.workers,
+        {
+            "dataset.source": options.source,
+            "dataset.eval_split": "validation",
+            "stages.increments": options.increments,
+            **PINNED,
+            "compute.workers": options.workers,
+        },
     )
     ipcs = sorted({*base.evaluation.ipc, base.stages.images_per_increment * options.increments})
     heads = " | ".join(f"{ipc} IPC" for ipc in ipcs)
@@ -78,8 +82,8 @@ def main() -> None:
     for name in options.only:
         method, values = VARIANTS[name]
         place = options.out / name.replace(" ", "-").replace(",", "")
-        config = with_values(base, **values)
-        comparison, _ = compare_methods(config, [method], place, 1, console=Console(), assets=options.out / "assets")
+        config = with_values(base, values)
+        comparison, _ = compare_methods(config, [method], place, 1, assets=options.out / "assets")
         row = comparison["methods"][method]
         cells = [f"{row['accuracy'][str(ipc)]['mean']:.1f} ± {row['accuracy'][str(ipc)]['std']:.1f}" for ipc in ipcs]
         lines.append(f"| {name} | {' | '.join(cells)} | {row['redundancy']:.1f} | {row['validity']:.1f} |")

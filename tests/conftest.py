@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from lgd.config import Config, load_config, with_values
-from lgd.console import Console
+from lgd.progress import log
+
+pytest_plugins = ["tests.machines"]
 
 # One thread: a busy neighbour makes two much slower, and a fork must not inherit a team of OpenMP threads.
 torch.set_num_threads(1)
@@ -41,6 +44,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def messages() -> Iterator[None]:
+    """A command's messages end with its test."""
+    yield
+    log.handlers.clear()
+    log.setLevel(logging.INFO)
+
+
 @pytest.fixture(scope="session")
 def tiny() -> Config:
     return tiny_config()
@@ -50,28 +61,30 @@ def tiny_config() -> Config:
     """Digits with everything small: seconds from nothing to metrics.json, in this process."""
     return with_values(
         load_config("digits"),
-        generator__blocks=1,
-        generator__heads=2,
-        generator__head_width=8,
-        generator__steps=6,
-        generator__batch_size=16,
-        generator__threads=1,
-        reference__width=8,
-        reference__training__epochs=2,
-        learner__width=8,
-        learner__training__epochs=3,
-        evaluation__classifier__width=8,
-        evaluation__classifier__training__epochs=2,
-        evaluation__seeds=2,
-        evaluation__redundancy_seeds=1,
-        sampling__steps=8,
-        guidance__window=(1, 6),
-        stages__increments=3,
-        stages__images_per_increment=2,
-        stages__candidates=2,
-        stages__learners=1,
-        sampling__classifier_free_scale=1.5,
-        compute__workers=1,
+        {
+            "generator.blocks": 1,
+            "generator.heads": 2,
+            "generator.head_width": 8,
+            "generator.steps": 6,
+            "generator.batch_size": 16,
+            "generator.threads": 1,
+            "reference.width": 8,
+            "reference.training.epochs": 2,
+            "learner.width": 8,
+            "learner.training.epochs": 3,
+            "evaluation.classifier.width": 8,
+            "evaluation.classifier.training.epochs": 2,
+            "evaluation.seeds": 2,
+            "evaluation.redundancy_seeds": 1,
+            "sampling.steps": 8,
+            "guidance.window": (1, 6),
+            "stages.increments": 3,
+            "stages.images_per_increment": 2,
+            "stages.candidates": 2,
+            "stages.learners": 1,
+            "sampling.classifier_free_scale": 1.5,
+            "compute.workers": 1,
+        },
     )
 
 
@@ -80,9 +93,4 @@ def finished(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished tiny run, not to be changed by a test."""
     from lgd import distill
 
-    return distill(tiny, tmp_path_factory.mktemp("finished") / "run", console=Console(quiet=True)).root
-
-
-@pytest.fixture
-def quiet() -> Console:
-    return Console(quiet=True)
+    return distill(tiny, tmp_path_factory.mktemp("finished") / "run").root

@@ -12,11 +12,11 @@ from torch import Tensor
 from lgd.classifiers.train import train_classifier
 from lgd.config import ClassifierConfig, Config, GuidanceConfig, TrainingConfig
 from lgd.data.imageset import ImageSet
+from lgd.data.splits import cached_splits
 from lgd.diffusion.generator import new_denoiser
 from lgd.diffusion.latents import PixelSource
 from lgd.diffusion.train import begin, noise_schedule, train
 from lgd.diffusion.types import Prediction, Step
-from lgd.distillation.materials import cached_splits
 from lgd.errors import NonFiniteError
 from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import learnability_guided

@@ -12,20 +12,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .automatic import load_config
-    from .config import Config
-    from .distillation.store import load
-    from .errors import UserError
-    from .pipeline import distill
+    from lgd.config import Config
+    from lgd.distillation.store import load
+    from lgd.errors import UserError
+    from lgd.experiments.auto import load_config
+    from lgd.experiments.distill import distill
 
 __all__ = ["Config", "UserError", "__version__", "distill", "load", "load_config"]
 
 _HOMES = {
     "Config": ".config",
-    "load_config": ".automatic",
+    "load_config": ".experiments.auto",
     "UserError": ".errors",
     "load": ".distillation.store",
-    "distill": ".pipeline",
+    "distill": ".experiments.distill",
 }
 
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from lgd.analysis.dynamics import BINS, BORDERS, histogram, jensen_shannon, learning_dynamics, shares
 from lgd.analysis.fidelity import covered, fid, kid, precision_recall
 from lgd.analysis.incremental import train_incrementally
+from lgd.analysis.inputs import split_into_increments
 from lgd.analysis.neighbours import copying, nearest
 from lgd.analysis.redundancy import reduction, redundancy_row
-from lgd.analysis.sets import split_into_increments
 from lgd.analysis.validity import correlation
 from lgd.classifiers.train import accuracy, train_classifier
 from lgd.config import ClassifierConfig, DatasetConfig, TrainingConfig

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from lgd.config import DatasetConfig
-from lgd.console import Console
 from lgd.data.datasets import load_splits, survey
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.tree import scan
@@ -73,7 +72,7 @@ def test_one_folder_is_split_by_class_and_seed(tmp_path: Path) -> None:
     assert sorted(values(splits.train) + values(splits.test)) == [(c, k) for c in ("cat", "dog") for k in range(8)]
     assert values(load(tmp_path).test) == values(splits.test)
     assert values(load(tmp_path, split_seed=1).test) != values(splits.test)
-    found = survey(DatasetConfig(source=f"folder:{tmp_path}"), Console(quiet=True))
+    found = survey(DatasetConfig(source=f"folder:{tmp_path}"))
     assert (found.train, found.test, found.smallest) == (len(splits.train), len(splits.test), 6)
 
 
@@ -225,12 +224,12 @@ def test_what_does_not_fit_is_named(change, options: dict, message: str, divided
     assert "\n" not in str(caught.value)
 
 
-def test_broken_images_are_left_out_on_request(divided: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_broken_images_are_left_out_on_request(divided: Path, caplog: pytest.LogCaptureFixture) -> None:
     for k in range(5):
         (divided / "train" / "cat" / f"b{k}.png").write_bytes(b"?")
-    splits = load_splits(DatasetConfig(source=f"folder:{divided}", skip_broken=True), Console())
+    splits = load_splits(DatasetConfig(source=f"folder:{divided}", skip_broken=True))
     assert len(splits.train) == 6
-    told = capsys.readouterr().err
+    told = caplog.text
     assert "5 of 11 images cannot be used" in told
     assert told.count("not an image") == 3
     assert "They are left out" in told

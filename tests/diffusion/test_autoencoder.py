@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgd.diffusion.autoencoder import Latents, load_latents, resize, save_latents
-from lgd.diffusion.networks import channels, factor, load_network, network_decode, network_encode
+from lgd.diffusion.autoencoder_networks import channels, factor, load_network, network_decode, network_encode
 from lgd.diffusion.taef2 import TAEF2
 from lgd.errors import UserError
-from lgd.files import save_tensors, write_json
 from lgd.rng import seeded_initialisation
+from lgd.storage.files import save_tensors, write_json
 
 
 def images(*shape: int) -> Tensor:

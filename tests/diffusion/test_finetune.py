@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, DiTTransformer2DModel
-from pipelines import new_pipeline, save_pipeline
+from tests.diffusion.pipelines import new_pipeline, save_pipeline
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 from torch.nn import functional as F
 
 from lgd.config import Config, GeneratorConfig, with_values
-from lgd.console import Console
 from lgd.data.imageset import ImageSet
 from lgd.diffusion.class_map import vocabulary
 from lgd.diffusion.finetune import TABLE, fold_scales, for_difffit, start_ids, with_classes
@@ -25,10 +24,10 @@ from lgd.diffusion.folder import load_generator
 from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.pretrained import load_pipeline
 from lgd.diffusion.train import begin, noise_schedule, train
+from lgd.diffusion.train_generator import make_generator
 from lgd.diffusion.variance import variance_loss
 from lgd.errors import UserError
-from lgd.generators import make_generator
-from lgd.pipeline import distill
+from lgd.experiments.distill import distill
 
 
 @pytest.fixture(scope="module")
@@ -207,20 +206,22 @@ def tuned_config(tiny: Config, folder: Path, table: Path, tune: str) -> Config:
     table.write_text('[classes]\n0 = "golden retriever"\n1 = 3\n')
     return with_values(
         tiny,
-        generator__source=f"pretrained:{folder}",
-        generator__class_map=str(table),
-        generator__tune=tune,
-        generator__steps=3,
-        stages__increments=2,
-        stages__images_per_increment=1,
-        evaluation__seeds=1,
+        {
+            "generator.source": f"pretrained:{folder}",
+            "generator.class_map": str(table),
+            "generator.tune": tune,
+            "generator.steps": 3,
+            "stages.increments": 2,
+            "stages.images_per_increment": 1,
+            "evaluation.seeds": 1,
+        },
     )
 
 
 @pytest.mark.parametrize("tune", ["full", "difffit"])
 def test_a_run_with_a_tuned_pipeline(tune: str, tiny: Config, folder: Path, tmp_path: Path) -> None:
     config = tuned_config(tiny, folder, tmp_path / "map.toml", tune)
-    run = distill(config, tmp_path / "run", console=Console(quiet=True))
+    run = distill(config, tmp_path / "run")
     tuned = load_generator(run.root / "generator", (1, 8, 8))
     old = load_pipeline(folder)
     assert tuned.class_ids == tuple(range(10))
@@ -248,20 +249,19 @@ def test_a_tuning_goes_on_to_the_same_weights(tiny: Config, folder: Path, tmp_pa
         torch.arange(20) % 10,
         tuple("0123456789"),
     )
-    quiet = Console(quiet=True)
-    make_generator(config, images, tmp_path / "whole", quiet)
+    make_generator(config, images, tmp_path / "whole")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            make_generator(config, images, tmp_path / "parts", quiet, save_every=0, watch=stop)
-    make_generator(config, images, tmp_path / "parts", quiet)
+            make_generator(config, images, tmp_path / "parts", save_every=0, watch=stop)
+    make_generator(config, images, tmp_path / "parts")
     a, b = (load_generator(tmp_path / name).denoiser.state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_tuning_needs_a_source(tiny: Config) -> None:
     with pytest.raises(UserError, match=r"generator\.tune: 'full' needs a generator.source"):
-        with_values(tiny, generator=replace(tiny.generator, tune="full"))
+        with_values(tiny, {"generator": replace(tiny.generator, tune="full")})

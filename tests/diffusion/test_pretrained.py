@@ -11,20 +11,19 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler
-from pipelines import new_vae, save_pipeline
+from tests.diffusion.pipelines import new_vae, save_pipeline
 from torch import Tensor
 
 from lgd.config import Config, GeneratorConfig, SamplingConfig, with_values
-from lgd.console import Console
 from lgd.diffusion.folder import load_generator, open_generator
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.pretrained import load_pipeline, pipeline_folder, read_vocabulary
 from lgd.diffusion.sampler import sample
 from lgd.errors import UserError
-from lgd.files import load_tensors, read_json, save_tensors, sha256, write_json
+from lgd.experiments.distill import distill
 from lgd.guidance.classifier_free import classifier_free
-from lgd.pipeline import distill
 from lgd.rng import noise
+from lgd.storage.files import load_tensors, read_json, save_tensors, sha256, write_json
 
 IDS = [207, 3]
 
@@ -248,22 +247,24 @@ def run_config(folder: Path, tiny: Config, tmp_path_factory: pytest.TempPathFact
     )
     return with_values(
         tiny,
-        generator__source=f"pretrained:{folder}",
-        generator__class_map=str(table),
-        guidance__space="sample",
-        guidance__route="denoiser",
-        guidance__strength=15.0,
-        sampling__guided_channels=3,
-        sampling__batch_size=4,
-        stages__increments=2,
-        stages__images_per_increment=1,
-        evaluation__seeds=1,
+        {
+            "generator.source": f"pretrained:{folder}",
+            "generator.class_map": str(table),
+            "guidance.space": "sample",
+            "guidance.route": "denoiser",
+            "guidance.strength": 15.0,
+            "sampling.guided_channels": 3,
+            "sampling.batch_size": 4,
+            "stages.increments": 2,
+            "stages.images_per_increment": 1,
+            "evaluation.seeds": 1,
+        },
     )
 
 
 def test_a_run_end_to_end(run_config: Config, folder: Path, tmp_path: Path) -> None:
     """VAE decoding, learned-range variance, class map; latents in the store; the source's digests on record."""
-    run = distill(run_config, tmp_path / "run", console=Console(quiet=True))
+    run = distill(run_config, tmp_path / "run")
     latents = load_tensors(run.increment(2) / "groups/0000.safetensors")["latents"]
     assert latents.shape == (5, 4, 4, 4)
     assert read_json(run.metrics)["increments"][-1]["images"] == 20
@@ -276,37 +277,39 @@ def test_a_run_end_to_end(run_config: Config, folder: Path, tmp_path: Path) -> N
 def test_a_source_that_changed_is_refused(run_config: Config, folder: Path, tmp_path: Path) -> None:
     copy, out = tmp_path / "dit", tmp_path / "run"
     shutil.copytree(folder, copy)
-    config = with_values(run_config, generator__source=f"pretrained:{copy}", method="dit", stages__increments=1)
-    distill(config, out, console=Console(quiet=True))
+    config = with_values(
+        run_config, {"generator.source": f"pretrained:{copy}", "method": "dit", "stages.increments": 1}
+    )
+    distill(config, out)
     path = copy / "vae/diffusion_pytorch_model.safetensors"
     save_tensors(path, {name: 2 * tensor for name, tensor in load_tensors(path).items()})
     with pytest.raises(
         UserError, match=r"vae/diffusion_pytorch_model\.safetensors is not the file that .*run was begun"
     ):
-        distill(config, out, console=Console(quiet=True))
+        distill(config, out)
 
 
 def test_a_small_decoder_is_checked_before_any_work_and_kept(run_config: Config, folder: Path, tmp_path: Path) -> None:
     """Its digest is on record; another under its name is refused, and nothing is written for one that misfits."""
     small, out = tmp_path / "small", tmp_path / "run"
     shutil.copytree(folder / "vae", small)
-    config = with_values(run_config, guidance__decoder=str(small), stages__increments=1, method="dit")
-    distill(config, out, console=Console(quiet=True))
+    config = with_values(run_config, {"guidance.decoder": str(small), "stages.increments": 1, "method": "dit"})
+    distill(config, out)
     path = small / "diffusion_pytorch_model.safetensors"
     assert read_json(out / "decoder.json")["files"][path.name] == sha256(path)
     save_tensors(path, {name: 2 * tensor for name, tensor in load_tensors(path).items()})
     with pytest.raises(UserError, match=r"small: diffusion_pytorch_model\.safetensors is not the file that .*run was"):
-        distill(config, out, console=Console(quiet=True))
+        distill(config, out)
     new_vae(latent_channels=3).save_pretrained(small)
     with pytest.raises(UserError, match="small: decodes latents of 3 channels; the generator's have 4"):
-        distill(config, tmp_path / "misfit", console=Console(quiet=True))
+        distill(config, tmp_path / "misfit")
     assert not (tmp_path / "misfit").exists()
 
 
 def test_a_generator_of_ours_as_source(finished: Path, tiny: Config, tmp_path: Path) -> None:
     """The generator of a finished run draws the same images in another run."""
-    config = with_values(tiny, generator__source=str(finished / "generator"), stages__increments=2)
-    run = distill(config, tmp_path / "run", console=Console(quiet=True))
+    config = with_values(tiny, {"generator.source": str(finished / "generator"), "stages.increments": 2})
+    run = distill(config, tmp_path / "run")
     for image in sorted((run.root / "increments").rglob("*.png")):
         assert sha256(image) == sha256(finished / image.relative_to(run.root))
 

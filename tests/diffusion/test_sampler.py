@@ -17,7 +17,9 @@ from lgd.rng import noise
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
-    config = with_values(load_config("digits"), generator__blocks=1, generator__heads=2, generator__head_width=8)
+    config = with_values(
+        load_config("digits"), {"generator.blocks": 1, "generator.heads": 2, "generator.head_width": 8}
+    )
     denoiser = new_denoiser(config.generator, (1, 8, 8), 3).eval().requires_grad_(False)
     torch.nn.init.normal_(denoiser.proj_out_2.weight, std=0.2, generator=torch.Generator().manual_seed(0))
     scheduler = dict(DDPMScheduler(beta_start=1e-4, beta_end=0.02, clip_sample=True).config)

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pipelines import new_vae
+from tests.diffusion.pipelines import new_vae
 from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.config import GeneratorConfig
 from lgd.data.imageset import ImageSet, to_float
 from lgd.diffusion.autoencoder import Latents
+from lgd.diffusion.autoencoder_networks import network_encode
 from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from lgd.diffusion.generator import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource, PixelSource, channel_moments, encode_latents
-from lgd.diffusion.networks import network_encode
-from lgd.diffusion.parametrisation import min_snr_weights
+from lgd.diffusion.prediction_type import min_snr_weights
 from lgd.diffusion.train import Training, begin, noise_schedule, train, warmup_cosine, weighted_loss
 from lgd.errors import NonFiniteError, UserError
-from lgd.files import load_tensors, read_json, save_tensors
+from lgd.storage.files import load_tensors, read_json, save_tensors
 
 SMALL = GeneratorConfig(blocks=1, heads=2, head_width=8, steps=12, batch_size=6, warmup_steps=3, flip=True, min_snr=5.0)
 

@@ -6,38 +6,37 @@ from pathlib import Path
 import pytest
 import torch
 
-from lgd.assets import prepare
 from lgd.config import Config, with_values
-from lgd.console import Console
 from lgd.data.imageset import ImageSet
-from lgd.distillation.materials import cached_splits
+from lgd.data.splits import cached_splits
 from lgd.distillation.methods import METHODS, check_method, method_named, seed_config, with_method
 from lgd.distillation.stages import grow
 from lgd.distillation.store import Run, read_increment, read_latents, read_manifest
 from lgd.errors import UserError
 from lgd.execution.local import Local
-from lgd.files import load_tensors
+from lgd.experiments.prepare import prepare
 from lgd.guidance.modes import find_modes
 from lgd.rng import derive_seed
+from lgd.storage.files import load_tensors
 
-ONE_EPOCH = {"width": 4, "training__epochs": 1}
+ONE_EPOCH = {"width": 4, "training.epochs": 1}
 TINY = {
-    "generator__blocks": 1,
-    "generator__heads": 1,
-    "generator__head_width": 16,
-    "generator__steps": 2,
-    "sampling__steps": 4,
-    "guidance__window": (1, 2),
-    "modes__stop": 1,
-    "stages__increments": 2,
-    "stages__images_per_increment": 2,
-    "stages__candidates": 2,
-    "influence__surrogate__images": 10,
-    "compute__device": "cpu",
-    "compute__workers": 1,
+    "generator.blocks": 1,
+    "generator.heads": 1,
+    "generator.head_width": 16,
+    "generator.steps": 2,
+    "sampling.steps": 4,
+    "guidance.window": (1, 2),
+    "modes.stop": 1,
+    "stages.increments": 2,
+    "stages.images_per_increment": 2,
+    "stages.candidates": 2,
+    "influence.surrogate.images": 10,
+    "compute.device": "cpu",
+    "compute.workers": 1,
     **{
-        f"{role}__{name}": value
-        for role in ("reference", "learner", "influence__surrogate__classifier")
+        f"{role}.{name}": value
+        for role in ("reference", "learner", "influence.surrogate.classifier")
         for name, value in ONE_EPOCH.items()
     },
 }
@@ -45,20 +44,19 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def tiny() -> Config:
-    return with_values(Config(), **TINY)
+    return with_values(Config(), TINY)
 
 
 @pytest.fixture(scope="module")
 def assets(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assets")
-    quiet = Console(quiet=True)
-    prepare(tiny, folder, list(METHODS), Local(1, folder, quiet), quiet)
+    prepare(tiny, folder, list(METHODS), Local(1, folder))
     return folder
 
 
 def grown(config: Config, assets: Path, root: Path) -> Run:
-    run, console = Run(root), Console(quiet=True)
-    with Local(1, root, console) as engine:
+    run = Run(root)
+    with Local(1, root) as engine:
         grow(config, run, assets, engine)
     return run
 
@@ -76,7 +74,7 @@ def test_every_method_grows_a_set_that_its_seed_decides(name: str, tiny: Config,
         assert images.labels.bincount().tolist() == [2] * 10
         assert images.images.equal(images_of(again, increment).images)
     if name != "herding":  # the one without a draw
-        other = grown(with_values(config, seed=1), assets, tmp_path / "other")
+        other = grown(with_values(config, {"seed": 1}), assets, tmp_path / "other")
         assert not images_of(other, 1).images.equal(images_of(once, 1).images)
 
 
@@ -105,7 +103,7 @@ def test_full_is_the_training_set(tiny: Config, assets: Path, tmp_path: Path) ->
 def test_a_seed_set_is_the_methods_own_set_of_that_size(
     seed_method: str, tiny: Config, assets: Path, tmp_path: Path
 ) -> None:
-    config = with_values(tiny, stages__seed_method=seed_method)
+    config = with_values(tiny, {"stages.seed_method": seed_method})
     run = grown(config, assets, tmp_path / "lgd")
     alone = grown(seed_config(config), assets, tmp_path / "alone")
     assert images_of(run, 1).images.equal(images_of(alone, 1).images)
@@ -118,8 +116,8 @@ def test_a_seed_set_is_the_methods_own_set_of_that_size(
 
 def test_ablations_change_their_fields_alone(tiny: Config) -> None:
     base = with_method(tiny, "lgd")
-    assert with_method(tiny, "lgd-omega0") == with_values(base, method="lgd-omega0", guidance__omega=0.0)
-    assert with_method(tiny, "lgd-kappa1") == with_values(base, method="lgd-kappa1", stages__candidates=1)
+    assert with_method(tiny, "lgd-omega0") == with_values(base, {"method": "lgd-omega0", "guidance.omega": 0.0})
+    assert with_method(tiny, "lgd-kappa1") == with_values(base, {"method": "lgd-kappa1", "stages.candidates": 1})
     assert with_method(tiny, "lgd-no-deviation").guidance.deviation == 0
     only = with_method(tiny, "lgd-selection-only")
     assert (only.guidance.strength, only.guidance.deviation, only.stages.candidates) == (0, 0, 2)
@@ -134,24 +132,24 @@ def test_an_unknown_method_lists_the_known(tiny: Config) -> None:
 def test_more_than_the_smallest_class_is_refused_by_name(name: str, tiny: Config) -> None:
     labels = torch.tensor([0] * 9 + [1] * 3)
     train = ImageSet(torch.zeros(12, 1, 8, 8, dtype=torch.uint8), labels, ("many", "few"))
-    config = with_values(tiny, method=name)
+    config = with_values(tiny, {"method": name})
     with pytest.raises(UserError, match="'few' has 3 real images, fewer than the 4"):
         check_method(config, train)
-    as_seed = with_values(tiny, stages__seed_method=name)
+    as_seed = with_values(tiny, {"stages.seed_method": name})
     check_method(as_seed, train)  # 2 of them
     with pytest.raises(UserError, match="'few' has 3 real images, fewer than the 5"):
-        check_method(with_values(as_seed, stages__images_per_increment=5), train)
+        check_method(with_values(as_seed, {"stages.images_per_increment": 5}), train)
 
 
 @pytest.mark.parametrize("name", ["lgd", "lgd-kappa1", "full"])
 def test_what_cannot_make_a_seed_set_is_refused(name: str, tiny: Config) -> None:
     with pytest.raises(UserError, match=f"stages.seed_method: '{name}'"):
-        check_method(with_values(tiny, stages__seed_method=name), cached_splits(tiny.dataset).train)
+        check_method(with_values(tiny, {"stages.seed_method": name}), cached_splits(tiny.dataset).train)
 
 
 def test_mode_guidance_without_a_step_is_refused(tiny: Config, assets: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"modes\.stop"):
-        grown(with_method(with_values(tiny, modes__stop=25), "mgd3"), assets, tmp_path)
+        grown(with_method(with_values(tiny, {"modes.stop": 25}), "mgd3"), assets, tmp_path)
 
 
 def test_modes_are_found_once_and_a_corrupt_file_alone_again(tiny: Config, assets: Path, tmp_path: Path) -> None:

@@ -8,15 +8,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lgd.assets import prepare_surrogate
 from lgd.classifiers.train import load_classifier
 from lgd.config import ClassifierConfig, Config, SurrogateConfig, TrainingConfig, with_values
-from lgd.console import Console
 from lgd.data.imageset import ImageSet
 from lgd.distillation.surrogate import load_surrogate, real_images, train_surrogate
 from lgd.errors import UserError
-from lgd.files import read_json, save_tensors
+from lgd.experiments.prepare import prepare_surrogate
 from lgd.guidance.influence import class_gradients
+from lgd.storage.files import read_json, save_tensors
 
 SMALL = SurrogateConfig(
     ClassifierConfig(width=4, training=TrainingConfig(epochs=4, batch_size=8)), checkpoints=3, similarity=1.0, images=5
@@ -69,7 +68,7 @@ def test_too_few_checkpoints_are_used_as_they_are(tmp_path: Path) -> None:
 
 
 def prepared(assets: Path, config: Config) -> Path:
-    prepare_surrogate(config, assets / "surrogate", two_classes(), Console(quiet=True))
+    prepare_surrogate(config, assets / "surrogate", two_classes())
     return assets / "surrogate"
 
 
@@ -77,10 +76,10 @@ def test_it_is_made_once_and_refused_to_another_configuration(tmp_path: Path) ->
     config = replace(Config(), influence=replace(Config().influence, surrogate=SMALL))
     folder = prepared(tmp_path, config)
     before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert prepared(tmp_path, with_values(config, influence__strength=0.7)) == folder
+    assert prepared(tmp_path, with_values(config, {"influence.strength": 0.7})) == folder
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
     with pytest.raises(UserError, match="images"):
-        prepared(tmp_path, with_values(config, influence__surrogate__images=6))
+        prepared(tmp_path, with_values(config, {"influence.surrogate.images": 6}))
 
 
 @pytest.mark.parametrize("name", ["1.safetensors", "2.gradients.safetensors"])

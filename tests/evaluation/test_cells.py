@@ -1,4 +1,4 @@
-"""Comparisons as cells: nothing is done twice, what fails is told at the end, several judges, soft labels."""
+"""Comparisons as cells: nothing is done twice, what fails is told at the end, several evaluators, soft labels."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ from typing import Any
 
 import pytest
 
-import lgd.pipeline
-from lgd.cli import main
-from lgd.comparison import compare_methods
+import lgd.experiments.distill
+from lgd.cli.main import main
 from lgd.config import Config, to_dict, with_values
-from lgd.console import Console
 from lgd.errors import IncompleteError, UserError
 from lgd.evaluation import cells
-from lgd.evaluation.cells import judges
-from lgd.pipeline import evaluate
+from lgd.evaluation.cells import evaluators
+from lgd.experiments.compare import compare_methods
+from lgd.experiments.distill import evaluate
 
 
 @pytest.fixture(scope="module")
 def small(tiny: Config) -> Config:
     """Real images only, so that judging is nearly all of the work."""
     return with_values(
-        tiny, stages__increments=2, evaluation__evaluations=1, evaluation__architectures=("convnet", "alexnet")
+        tiny,
+        {
+            "stages.increments": 2,
+            "evaluation.evaluations": 1,
+            "evaluation.architectures": ("convnet", "alexnet"),
+        },
     )
 
 
@@ -36,7 +40,7 @@ def written(root: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def compared(small: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("compared") / "out"
-    compare_methods(small, ["random"], root, runs=2, console=Console(quiet=True))
+    compare_methods(small, ["random"], root, runs=2)
     return root
 
 
@@ -45,7 +49,7 @@ def test_a_cell_for_every_kind_architecture_increment_and_seed(compared: Path, s
     expected = {
         f"random-seed{run}/evaluation/accuracy-{architecture}-{i:02d}-{seed}.json"
         for run in (0, 1)
-        for architecture in judges(small.evaluation)
+        for architecture in evaluators(small.evaluation)
         for i in (1, 2)
         for seed in range(small.evaluation.seeds)
     }
@@ -69,15 +73,13 @@ def test_last_and_best_of_every_architecture_are_named(compared: Path) -> None:
     assert "best of several evaluations" in (compared / "comparison.md").read_text()
 
 
-def test_rerunning_does_nothing_twice_and_a_deleted_cell_alone_comes_back(
-    compared: Path, small: Config, quiet: Console
-) -> None:
+def test_rerunning_does_nothing_twice_and_a_deleted_cell_alone_comes_back(compared: Path, small: Config) -> None:
     before, result = written(compared), (compared / "comparison.json").read_text()
-    compare_methods(small, ["random"], compared, runs=2, console=quiet)
+    compare_methods(small, ["random"], compared, runs=2)
     assert written(compared) == before
     lost = "random-seed1/evaluation/accuracy-alexnet-02-1.json"
     (compared / lost).unlink()
-    compare_methods(small, ["random"], compared, runs=2, console=quiet)
+    compare_methods(small, ["random"], compared, runs=2)
     after = written(compared)
     assert {name for name in after if after[name] != before[name]} == {lost}
     assert (compared / "comparison.json").read_text() == result
@@ -144,62 +146,64 @@ def toml_lines(name: str, values: dict[str, Any]) -> list[str]:
 
 
 def test_a_users_mistake_stops_at_once(
-    small: Config, compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: Console
+    small: Config, compared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = without_last_cells(compared, tmp_path / "out")
     fail_once(monkeypatch, UserError("wrong everywhere"))
     with pytest.raises(UserError, match="wrong everywhere"):
-        compare_methods(small, ["random"], root, runs=2, console=quiet)
+        compare_methods(small, ["random"], root, runs=2)
 
 
-def test_all_failed_is_an_error(small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: Console) -> None:
-    config = with_values(small, seed=1, stages__increments=1, evaluation__redundancy_seeds=0)
+def test_all_failed_is_an_error(small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_values(small, {"seed": 1, "stages.increments": 1, "evaluation.redundancy_seeds": 0})
     fail_once(monkeypatch, RuntimeError("broken"))
     with pytest.raises(IncompleteError, match="accuracy-alexnet-01-1: RuntimeError: broken"):
-        compare_methods(config, ["random"], tmp_path / "out", runs=1, console=quiet)
+        compare_methods(config, ["random"], tmp_path / "out", runs=1)
 
 
 def test_unknown_judge_lists_the_known_before_anything_is_written(small: Config, tmp_path: Path) -> None:
-    config = with_values(small, evaluation__architectures=("convnet", "resnet81"))
+    config = with_values(small, {"evaluation.architectures": ("convnet", "resnet81")})
     with pytest.raises(UserError, match=r"unknown architecture 'resnet81'; did you mean 'resnet18'\? Known: alexnet"):
         compare_methods(config, ["random"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("stored", [False, True])
-def test_soft_labels_end_to_end(
-    stored: bool, small: Config, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_soft_labels_end_to_end(stored: bool, small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference teaches; stored labels lie beside the images, and `evaluate` finds them there."""
     config = with_values(
-        small, evaluation__protocol="soft", evaluation__epochs_factor=0.01, evaluation__teacher__stored=stored,
-        evaluation__architectures=(), evaluation__redundancy_seeds=0,
-    )  # fmt: skip
-    compare_methods(config, ["random"], tmp_path / "out", runs=1, console=quiet)
+        small,
+        {
+            "evaluation.protocol": "soft",
+            "evaluation.epochs_factor": 0.01,
+            "evaluation.teacher.stored": stored,
+            "evaluation.architectures": (),
+            "evaluation.redundancy_seeds": 0,
+        },
+    )
+    compare_methods(config, ["random"], tmp_path / "out", runs=1)
     run = tmp_path / "out" / "random-seed0"
     cell = json.loads((run / "evaluation/accuracy-convnet-02-0.json").read_text())
     assert cell["epochs"] == 3
     assert (run / "dataset" / "soft_labels.safetensors").exists() == stored
-    monkeypatch.setattr(lgd.pipeline, "checked", lambda name, console=None: config)
+    monkeypatch.setattr(lgd.experiments.distill, "checked", lambda name: config)
     if stored:
-        assert evaluate(run, "digits", seeds=1, console=quiet)["protocol"]["name"] == "soft"
+        assert evaluate(run, "digits", seeds=1)["protocol"]["name"] == "soft"
     else:
         with pytest.raises(UserError, match="soft labels need a teacher"):
-            evaluate(run, "digits", seeds=1, console=quiet)
+            evaluate(run, "digits", seeds=1)
 
 
 def test_judged_at_some_ipc_only(small: Config, compared: Path, tmp_path: Path) -> None:
     """Fewer cells with the same numbers in them; validity is still that of every image."""
     ipc = small.stages.images_per_increment
-    every = with_values(small, stages__increments=3, evaluation__redundancy_seeds=0)
-    full = compare_methods(every, ["random"], tmp_path / "every", 1, console=Console(quiet=True))[0]["methods"][
-        "random"
-    ]
-    some = with_values(every, evaluation__ipc=(ipc,))
-    few = compare_methods(some, ["random"], tmp_path / "some", 1, console=Console(quiet=True))[0]["methods"]["random"]
+    every = with_values(small, {"stages.increments": 3, "evaluation.redundancy_seeds": 0})
+    full = compare_methods(every, ["random"], tmp_path / "every", 1)[0]["methods"]["random"]
+    some = with_values(every, {"evaluation.ipc": (ipc,)})
+    few = compare_methods(some, ["random"], tmp_path / "some", 1)[0]["methods"]["random"]
     assert list(few["accuracy"]) == [str(ipc), str(3 * ipc)]
     assert few["accuracy"] == {n: full["accuracy"][n] for n in few["accuracy"]}
     assert few["validity"] == pytest.approx(full["validity"])
     assert len(written(tmp_path / "some")) == 2 / 3 * len(written(tmp_path / "every"))
     with pytest.raises(UserError, match=rf"evaluation.ipc: 999 is none of the increments' {ipc}, {2 * ipc}, {3 * ipc}"):
-        with_values(some, evaluation__ipc=(999,))
+        with_values(some, {"evaluation.ipc": (999,)})

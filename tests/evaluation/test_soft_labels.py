@@ -14,8 +14,8 @@ from lgd.config import ClassifierConfig, Config, TrainingConfig, with_values
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import UserError
 from lgd.evaluation.soft_labels import load_teacher, store_soft_labels, stored_soft_labels
-from lgd.files import save_tensors
 from lgd.rng import seeded_initialisation
+from lgd.storage.files import save_tensors
 
 NETWORK = ClassifierConfig(width=4)
 
@@ -71,16 +71,20 @@ def test_teacher_of_other_classes_or_network_is_refused(tiny: Config, tmp_path: 
     path = tmp_path / "teacher.safetensors"
     save_classifier(teacher_for(images), path, NETWORK, images)
     config = with_values(
-        tiny, evaluation__teacher__weights=str(path), evaluation__teacher__architecture="convnet",
-        evaluation__teacher__width=4,
-    )  # fmt: skip
+        tiny,
+        {
+            "evaluation.teacher.weights": str(path),
+            "evaluation.teacher.architecture": "convnet",
+            "evaluation.teacher.width": 4,
+        },
+    )
     x = to_float(images.images)
     assert torch.equal(load_teacher(config, None, images, "cpu")(x), teacher_for(images)(x))
     with pytest.raises(UserError, match=r"teacher\.safetensors: knows other classes: class 2 is 'c' there, 'd' here"):
         load_teacher(config, None, pictures(("a", "b", "d")), "cpu")
     with pytest.raises(UserError, match="class 2 is 'c' there, None here"):
         load_teacher(config, None, pictures(("a", "b")), "cpu")
-    wider = with_values(config, evaluation__teacher__width=5)
+    wider = with_values(config, {"evaluation.teacher.width": 5})
     with pytest.raises(UserError, match="not the weights of this convnet"):
         load_teacher(wider, None, images, "cpu")
     save_tensors(path, {"x": torch.zeros(1)})

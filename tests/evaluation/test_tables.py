@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lgd.evaluation.compare import compare, table, tables
-from lgd.evaluation.evaluate import summarise
+from lgd.evaluation.aggregate import summarise
+from lgd.evaluation.comparison_tables import compare, table, tables
 from lgd.evaluation.tables import Table, comma_separated, escaped, latex, markdown, plus_minus, spread
 
 

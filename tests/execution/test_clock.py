@@ -13,27 +13,26 @@ import pytest
 from tests.execution.test_kill import digests
 
 from lgd.config import Config
-from lgd.console import Console
-from lgd.pipeline import distill
-from lgd.report.status import status
+from lgd.experiments.distill import distill
+from lgd.experiments.status import status
 
 YEARS = 365 * 24 * 3600.0
 
 
 def test_a_clock_that_jumps_by_years_between_any_two_looks(
-    tiny: Config, finished: Path, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+    tiny: Config, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, draw = time.time(), random.Random(0)
     monkeypatch.setattr(time, "time", lambda: now + draw.uniform(-30, 30) * YEARS)
     out = tmp_path / "run"
-    distill(tiny, out, console=quiet)
+    distill(tiny, out)
     assert digests(out) == digests(finished)
     assert all(seconds >= 0 for seconds in json.loads((out / "seconds.json").read_text()).values())
 
 
 @pytest.mark.parametrize("years", [-40, 40])
 def test_files_from_another_time_are_finished_all_the_same(
-    years: int, tiny: Config, finished: Path, tmp_path: Path, quiet: Console
+    years: int, tiny: Config, finished: Path, tmp_path: Path
 ) -> None:
     """The clock jumped while a run was interrupted: its files are from the past or the future."""
     out = tmp_path / "run"
@@ -49,6 +48,6 @@ def test_files_from_another_time_are_finished_all_the_same(
     told = status(out)
     assert "next: increment 3, class groups" in told
     assert "-" not in told.split("next:")[1].splitlines()[0]
-    distill(tiny, out, console=quiet)
+    distill(tiny, out)
     assert digests(out) == digests(finished)
     assert {path: path.stat().st_mtime_ns for path in then} == then

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.cli.test_main import toml
 from tests.execution.test_kill import digests
-from tests.test_cli import toml
 
-import lgd.files
-import lgd.generators
+import lgd.diffusion.train_generator
 import lgd.report.events
-from lgd.cli import main
+import lgd.storage.files
+from lgd.cli.main import main
 from lgd.config import Config
 
 PAGE = 4096
@@ -118,8 +118,8 @@ def test_every_kind_of_write(
                 file.write("\n" * (-path.stat().st_size % PAGE))
         return path
 
-    watch(lgd.files, "write_file", lambda path, write: path)
-    watch(lgd.generators, "save_generator", lambda generator, folder, network: folder / "transformer")
+    watch(lgd.storage.files, "write_file", lambda path, write: path)
+    watch(lgd.diffusion.train_generator, "save_generator", lambda generator, folder, network: folder / "transformer")
     watch(lgd.report.events, "record", events_of)
     while waiting:
         kind = waiting[0]

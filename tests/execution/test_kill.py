@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.cli.test_main import toml
 from tests.conftest import tiny_config
-from tests.test_cli import toml
 
 from lgd.config import Config
-from lgd.console import Console
 from lgd.execution.receipts import damaged
-from lgd.files import sha256
+from lgd.storage.files import sha256
 
 SEED = 7
 
@@ -109,11 +108,11 @@ def test_killed_at_random_moments(count: int, tiny: Config, finished: Path, tmp_
 
 
 def main() -> None:
-    from lgd.pipeline import distill
+    from lgd.experiments.distill import distill
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        finished = distill(tiny_config(), folder / "expected", console=Console(quiet=True)).root
+        finished = distill(tiny_config(), folder / "expected").root
         print("| | killed after, s | the run was at | finished files | made again | same SHA-256 list |")
         print("|---:|---:|---|---:|---:|---|")
         preset = toml(tiny_config(), folder / "tiny.toml")

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lgd.console import Console
 from lgd.errors import IncompleteError
 from lgd.execution.local import Local
 from lgd.execution.units import Unit
-from lgd.files import write_text
+from lgd.storage.files import write_text
 
 
 def work(done: Path) -> None:
@@ -38,7 +37,7 @@ def wait_for(path: Path, seconds: float = 60) -> None:
 @pytest.mark.usefixtures("cores")
 def test_a_worker_begins_while_the_block_computes(tmp_path: Path) -> None:
     done = tmp_path / "done"
-    with Local(2, tmp_path, Console(quiet=True)) as engine, engine.beside([Unit("u", work, (done,), done)], "u", 1):
+    with Local(2, tmp_path) as engine, engine.beside([Unit("u", work, (done,), done)], "u", 1):
         wait_for(done)
     assert int(done.read_text()) != os.getpid()
 
@@ -47,7 +46,7 @@ def test_a_worker_begins_while_the_block_computes(tmp_path: Path) -> None:
 def test_the_block_is_followed_by_the_wait_and_by_what_failed(tmp_path: Path) -> None:
     slow, broken = tmp_path / "slow", tmp_path / "broken"
     units = [Unit("slow", work, (slow,), slow), Unit("bad", break_down, (broken,), broken)]
-    with Local(2, tmp_path, Console(quiet=True)) as engine:
+    with Local(2, tmp_path) as engine:
         with pytest.raises(IncompleteError) as failed, engine.beside(units, "u", 1):
             pass
         assert [failure.reason for failure in failed.value.failures] == ["ArithmeticError: broken"]
@@ -59,7 +58,7 @@ def test_an_error_of_the_block_is_its_own(tmp_path: Path) -> None:
     units = [Unit(f"bad{i}", break_down, (tmp_path / str(i),), tmp_path / str(i)) for i in range(3)]
     with (
         pytest.raises(KeyError),
-        Local(2, tmp_path, Console(quiet=True)) as engine,
+        Local(2, tmp_path) as engine,
         engine.beside(units, "u", 1),
     ):
         raise KeyError
@@ -69,7 +68,7 @@ def test_an_error_of_the_block_is_its_own(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("cores")
 def test_nothing_is_begun_without_cores_of_its_own(workers: int, threads: int, tmp_path: Path) -> None:
     done = tmp_path / "done"
-    with Local(workers, tmp_path, Console(quiet=True)) as engine:
+    with Local(workers, tmp_path) as engine:
         with engine.beside([Unit("u", work, (done,), done)], "u", threads):
             time.sleep(0.1)
         assert engine._pool is None

@@ -17,20 +17,19 @@ from typing import Any
 
 import pytest
 import ray
-from tests.execution.conftest import TwoMachines
+from tests.cli.test_main import toml
 from tests.execution.test_kill import digests
-from tests.test_cli import toml
+from tests.machines import TwoMachines
 
 import lgd.execution.ray
-from lgd.cli import main
+from lgd.cli.main import main
 from lgd.config import Config, with_values
-from lgd.console import Console
-from lgd.distillation import materials
+from lgd.distillation import resources
 from lgd.errors import IncompleteError, UserError
 from lgd.execution.ray import OnRay
 from lgd.execution.units import Unit
-from lgd.files import output_directory, sha256, write_json
-from lgd.pipeline import distill, train_reference
+from lgd.experiments.distill import distill, train_reference
+from lgd.storage.files import output_directory, sha256, write_json
 
 pytestmark = pytest.mark.xdist_group("ray")
 
@@ -38,10 +37,10 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers d
 
 
 @pytest.fixture
-def engine(machines: TwoMachines, tmp_path: Path, quiet: Console) -> Iterator[OnRay]:
+def engine(machines: TwoMachines, tmp_path: Path) -> Iterator[OnRay]:
     """Joined to the cluster, for units that write into `tmp_path`/out."""
-    compute = with_values(Config(), compute__address=machines.address, compute__retries=2).compute
-    with output_directory(tmp_path / "out") as root, OnRay(compute, root, quiet) as engine:
+    compute = with_values(Config(), {"compute.address": machines.address, "compute.retries": 2}).compute
+    with output_directory(tmp_path / "out") as root, OnRay(compute, root) as engine:
         yield engine
 
 
@@ -96,23 +95,28 @@ def when_started(done: Path, act: Callable[[int, str], None]) -> threading.Threa
 
 @pytest.mark.parametrize("cores_per_worker", [1.0, 0.5], ids=["two workers", "four workers"])
 def test_the_bytes_are_those_of_one_process(
-    cores_per_worker: float, finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
+    cores_per_worker: float, finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines
 ) -> None:
     config = with_values(
-        tiny, compute__engine="ray", compute__address=machines.address, compute__cpus_per_unit=cores_per_worker
+        tiny,
+        {
+            "compute.engine": "ray",
+            "compute.address": machines.address,
+            "compute.cpus_per_unit": cores_per_worker,
+        },
     )
-    distill(config, tmp_path / "run", console=quiet)
+    distill(config, tmp_path / "run")
     assert made(tmp_path / "run") == made(finished)
 
 
 def test_two_workers_train_one_reference_to_the_bytes_of_one(
-    tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
+    tiny: Config, tmp_path: Path, machines: TwoMachines
 ) -> None:
     """Through Ray Train, two shards of every batch."""
-    config = with_values(tiny, reference__training__shards=2, reference__training__epochs=1)
-    alone = train_reference(config, tmp_path / "alone", console=quiet)
-    on_ray = with_values(config, compute__engine="ray", compute__address=machines.address)
-    together = train_reference(on_ray, tmp_path / "together", console=quiet)
+    config = with_values(tiny, {"reference.training.shards": 2, "reference.training.epochs": 1})
+    alone = train_reference(config, tmp_path / "alone")
+    on_ray = with_values(config, {"compute.engine": "ray", "compute.address": machines.address})
+    together = train_reference(on_ray, tmp_path / "together")
     assert together["accuracy"] == alone["accuracy"]
     found = {sha256(tmp_path / name / "reference.safetensors") for name in ("alone", "together")}
     assert len(found) == 1
@@ -121,15 +125,21 @@ def test_two_workers_train_one_reference_to_the_bytes_of_one(
 
 @pytest.mark.slow
 def test_two_workers_train_every_learner_of_a_run_to_the_bytes_of_one(
-    tiny: Config, tmp_path: Path, machines: TwoMachines, quiet: Console
+    tiny: Config, tmp_path: Path, machines: TwoMachines
 ) -> None:
     config = with_values(
-        tiny, reference__training__shards=2, learner__training__shards=2, stages__increments=2,
-        evaluation__seeds=1, evaluation__redundancy_seeds=0,
-    )  # fmt: skip
-    alone = distill(config, tmp_path / "alone", console=quiet)
-    on_ray = with_values(config, compute__engine="ray", compute__address=machines.address)
-    together = distill(on_ray, tmp_path / "together", console=quiet)
+        tiny,
+        {
+            "reference.training.shards": 2,
+            "learner.training.shards": 2,
+            "stages.increments": 2,
+            "evaluation.seeds": 1,
+            "evaluation.redundancy_seeds": 0,
+        },
+    )
+    alone = distill(config, tmp_path / "alone")
+    on_ray = with_values(config, {"compute.engine": "ray", "compute.address": machines.address})
+    together = distill(on_ray, tmp_path / "together")
     assert made(together.root) == made(alone.root)
     assert sha256(together.root / "reference.safetensors") == sha256(alone.root / "reference.safetensors")
 
@@ -143,8 +153,8 @@ def test_a_worker_loads_its_models_once(finished: Path, tiny: Config, engine: On
 
 
 def load_generator(done: Path, folder: Path, config: Config) -> None:
-    materials._generator(folder, 0, config.generator, config.dataset, "cpu", config.sampling)
-    write_json(done, [os.getpid(), materials._generator.cache_info().misses])
+    resources._generator(folder, 0, config.generator, config.dataset, "cpu", config.sampling)
+    write_json(done, [os.getpid(), resources._generator.cache_info().misses])
 
 
 def test_a_worker_killed_in_mid_unit_is_replaced(engine: OnRay) -> None:
@@ -238,7 +248,7 @@ def test_workers_and_driver_killed_during_a_run_change_no_byte(
 def test_the_other_commands_run_on_it(
     finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = with_values(tiny, stages__increments=1, evaluation__redundancy_seeds=0, evaluation__seeds=1)
+    small = with_values(tiny, {"stages.increments": 1, "evaluation.redundancy_seeds": 0, "evaluation.seeds": 1})
     preset, where = str(toml(small, tmp_path / "small.toml")), ["--engine", "ray", "--address", machines.address]
     for command in (
         ["compare", preset, "--methods", "random"],
@@ -254,10 +264,10 @@ def test_the_other_commands_run_on_it(
     assert capsys.readouterr().out == on_ray
 
 
-def test_a_place_that_the_workers_do_not_see_is_told(tmp_path: Path, machines: TwoMachines, quiet: Console) -> None:
+def test_a_place_that_the_workers_do_not_see_is_told(tmp_path: Path, machines: TwoMachines) -> None:
     compute = replace(Config().compute, address=machines.address)
     with (
-        OnRay(compute, tmp_path / "elsewhere", quiet) as engine,
+        OnRay(compute, tmp_path / "elsewhere") as engine,
         pytest.raises(UserError, match="a Ray worker does not see"),
     ):
         engine.run([unit(tmp_path, "u", finish)], "test")

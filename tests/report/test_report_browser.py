@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lgd.cli import main
+from lgd.cli.main import main
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not (CHROMIUM and DRIVER) and not os.environ.get("LGD_NEEDS_BROWSER"):

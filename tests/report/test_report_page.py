@@ -13,17 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from lgd.cli import main
-from lgd.commands.options import DistillOptions
-from lgd.commands.parsing import parse, preset_first
+from lgd.cli.main import main
+from lgd.cli.options import DistillOptions
+from lgd.cli.parsing import parse, preset_first
 from lgd.config import Config, load_config, to_dict, with_values
 from lgd.distillation.store import Candidate, Row, encode_png, image_file
-from lgd.files import sha256, write_bytes, write_text
 from lgd.report import plots
+from lgd.report.finished_runs import FinishedRun
 from lgd.report.gallery import LIMIT, sample
 from lgd.report.reproduce import command
-from lgd.report.subjects import Subject
 from lgd.rng import generator
+from lgd.storage.files import sha256, write_bytes, write_text
 
 
 def grow(run: Path, template: Path, images: int, side: int) -> None:
@@ -59,7 +59,7 @@ def test_size(finished: Path, tmp_path: Path, images: int, megabytes: int) -> No
 
 
 def test_sample_is_even(finished: Path) -> None:
-    subject = Subject(finished, "lgd", {}, {}, {}, ())
+    subject = FinishedRun(finished, "lgd", {}, {}, {}, ())
     items = [
         (subject, finished, Row("", "", label, increment, slot, 0, (Candidate(0),), ""))
         for increment in (1, 2)
@@ -76,7 +76,7 @@ def test_sample_is_even(finished: Path) -> None:
 
 def test_the_command_makes_the_same_configuration() -> None:
     config = with_values(
-        load_config("digits"), method="dit", seed=3, guidance__window=(1, 6), reference__training__flip=True
+        load_config("digits"), {"method": "dit", "seed": 3, "guidance.window": (1, 6), "reference.training.flip": True}
     )
     words = command(to_dict(config), "run").split()
     preset, base, rest = preset_first("distill", words[2:])

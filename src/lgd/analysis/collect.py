@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lgd.distillation.materials import cached_splits
-from lgd.evaluation.evaluate import redundancy, summary
-from lgd.files import read_json
+from lgd.data.splits import cached_splits
+from lgd.evaluation.aggregate import redundancy, summary
+from lgd.storage.files import read_json
 
 from .dynamics import BORDERS, histogram, jensen_shannon, shares
+from .inputs import Source, StudiedSet
 from .redundancy import reduction
-from .sets import Source, StudiedSet
 from .study import REAL, Study, real_sample
 from .validity import DOUBTFUL, correlation
 
@@ -27,7 +27,7 @@ def collect(study: Study, sets: Mapping[Source, StudiedSet]) -> dict[str, Any]:
     found = {source.name: _set(study, source, studied, real) for source, studied in sets.items()}
     return {
         "dataset": study.config.dataset.source,
-        "judged_on": study.config.dataset.judge_on,
+        "eval_split": study.config.dataset.eval_split,
         "settings": {**asdict(study.settings), "borders": asdict(BORDERS), "doubtful": DOUBTFUL},
         "real": {
             "images": len(cached_splits(study.config.dataset).train),

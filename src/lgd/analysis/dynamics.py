@@ -15,7 +15,7 @@ from lgd.config import ClassifierConfig
 from lgd.data.imageset import ImageSet
 from lgd.rng import derive_seed
 
-from .training import Pupil
+from .continual import ContinualLearner
 
 BINS = (10, 10)
 """of the histogram: mean over [0, 1] times deviation over [0, 0.5]"""
@@ -45,7 +45,7 @@ def learning_dynamics(
     The probability is taken after every epoch on the stored image, without augmentation. real: its channel statistics
     normalise the input.
     """
-    pupil = Pupil(config, real, derive_seed("analysis", "dynamics", seed), "learning dynamics", device)
+    pupil = ContinualLearner(config, real, derive_seed("analysis", "dynamics", seed), "learning dynamics", device)
     rows = [
         pupil.logits(train).softmax(1).gather(1, train.labels[:, None])[:, 0]  # (N,)
         for _ in pupil.learn(train, epochs, LEAST_STEPS)

@@ -10,7 +10,7 @@ from lgd.config import ClassifierConfig
 from lgd.data.imageset import ImageSet, concatenate
 from lgd.rng import derive_seed
 
-from .training import Pupil
+from .continual import ContinualLearner
 
 LEAST_STEPS = 5
 """optimiser steps in an epoch: enough to learn a small increment before the next arrives"""
@@ -34,7 +34,7 @@ def train_incrementally(
     end of each stage (`accuracy`, K), its differences (`gain`, K - 1), and each new image's loss just before the
     learner first trains on it (`difficulty`, one list per increment after the first).
     """
-    pupil = Pupil(config, real, derive_seed("analysis", "incremental", seed), "incremental training", device)
+    pupil = ContinualLearner(config, real, derive_seed("analysis", "incremental", seed), "incremental training", device)
     curve: list[float] = []
     before, after, accuracies, difficulty = [], [], [], []
     for k, part in enumerate(parts):

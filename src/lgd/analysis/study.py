@@ -14,17 +14,18 @@ from lgd.classifiers.architectures import Classifier, feature_batches, features_
 from lgd.classifiers.train import load_classifier, save_classifier, train_classifier
 from lgd.config import Config, Count, Whole
 from lgd.data.imageset import ImageSet, concatenate
-from lgd.distillation.materials import cached_splits, resolve_device
+from lgd.data.splits import cached_splits
+from lgd.execution.hardware import resolve_device
 from lgd.execution.units import Unit
-from lgd.files import safe_name, write_json
 from lgd.rng import derive_seed, generator
+from lgd.storage.files import safe_name, write_json
 
 from .dynamics import learning_dynamics
 from .fidelity import fid, kid, precision_recall
 from .incremental import train_incrementally
+from .inputs import Source, load_set
 from .neighbours import copying
 from .redundancy import redundancy_row
-from .sets import Source, load_set
 from .validity import validity
 
 

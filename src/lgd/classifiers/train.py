@@ -16,9 +16,9 @@ from lgd.data.augment import cutmix, random_crop, random_flip, random_resized_cr
 from lgd.data.colour import colour_jitter, lighting
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import NonFiniteError, UserError
-from lgd.files import load_tensors_and_metadata, parse_json, save_tensors
 from lgd.rng import generator as rng
 from lgd.rng import seeded_initialisation
+from lgd.storage.files import load_tensors_and_metadata, parse_json, save_tensors
 
 from .architectures import Classifier, channel_statistics, new_classifier, predict
 from .schedule import new_optimiser, rate_factor

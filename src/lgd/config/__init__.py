@@ -2,31 +2,23 @@
 
 from .changes import differences, with_defaults, with_values
 from .checks import check, from_dict, to_dict
+from .classifiers import ClassifierConfig, ReferenceConfig, TrainingConfig
 from .fields import (
-    ClassifierConfig,
     ComputeConfig,
     Config,
-    Count,
     DatasetConfig,
     EvaluationConfig,
     GeneratorConfig,
     GuidanceConfig,
     InfluenceConfig,
     ModesConfig,
-    Positive,
-    Precision,
-    ReferenceConfig,
     SamplingConfig,
-    Share,
-    Size,
     StagesConfig,
-    Strength,
     SurrogateConfig,
     TeacherConfig,
-    TrainingConfig,
-    Whole,
 )
 from .reading import LARGEST_TOML, load_config, presets
+from .types import Count, Positive, Precision, Share, Size, Strength, Whole
 
 __all__ = [
     "LARGEST_TOML",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -37,10 +37,10 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
     return rows
 
 
-def with_values(config: Config, **values: Any) -> Config:
-    """Replace fields by dotted names written with `__`: `with_values(c, guidance__omega=0.0)`."""
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """Replace fields by their dotted names: `with_values(config, {"guidance.omega": 0.0})`. Errors: UserError."""
     for name, value in values.items():
-        config = _replace(config, name.split("__"), value)
+        config = _replace(config, name.split("."), value)
     return check(config)
 
 

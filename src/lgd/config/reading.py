@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from lgd.errors import UserError, nearest
-from lgd.files import read_limited
+from lgd.storage.files import read_limited
 
 from .checks import from_dict
 from .fields import Config
@@ -18,7 +18,7 @@ LARGEST_TOML = 2**20  # bytes
 
 def presets() -> dict[str, Path]:
     """The built-in presets by name."""
-    folder = Path(str(resources.files("lgd").joinpath("presets")))
+    folder = Path(str(resources.files("lgd.config").joinpath("presets")))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lgd.console import Console
 from lgd.errors import UserError
-from lgd.files import UNFINISHED, read_json, write_file, write_json
+from lgd.progress import progress_bar
+from lgd.storage.files import UNFINISHED, read_json, write_file, write_json
 
 from .stores import EncodedImages, PixelFile, Store
 
@@ -68,7 +68,7 @@ def remembered(key: str, find: Callable[[], Any]) -> Any:
     return value
 
 
-def prepare(images: EncodedImages, key: str, console: Console) -> Prepared:
+def prepare(images: EncodedImages, key: str) -> Prepared:
     """Decode every image once, and keep the pixels for the next process where they are not too many.
 
     key: of the images' files and rows.
@@ -79,7 +79,7 @@ def prepare(images: EncodedImages, key: str, console: Console) -> Prepared:
 
     def decode_all() -> dict[str, Any]:
         broken: list[tuple[int, str]] = []
-        with console.bar(N, "reading images") as advance:
+        with progress_bar(N, "reading images") as advance:
             blocks = readable(images, broken, advance)
             if N * C * H * W <= LARGEST:
                 write_pixels(path, blocks, N * C * H * W)

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from lgd.errors import UserError, nearest
-from lgd.files import read_limited
+from lgd.storage.files import read_limited
 
 LARGEST_LIST = 2**20  # bytes
 MANY = 50

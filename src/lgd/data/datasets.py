@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from lgd.config import DatasetConfig
-from lgd.console import Console
 from lgd.errors import UserError, nearest
+from lgd.progress import log, progress_bar
 
 from .cache import key_of, prepare, remembered
 from .class_names import pick, wanted_classes
@@ -55,19 +55,18 @@ class Place:
     """the images of the named classes. Errors: UserError naming one without images"""
 
 
-def load_splits(config: DatasetConfig, console: Console | None = None) -> Splits:
-    """The training and the judging part. With `judge_on = "validation"` the latter is cut from the training part.
+def load_splits(config: DatasetConfig) -> Splits:
+    """The training and the judging part. With `eval_split = "validation"` the latter is cut from the training part.
 
     Errors: UserError for an unknown source, and naming the file or class that does not fit.
     """
-    console = console or Console(quiet=True)
     if config.source == "digits":
         splits = load_digits(config)
     else:
         parts = find(config)
-        config = resolved(config, parts, console)
-        splits = as_splits([read(part, config, console) for part in parts], config)
-    if config.judge_on == "validation":
+        config = resolved(config, parts)
+        splits = as_splits([read(part, config) for part in parts], config)
+    if config.eval_split == "validation":
         return Splits(*stratified_split(splits.train, config.validation_fraction, config.split_seed))
     return splits
 
@@ -86,7 +85,7 @@ class Survey:
     """images of the smallest class, for training"""
 
 
-def survey(config: DatasetConfig, console: Console) -> Survey:
+def survey(config: DatasetConfig) -> Survey:
     """Count the images and look at their sizes. Errors: as `load_splits`, but for broken images."""
     parts = find(config)
     counts = [part.labels.bincount() for part in parts]
@@ -99,7 +98,7 @@ def survey(config: DatasetConfig, console: Console) -> Survey:
                 f"{parts[0].where}: class {name!r} has {there} images, too few to hold out {config.test_fraction:.0%}"
             )
     train, test = (int(count.sum()) for count in counts)
-    return Survey(resolved(config, parts, console), train, test, parts[0].class_names, int(counts[0].min()))
+    return Survey(resolved(config, parts), train, test, parts[0].class_names, int(counts[0].min()))
 
 
 def load_digits(config: DatasetConfig) -> Splits:
@@ -226,14 +225,14 @@ def rows_of(table: Table, place: str) -> Place:
     return Place(where, table.names, part)
 
 
-def resolved(config: DatasetConfig, parts: Sequence[Part], console: Console) -> DatasetConfig:
+def resolved(config: DatasetConfig, parts: Sequence[Part]) -> DatasetConfig:
     """With the size and channels that the images suggest, where they are left open.
 
     Grey where all images are; the largest multiple of 4 up to `LARGEST_SIDE` pixels that no image is smaller than.
     """
     if config.size and config.channels:
         return config
-    facts = [remembered(key_of("headers", part.key), partial(headers, part, console)) for part in parts]
+    facts = [remembered(key_of("headers", part.key), partial(headers, part)) for part in parts]
     side = min(fact["side"] for fact in facts)
     if not config.size and side < LEAST_SIDE:
         smallest = min(facts, key=lambda fact: fact["side"])["smallest"]
@@ -248,10 +247,10 @@ def resolved(config: DatasetConfig, parts: Sequence[Part], console: Console) -> 
     )
 
 
-def headers(part: Part, console: Console) -> dict[str, object]:
+def headers(part: Part) -> dict[str, object]:
     """What the first bytes of all files say; those that cannot be read are found when they are decoded."""
     grey, side, smallest = True, 2**31, ""
-    with console.bar(len(part.rows), f"{part.where}: sizes") as advance:
+    with progress_bar(len(part.rows), f"{part.where}: sizes") as advance:
         for row in part.rows.tolist():
             advance()
             try:
@@ -265,23 +264,23 @@ def headers(part: Part, console: Console) -> dict[str, object]:
     return {"grey": grey, "side": side, "smallest": smallest}
 
 
-def read(part: Part, config: DatasetConfig, console: Console) -> ImageSet:
+def read(part: Part, config: DatasetConfig) -> ImageSet:
     """The images of a part that can be read, at the configured size.
 
     Errors: UserError naming the first broken images, unless they are to be left out, and a class without others.
     """
     assert config.channels
     images = EncodedImages(part.rows, config.channels, config.size, part.files)
-    prepared = prepare(images, part.key, console)
+    prepared = prepare(images, part.key)
     if part.note:
-        console.say(part.note)
+        log.info(part.note)
     if prepared.broken:
         more = len(prepared.broken) - SHOWN
         some = "; ".join(prepared.broken[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
         told = f"{part.where}: {len(prepared.broken)} of {len(part.rows)} images cannot be used: {some}"
         if not config.skip_broken:
             raise UserError(f"{told}. --skip-broken leaves them out")
-        console.say(f"{told}. They are left out")
+        log.info(f"{told}. They are left out")
     labels = part.labels[prepared.kept]
     empty = (labels.bincount(minlength=len(part.class_names)) == 0).nonzero().flatten().tolist()
     if empty:

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lgd.errors import UserError
-from lgd.files import safe_name
+from lgd.storage.files import safe_name
 
 from .decode import FORMATS, MOST_PIXELS
 from .imageset import ImageSet

@@ -81,7 +81,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Splits:
-    """The part that is learned from and the part that judges."""
+    """The part that is learned from and the part that evaluators."""
 
     train: ImageSet
     test: ImageSet

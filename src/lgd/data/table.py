@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lgd.config import DatasetConfig
 from lgd.errors import UserError
-from lgd.files import parse_json
+from lgd.storage.files import parse_json
 
 from .decode import BrokenImageError
 

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from lgd.config import Precision
 from lgd.errors import UserError
-from lgd.files import copy_file, read_json, write_json
+from lgd.storage.files import copy_file, read_json, write_json
 
-from .networks import channels, factor, load_network, network_decode, network_encode, network_files
+from .autoencoder_networks import channels, factor, load_network, network_decode, network_encode, network_files
 
 Shape = tuple[int, int, int]
 """(C, H, W)"""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lgd.errors import UserError
-from lgd.files import load_tensors, save_tensors
+from lgd.storage.files import load_tensors, save_tensors
 
 from .train import Training
 

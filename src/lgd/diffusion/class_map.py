@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from lgd.config import LARGEST_TOML
 from lgd.errors import UserError
-from lgd.files import read_limited
+from lgd.storage.files import read_limited
 
 SHOWN = 5
 """classes that an error message lists"""

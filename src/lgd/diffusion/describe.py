@@ -8,7 +8,7 @@ from typing import Any
 
 from lgd.config import GeneratorConfig
 from lgd.errors import UserError, reading
-from lgd.files import read_json, read_json_lines
+from lgd.storage.files import read_json, read_json_lines
 
 from .class_map import SHOWN
 from .folder import read_classes, source_folder

@@ -13,12 +13,12 @@ from diffusers import DDPMScheduler
 
 from lgd.config import GeneratorConfig, Precision
 from lgd.errors import UserError
-from lgd.files import read_json, sha256, write_json
+from lgd.storage.files import read_json, sha256, write_json
 
 from .autoencoder import Latents, Pixels, Shape, load_latents, save_latents
+from .autoencoder_networks import network_files
 from .class_map import Vocabulary, map_classes, read_table, vocabulary
 from .generator import Generator, load_denoiser
-from .networks import network_files
 from .pretrained import PREFIX, load_pipeline, pipeline_folder, read_vocabulary
 
 PARTS = ("transformer", "scheduler", "autoencoder", "vae")

@@ -16,8 +16,8 @@ from lgd.errors import UserError
 from lgd.rng import seeded_initialisation
 
 from .autoencoder import Autoencoder, Shape
-from .networks import load_part
-from .parametrisation import noise_of
+from .autoencoder_networks import load_part
+from .prediction_type import noise_of
 from .types import Prediction, Step
 
 

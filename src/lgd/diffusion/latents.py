@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lgd.data.imageset import ImageSet, to_float
-from lgd.files import read_json, write_json
+from lgd.storage.files import read_json, write_json
 
 from .autoencoder import Latents, Pixels, Shape
 

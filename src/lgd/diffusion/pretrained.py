@@ -7,13 +7,13 @@ from typing import Any
 
 from lgd.config import Precision
 from lgd.errors import UserError
-from lgd.files import read_json
+from lgd.storage.files import read_json
 
 from .autoencoder import Latents, Shape
+from .autoencoder_networks import channels, check_files, factor, load_network
 from .class_map import Vocabulary, pipeline_vocabulary
 from .generator import Generator, load_denoiser
-from .networks import channels, check_files, factor, load_network
-from .parametrisation import KINDS
+from .prediction_type import KINDS
 
 PREFIX = "pretrained:"
 """of a source that names a pipeline"""

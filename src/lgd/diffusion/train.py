@@ -14,14 +14,14 @@ from diffusers.training_utils import EMAModel, compute_snr
 from torch import Tensor
 from torch.nn import functional as F
 
-from lgd.automatic import computes_in_bfloat16
 from lgd.config import GeneratorConfig
 from lgd.errors import NonFiniteError
+from lgd.execution.hardware import computes_in_bfloat16
 from lgd.rng import generator as rng
 
 from .latents import Source
 from .packed import Packed, can_pack
-from .parametrisation import min_snr_weights, noise_of, target
+from .prediction_type import min_snr_weights, noise_of, target
 from .variance import variance_loss
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from lgd.classifiers.train import save_classifier, train_classifier
 from lgd.config import Config
 from lgd.data.imageset import to_float
+from lgd.data.splits import cached_splits
+from lgd.execution.hardware import resolve_device
 from lgd.execution.receipts import receipt_of
 from lgd.execution.units import Engine, Unit
 from lgd.rng import derive_seed
 
-from .materials import Materials, cached_splits, resolve_device
 from .methods import Method, method_named, seed_config
-from .store import Drawn, Run, finish_increment, read_increment, read_union, write_dataset, write_group
+from .resources import Resources
+from .store import Run, SelectedImage, finish_increment, read_increment, read_union, write_dataset, write_group
 
 
 def grow(
@@ -38,7 +40,7 @@ def grow(
         if method_of(config, increment).needs_learner:
             what = f"{run.root.name}: increment {increment}, learner"
             engine.run(due(learner_units(config, run, increment)), what)
-        units = drawing_units(config, run, assets, increment, len(names))
+        units = sampling_units(config, run, assets, increment, len(names))
         engine.run(due(units), f"{run.root.name}: increment {increment}, images")
         if due(units):
             finish_increment(folder)
@@ -82,7 +84,7 @@ def train_learner(config: Config, run: Run, increment: int, member: int) -> None
     save_classifier(learner, run.learner(increment, member), config.learner, train)
 
 
-def drawing_units(config: Config, run: Run, assets: Path, increment: int, classes: int) -> list[Unit]:
+def sampling_units(config: Config, run: Run, assets: Path, increment: int, classes: int) -> list[Unit]:
     """The groups of classes of one increment. The grouping is the configuration's, never the number of workers'."""
     size = config.stages.classes_per_unit
     units = []
@@ -90,22 +92,22 @@ def drawing_units(config: Config, run: Run, assets: Path, increment: int, classe
         labels = range(first, min(first + size, classes))
         done = run.group(increment, group)
         arguments = (config, run, assets, increment, labels, group)
-        units.append(Unit(f"increment {increment}, group {group}", draw_group, arguments, done))
+        units.append(Unit(f"increment {increment}, group {group}", sample_group, arguments, done))
     return units
 
 
-def draw_group(config: Config, run: Run, assets: Path, increment: int, classes: range, group: int) -> None:
-    materials = Materials(config_of(config, increment), run, assets, increment, classes)
-    drawn = method_of(config, increment).draw(materials)
+def sample_group(config: Config, run: Run, assets: Path, increment: int, classes: range, group: int) -> None:
+    resources = Resources(config_of(config, increment), run, assets, increment, classes)
+    drawn = method_of(config, increment).draw(resources)
     if method_named(config.method).needs_generator:
-        drawn = [remembered(item, materials) for item in drawn]
+        drawn = [remembered(item, resources) for item in drawn]
     names = cached_splits(config.dataset).train.class_names
     write_group(run.group(increment, group), drawn, names, increment)
 
 
-def remembered(item: Drawn, materials: Materials) -> Drawn:
+def remembered(item: SelectedImage, resources: Resources) -> SelectedImage:
     """With a latent, which later increments keep away from; a seed set of real images comes without."""
     if item.latent is not None:
         return item
-    image = to_float(item.image)[None].to(materials.device)
-    return replace(item, latent=materials.generator.autoencoder.encode(image)[0].cpu())
+    image = to_float(item.image)[None].to(resources.device)
+    return replace(item, latent=resources.generator.autoencoder.encode(image)[0].cpu())

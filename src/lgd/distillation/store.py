@@ -24,7 +24,7 @@ from lgd.config import Whole
 from lgd.data.folder import decode_image
 from lgd.data.imageset import ImageSet, concatenate, to_float
 from lgd.errors import UserError
-from lgd.files import (
+from lgd.storage.files import (
     copy_file,
     load_tensors,
     read_json,
@@ -36,7 +36,7 @@ from lgd.files import (
     write_json,
     write_text,
 )
-from lgd.mirror import fetched
+from lgd.storage.object_store import fetched
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SelectedImage:
     """One kept image, before it is written."""
 
     label: int
@@ -136,7 +136,7 @@ def image_file(class_name: str, increment: int, slot: int) -> str:
     return f"{safe_name(class_name)}/{increment:02d}-{slot:04d}.png"
 
 
-def write_group(path: Path, drawn: Sequence[Drawn], class_names: Sequence[str], increment: int) -> None:
+def write_group(path: Path, drawn: Sequence[SelectedImage], class_names: Sequence[str], increment: int) -> None:
     """Write the images of one unit, their latents, and lastly their rows at `path`."""
     folder = path.parent.parent
     rows = []

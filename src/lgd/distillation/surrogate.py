@@ -18,10 +18,10 @@ from lgd.classifiers.train import load_classifier, save_classifier, train_classi
 from lgd.config import SurrogateConfig
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import UserError
-from lgd.files import load_tensors, read_json, save_tensors, write_json
 from lgd.guidance.influence import Surrogate, class_gradients
 from lgd.rng import derive_seed
 from lgd.rng import generator as rng
+from lgd.storage.files import load_tensors, read_json, save_tensors, write_json
 
 
 def train_surrogate(

@@ -12,17 +12,18 @@ from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy, train_classifier
 from lgd.config import ClassifierConfig, Config, EvaluationConfig
 from lgd.data.imageset import ImageSet, concatenate
-from lgd.distillation.materials import cached_splits, resolve_device
+from lgd.data.splits import cached_splits
 from lgd.distillation.store import Run, read_increment, read_manifest
+from lgd.execution.hardware import resolve_device
 from lgd.execution.units import Unit
-from lgd.files import safe_name, write_json
 from lgd.rng import derive_seed
+from lgd.storage.files import safe_name, write_json
 
 from .protocols import training_for
 from .soft_labels import FILE, load_teacher, needs_teacher, stored_soft_labels
 
 
-def judges(config: EvaluationConfig) -> tuple[str, ...]:
+def evaluators(config: EvaluationConfig) -> tuple[str, ...]:
     """Architectures that judge; the first gives the headline."""
     return config.architectures or (config.classifier.architecture,)
 
@@ -32,22 +33,22 @@ def accuracy_kind(architecture: str) -> str:
     return f"accuracy-{safe_name(architecture)}"
 
 
-def judged_increments(config: Config) -> list[int]:
+def evaluated_increments(config: Config) -> list[int]:
     """Increments, from 1, after which the set is judged: those that make one of `evaluation.ipc`, and the last."""
     stages, ipcs = config.stages, config.evaluation.ipc
     every = range(1, stages.increments + 1)
     return [i for i in every if not ipcs or i * stages.images_per_increment in ipcs or i == stages.increments]
 
 
-def judging_units(config: Config, run: Run, assets: Path) -> list[Unit]:
+def evaluation_units(config: Config, run: Run, assets: Path) -> list[Unit]:
     """For each seed: accuracy after each judged increment by each architecture, and each row of the redundancy matrix.
 
     assets: where the reference lies, the default teacher of soft labels.
     """
-    increments = reversed(judged_increments(config))  # the longest first: workers finish together
+    increments = reversed(evaluated_increments(config))  # the longest first: workers finish together
     units = []
     for i in increments:
-        for architecture in judges(config.evaluation):
+        for architecture in evaluators(config.evaluation):
             for seed in range(config.evaluation.seeds):
                 done = run.cell(accuracy_kind(architecture), i, seed)
                 arguments = (config, run, assets, architecture, i, seed)
@@ -73,7 +74,7 @@ def redundancy_cell(config: Config, run: Run, assets: Path, increment: int, seed
     parts = read_parts(config, run, range(1, config.stages.increments + 1))
     own = parts[increment - 1]
     teacher = teacher_of(config, run, assets, [own], range(increment, increment + 1))
-    classifier, _ = judged(own, None, config, judges(config.evaluation)[0], seed, teacher)
+    classifier, _ = judged(own, None, config, evaluators(config.evaluation)[0], seed, teacher)
     write_json(run.cell("redundancy", increment, seed), {"accuracy": [accuracy(classifier, part) for part in parts]})
 
 
@@ -140,7 +141,7 @@ def folder_units(train: ImageSet, config: Config, seeds: int, cells: Path, teach
     """
     return [
         Unit(f"{architecture}, seed {seed}", folder_cell, (config, train, architecture, seed, done, teacher), done)
-        for architecture in judges(config.evaluation)
+        for architecture in evaluators(config.evaluation)
         for seed in range(seeds)
         for done in [folder_done(cells, architecture, seed)]
     ]

@@ -13,7 +13,7 @@ from lgd.classifiers.train import check_classes, load_classifier
 from lgd.config import ClassifierConfig, Config
 from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
-from lgd.files import load_tensors_and_metadata, parse_json, save_tensors
+from lgd.storage.files import load_tensors_and_metadata, parse_json, save_tensors
 
 FILE = "soft_labels.safetensors"
 """beside the images of a data set: `logits` (N, classes), and the files and classes they stand for as metadata"""

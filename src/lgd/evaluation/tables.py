@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgd.files import write_text
+from lgd.storage.files import write_text
 
 
 @dataclass(frozen=True)

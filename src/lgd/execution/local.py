@@ -11,11 +11,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from lgd.console import Console
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.mirror import Mirror, active_mirror
-from lgd.processor import cpu_threads, keep_freed_memory
+from lgd.progress import progress_bar
+from lgd.storage.object_store import Mirror, active_mirror
 
+from .hardware import cpu_threads, keep_freed_memory
 from .units import Unit, attempt, perform, unfinished
 
 
@@ -26,10 +26,9 @@ class Local:
     root: the directory that all units write into. retries: of a unit that fails in a way that chance may mend.
     """
 
-    def __init__(self, workers: int, root: Path, console: Console, retries: int = 0) -> None:
+    def __init__(self, workers: int, root: Path, retries: int = 0) -> None:
         self.workers = workers
         self.root = root
-        self.console = console
         self.retries = retries
         self._pool: Any = None
 
@@ -41,9 +40,9 @@ class Local:
 
     def run(self, units: Sequence[Unit], what: str) -> None:
         """Run the unfinished units. Errors: as `Engine`; UserError when a worker process was killed."""
-        todo = unfinished(units, self.root, self.console.say)
+        todo = unfinished(units, self.root)
         failures: list[Failure] = []
-        with self.console.bar(len(todo), what) as advance:
+        with progress_bar(len(todo), what) as advance:
             if self.workers > 1 and len(todo) > 1:
                 self._collect(self._submit(todo), advance, failures)
             else:
@@ -57,7 +56,7 @@ class Local:
     @contextmanager
     def beside(self, units: Sequence[Unit], what: str, threads: int) -> Iterator[None]:
         """As `Engine`: a worker begins where its threads and as many of this process have cores of their own."""
-        todo = unfinished(units, self.root, self.console.say)
+        todo = unfinished(units, self.root)
         if self.workers == 1 or 2 * threads > len(os.sched_getaffinity(0)):
             todo = []
         futures = self._submit(todo)
@@ -69,7 +68,7 @@ class Local:
             raise
         if futures:
             failures: list[Failure] = []
-            with self.console.bar(len(todo), what) as advance:
+            with progress_bar(len(todo), what) as advance:
                 self._collect(futures, advance, failures)
             if failures:
                 raise IncompleteError(failures)

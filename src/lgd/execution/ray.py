@@ -16,13 +16,13 @@ from uuid import uuid4
 from torch import Tensor
 
 from lgd.config import ComputeConfig
-from lgd.console import Console
 from lgd.data.imageset import ImageSet
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.files import LOCK
-from lgd.mirror import Mirror, active_mirror
-from lgd.processor import cpu_threads
+from lgd.progress import progress_bar
+from lgd.storage.files import LOCK
+from lgd.storage.object_store import Mirror, active_mirror
 
+from .hardware import cpu_threads
 from .local import import_everything
 from .ray_train import train_together
 from .units import Unit, attempt, perform, unfinished
@@ -37,10 +37,9 @@ class OnRay:
     root: the directory that all units write into, on a path that every machine sees, or the mirror of a URL.
     """
 
-    def __init__(self, compute: ComputeConfig, root: Path, console: Console) -> None:
+    def __init__(self, compute: ComputeConfig, root: Path) -> None:
         self.compute = compute
         self.root = root
-        self.console = console
         self._session = uuid4().hex
         self._phases = 0
 
@@ -68,11 +67,11 @@ class OnRay:
 
     def run(self, units: Sequence[Unit], what: str) -> None:
         """Run the unfinished units. Errors: as `Engine`. A unit whose worker died is run again, `retries` times."""
-        todo = unfinished(units, self.root, self.console.say)
+        todo = unfinished(units, self.root)
         self._phases += 1
         phase = f"{self._session} {self._phases}"
         failures: list[Failure] = []
-        with self.console.bar(len(todo), what) as advance:
+        with progress_bar(len(todo), what) as advance:
             calls = self._submit(todo, phase)
             pending = list(calls)
             while pending:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lgd.config import ComputeConfig
-from lgd.mirror import Mirror
+from lgd.storage.object_store import Mirror
 
 FOLDER = ".train"
 """where Ray Train leaves its marks below the results; empty of ours"""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from lgd.files import read_limited, sha256, write_text
+from lgd.storage.files import read_limited, sha256, write_text
 
 LARGEST = 64 * 2**20  # bytes; half a million files stay below
 LINE = re.compile(r"([0-9a-f]{64})  ([^\0]+)")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from lgd.errors import Failure, IncompleteError, NonFiniteError, UserError
-from lgd.files import is_full_disk, on_written
+from lgd.progress import log
+from lgd.storage.files import is_full_disk, on_written
 
 from .receipts import damaged, write_receipt
 
@@ -82,13 +83,13 @@ def is_local(error: Exception) -> bool:
     return not (isinstance(error, UserError | OSError) or is_full_disk(error))
 
 
-def unfinished(units: Iterable[Unit], root: Path, say: Callable[[str], object]) -> list[Unit]:
+def unfinished(units: Iterable[Unit], root: Path) -> list[Unit]:
     """Resuming is this set difference. What was damaged since it was finished is told, removed, and made again."""
     todo = []
     for unit in units:
         bad = damaged(unit.done, root)
         for path in bad:
-            say(f"{path}: {'corrupt, not what was written' if path.exists() else 'lost'}; made anew")
+            log.info(f"{path}: {'corrupt, not what was written' if path.exists() else 'lost'}; made anew")
             path.unlink(missing_ok=True)
         if bad or not unit.done.exists():
             todo.append(unit)

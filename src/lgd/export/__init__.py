@@ -7,14 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lgd.console import Console
 from lgd.errors import UserError, nearest
-from lgd.files import write_text
+from lgd.progress import log, progress_bar
+from lgd.storage.files import write_text
 
 
-def export(
-    run: Path, to: str, out: Path, overwrite: bool = False, push: str | None = None, console: Console | None = None
-) -> Path:
+def export(run: Path, to: str, out: Path, overwrite: bool = False, push: str | None = None) -> Path:
     """Write the dataset of a finished run to the directory `out`, with a card; returns `out`.
 
     to: imagefolder, hf, parquet, webdataset or pt. push: a dataset repository on the Hugging Face Hub to upload it to.
@@ -25,7 +23,6 @@ def export(
     from .samples import read_export
     from .writers import WRITERS
 
-    console = console or Console()
     if to not in WRITERS:
         raise UserError(f"--to: unknown format {to!r}{nearest(to, WRITERS)}")
     _refuse(out, run, overwrite)
@@ -34,7 +31,7 @@ def export(
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
-        with console.bar(len(content.samples), f"export to {to}") as advance:
+        with progress_bar(len(content.samples), f"export to {to}") as advance:
             how_to_read = WRITERS[to](content, temporary, advance)
         write_text(temporary / "README.md", card(content, to, how_to_read, temporary))
         if out.exists():
@@ -42,11 +39,11 @@ def export(
         temporary.replace(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    console.say(f"{out}: {len(content.samples)} images")
+    log.info(f"{out}: {len(content.samples)} images")
     if push and hub:
         hub.create_repo(push, repo_type="dataset", exist_ok=True)
         hub.upload_folder(folder_path=str(out), repo_id=push, repo_type="dataset")
-        console.say(f"uploaded to {push}")
+        log.info(f"uploaded to {push}")
     return out
 
 

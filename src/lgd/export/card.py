@@ -9,7 +9,7 @@ from typing import Any
 from lgd import __version__
 from lgd.data.titles import title_of
 from lgd.evaluation.tables import plus_minus
-from lgd.files import sha256
+from lgd.storage.files import sha256
 
 from .samples import Export
 
@@ -63,7 +63,8 @@ def card(export: Export, kind: str, how_to_read: str, root: Path) -> str:
         "| ---: | ---: | ---: |",
         *(f"| {row['ipc']} | {plus_minus(row['accuracy'])} | {row['validity']:.1f} |" for row in metrics["increments"]),
         "",
-        f"Accuracy on the real {_line(config['dataset']['judge_on'])} images of classifiers trained on this set alone;"
+        f"Accuracy on the real {_line(config['dataset']['eval_split'])} images, of classifiers trained on this"
+        " set alone;"
         f" a classifier trained on all real images reaches {metrics['reference']['accuracy']:.1f} %."
         + ("" if redundancy is None else f" Mean redundancy between increments: {redundancy:.1f} %."),
         "",

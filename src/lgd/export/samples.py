@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from lgd.errors import UserError, reading
-from lgd.files import load_tensors, read_json, sha256
+from lgd.storage.files import load_tensors, read_json, sha256
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 from lgd.data.folder import decode_image
 from lgd.data.imageset import to_float
 from lgd.errors import UserError
-from lgd.files import copy_file, save_tensors, write_file, write_json, write_text
+from lgd.storage.files import copy_file, save_tensors, write_file, write_json, write_text
 
 from .samples import Export, Sample
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 
 from lgd.analysis.study import REAL
 from lgd.errors import UserError
-from lgd.evaluation.compare import mean_matrix
-from lgd.files import read_json, safe_name
+from lgd.evaluation.comparison_tables import mean_matrix
+from lgd.storage.files import read_json, safe_name
 
 from . import figures, plots
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lgd.files import LARGEST_JSON, parse_json, read_limited, written
+from lgd.storage.files import LARGEST_JSON, parse_json, read_limited, written
 
 
 def record(root: Path, event: str, **values: Any) -> None:

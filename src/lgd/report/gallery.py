@@ -11,26 +11,26 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from lgd.analysis.inputs import run_config
 from lgd.analysis.neighbours import nearest, unit
-from lgd.analysis.sets import run_config
 from lgd.classifiers.architectures import feature_batches, features_of
 from lgd.classifiers.train import load_classifier
 from lgd.data.folder import decode_image
 from lgd.data.imageset import ImageSet
-from lgd.distillation.materials import cached_splits
+from lgd.data.splits import cached_splits
 from lgd.distillation.store import Row, read_manifest
 from lgd.errors import UserError
 
-from .subjects import Subject, by_method
+from .finished_runs import FinishedRun, by_method
 from .thumbnails import BUDGET, fitting, from_tensor, opened
 
 LIMIT = 1000
 """images shown; of larger sets a sample, even over methods, classes and increments"""
 
-Item = tuple[Subject, Path, Row]
+Item = tuple[FinishedRun, Path, Row]
 
 
-def gallery(subjects: Sequence[Subject], reference: Path | None) -> tuple[dict[str, Any], list[str]]:
+def gallery(subjects: Sequence[FinishedRun], reference: Path | None) -> tuple[dict[str, Any], list[str]]:
     """The data of the gallery, and notes on what could not be shown. The first run of every method is shown.
 
     reference: weights of the reference classifier, for nearest real neighbours.
@@ -80,7 +80,7 @@ def sample(items: Sequence[Item], limit: int) -> list[Item]:
     return sorted(dealt[:limit], key=lambda item: place[id(item)])
 
 
-def _items(subject: Subject, notes: list[str]) -> list[Item]:
+def _items(subject: FinishedRun, notes: list[str]) -> list[Item]:
     found, missing = [], 0
     for folder in sorted(path.parent for path in subject.path.glob("increments/*/done")):
         for row in read_manifest(folder):

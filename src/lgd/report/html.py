@@ -13,18 +13,18 @@ from matplotlib.figure import Figure
 
 from lgd import __version__
 from lgd.analysis.table import TITLES, cell, mean_gains
-from lgd.console import Console
 from lgd.data.titles import title_of
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
-from lgd.evaluation.compare import mean_matrix
-from lgd.files import read_json, write_text
+from lgd.evaluation.comparison_tables import mean_matrix
+from lgd.progress import progress_bar
+from lgd.storage.files import read_json, write_text
 
 from . import figures, plots
 from .analysis import HOW_TO_READ, draw_analysis
+from .finished_runs import FinishedRun, averaged, by_method, read_subjects
 from .gallery import gallery
 from .reproduce import command
-from .subjects import Subject, averaged, by_method, read_subjects
 from .svg import inline_svg
 
 TITLE = {
@@ -41,7 +41,7 @@ READ_ACCURACY = (
 )
 
 
-def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwrite: bool, console: Console) -> None:
+def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwrite: bool) -> None:
     """Write the page about runs and compare directories to `out`.
 
     analysis: directory of `lgd analyze`; by default one named `analysis` in the first path. Errors: UserError.
@@ -52,7 +52,7 @@ def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwr
         raise UserError(f"{out} exists; choose another --out, or --overwrite")
     if analysis is None and (paths[0] / "analysis" / "analysis.json").is_file():
         analysis = paths[0] / "analysis"
-    with console.bar(3, "report") as advance, reading(" and ".join(map(str, paths))):
+    with progress_bar(3, "report") as advance, reading(" and ".join(map(str, paths))):
         subjects, notes = read_subjects(paths)
         advance("gallery")
         data, told = gallery(subjects, _reference(subjects, analysis))
@@ -62,7 +62,7 @@ def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwr
         write_text(out, page)
 
 
-def render(subjects: Sequence[Subject], data: dict[str, Any], notes: Sequence[str], analysis: Path | None) -> str:
+def render(subjects: Sequence[FinishedRun], data: dict[str, Any], notes: Sequence[str], analysis: Path | None) -> str:
     """The page as text. Everything that is not ours is escaped by the template."""
     methods = {name: averaged(runs) for name, runs in by_method(subjects).items()}
     measured = read_json(analysis / "analysis.json") if analysis else None
@@ -80,7 +80,7 @@ def render(subjects: Sequence[Subject], data: dict[str, Any], notes: Sequence[st
         title=" and ".join(methods) if len(methods) < 4 else f"{len(methods)} methods",
         version=__version__,
         dataset=title_of(first.config["dataset"]["source"]),
-        judged_on=first.config["dataset"]["judge_on"],
+        eval_split=first.config["dataset"]["eval_split"],
         classes=len(first.class_names),
         methods=methods,
         ipcs=sorted({int(ipc) for method in methods.values() for ipc in method["accuracy"]}),
@@ -102,14 +102,14 @@ def render(subjects: Sequence[Subject], data: dict[str, Any], notes: Sequence[st
     )
 
 
-def _reference(subjects: Sequence[Subject], analysis: Path | None) -> Path | None:
+def _reference(subjects: Sequence[FinishedRun], analysis: Path | None) -> Path | None:
     path = subjects[0].path.resolve()
     folders = [path, path.parent, *([analysis] if analysis else [])]
     return next((f / "reference.safetensors" for f in folders if (f / "reference.safetensors").is_file()), None)
 
 
 def _figures(
-    subjects: Sequence[Subject], methods: dict[str, dict[str, Any]], analysis: Path | None
+    subjects: Sequence[FinishedRun], methods: dict[str, dict[str, Any]], analysis: Path | None
 ) -> list[dict[str, str | bool | Markup]]:
     """Title, drawing and the sentence on how to read it."""
     drawn: dict[str, Figure] = {"accuracy": plots.accuracy_curves({n: m["accuracy"] for n, m in methods.items()})}
@@ -136,7 +136,7 @@ def _figures(
     ]
 
 
-def _scores(subjects: Sequence[Subject]) -> list[list[float]]:
+def _scores(subjects: Sequence[FinishedRun]) -> list[list[float]]:
     """Scores of the kept images by increment, of the first run that has any."""
     for subject in subjects:
         folders = sorted(path.parent for path in subject.path.glob("increments/*/done"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lgd.errors import UserError
-from lgd.files import read_json
+from lgd.storage.files import read_json
 
 from .events import read_events
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lgd.distillation.materials import Materials
-from lgd.distillation.store import Drawn
+from lgd.distillation.resources import Resources
+from lgd.distillation.store import SelectedImage
 
 
 @dataclass(frozen=True)
 class Method:
     """A way of making images."""
 
-    draw: Callable[[Materials], list[Drawn]]
+    draw: Callable[[Resources], list[SelectedImage]]
     """the images of one group of classes of one increment"""
     summary: str
     needs_learner: bool = False

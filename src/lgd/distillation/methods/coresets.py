@@ -8,78 +8,78 @@ import torch
 from torch import Tensor
 
 from lgd.classifiers.architectures import features_of
-from lgd.distillation.materials import Materials
-from lgd.distillation.store import Candidate, Drawn
+from lgd.distillation.resources import Resources
+from lgd.distillation.store import Candidate, SelectedImage
 from lgd.rng import generator as rng
 
-Order = Callable[[Materials, int, int], Tensor]
-"""(materials, label, count) to the first `count` images of a class, as positions among its images; prefixes agree."""
+Order = Callable[[Resources, int, int], Tensor]
+"""(resources, label, count) to the first `count` images of a class, as positions among its images; prefixes agree."""
 
 
-def draw_real(materials: Materials, order: Order) -> list[Drawn]:
+def draw_real(resources: Resources, order: Order) -> list[SelectedImage]:
     """The i-th slice of each class's order, n images long."""
-    n = materials.config.stages.images_per_increment
-    end = materials.increment * n
+    n = resources.config.stages.images_per_increment
+    end = resources.increment * n
     drawn = []
-    for label in materials.classes:
-        drawn += real_images(materials, label, order(materials, label, end)[end - n : end])
+    for label in resources.classes:
+        drawn += real_images(resources, label, order(resources, label, end)[end - n : end])
     return drawn
 
 
-def real_images(materials: Materials, label: int, positions: Tensor) -> list[Drawn]:
+def real_images(resources: Resources, label: int, positions: Tensor) -> list[SelectedImage]:
     """Images by their positions in their class. No latents: stages encodes them where somebody looks back."""
-    train = materials.splits.train
+    train = resources.splits.train
     sources = train.indices_of(label)[positions]
     return [
-        Drawn(label, slot, image, None, (Candidate(None),), source=source)
+        SelectedImage(label, slot, image, None, (Candidate(None),), source=source)
         for slot, (image, source) in enumerate(zip(train.pixels(sources), sources.tolist(), strict=True))
     ]
 
 
-def draw_random(materials: Materials) -> list[Drawn]:
-    return draw_real(materials, random_order)
+def select_random(resources: Resources) -> list[SelectedImage]:
+    return draw_real(resources, random_order)
 
 
-def draw_herding(materials: Materials) -> list[Drawn]:
-    return draw_real(materials, herding_order)
+def select_herding(resources: Resources) -> list[SelectedImage]:
+    return draw_real(resources, herding_order)
 
 
-def draw_k_center(materials: Materials) -> list[Drawn]:
-    return draw_real(materials, k_center_order)
+def select_k_center(resources: Resources) -> list[SelectedImage]:
+    return draw_real(resources, k_center_order)
 
 
-def draw_full(materials: Materials) -> list[Drawn]:
+def select_full(resources: Resources) -> list[SelectedImage]:
     """Every real image of the classes."""
     drawn = []
-    for label in materials.classes:
-        drawn += real_images(materials, label, torch.arange(len(materials.splits.train.indices_of(label))))
+    for label in resources.classes:
+        drawn += real_images(resources, label, torch.arange(len(resources.splits.train.indices_of(label))))
     return drawn
 
 
-def random_order(materials: Materials, label: int, count: int) -> Tensor:
-    """Drawn with the run's seed and the class's name."""
-    train = materials.splits.train
+def random_order(resources: Resources, label: int, count: int) -> Tensor:
+    """SelectedImage with the run's seed and the class's name."""
+    train = resources.splits.train
     members = train.indices_of(label)
-    draw = rng(materials.config.seed, "random", train.class_names[label])
+    draw = rng(resources.config.seed, "random", train.class_names[label])
     return torch.randperm(len(members), generator=draw)[:count]
 
 
-def herding_order(materials: Materials, label: int, count: int) -> Tensor:
-    return herding(class_features(materials, label), count)
+def herding_order(resources: Resources, label: int, count: int) -> Tensor:
+    return herding(class_features(resources, label), count)
 
 
-def k_center_order(materials: Materials, label: int, count: int) -> Tensor:
+def k_center_order(resources: Resources, label: int, count: int) -> Tensor:
     """Starts at an image drawn with the run's seed."""
-    name = materials.splits.train.class_names[label]
-    features = class_features(materials, label)
-    start = torch.randint(len(features), (), generator=rng(materials.config.seed, "k-center", name))
+    name = resources.splits.train.class_names[label]
+    features = class_features(resources, label)
+    start = torch.randint(len(features), (), generator=rng(resources.config.seed, "k-center", name))
     return k_center(features, count, int(start))
 
 
-def class_features(materials: Materials, label: int) -> Tensor:
+def class_features(resources: Resources, label: int) -> Tensor:
     """The reference's features of a class's images, (N, D), double."""
-    train = materials.splits.train
-    return features_of(materials.reference, train.subset(train.indices_of(label))).double()
+    train = resources.splits.train
+    return features_of(resources.reference, train.subset(train.indices_of(label))).double()
 
 
 def herding(features: Tensor, count: int) -> Tensor:

@@ -7,17 +7,17 @@ from dataclasses import replace
 from torch import Tensor
 
 from lgd.diffusion.types import Denoiser
-from lgd.distillation.materials import Materials
-from lgd.distillation.store import Drawn
+from lgd.distillation.resources import Resources
+from lgd.distillation.store import SelectedImage
 from lgd.guidance.influence import influence
 from lgd.guidance.learnability import learnability_guided
 
-from .drawing import draw_sampled, without_selection
+from .sampling import sample_slots_in_order, without_selection
 
 
-def draw_influence(materials: Materials) -> list[Drawn]:
+def sample_igd(resources: Resources) -> list[SelectedImage]:
     """Influence guidance takes learnability guidance's steps, with another score: sampling climbs the influence."""
-    config, own = materials.config, materials.config.influence
+    config, own = resources.config, resources.config.influence
     guidance = replace(
         config.guidance,
         strength=own.strength,
@@ -26,11 +26,11 @@ def draw_influence(materials: Materials) -> list[Drawn]:
     )
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        y = labels.to(materials.device)
+        y = labels.to(resources.device)
 
         def score(x0: Tensor) -> Tensor:
-            return influence(materials.guiding.decode(x0), y, materials.surrogate)
+            return influence(resources.guiding.decode(x0), y, resources.surrogate)
 
         return learnability_guided(denoiser, score, guidance)
 
-    return draw_sampled(materials, without_selection(config, guidance), guide)
+    return sample_slots_in_order(resources, without_selection(config, guidance), guide)

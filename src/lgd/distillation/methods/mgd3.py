@@ -8,51 +8,51 @@ from torch import Tensor
 from lgd.data.imageset import to_float
 from lgd.diffusion.sampler import steps_of
 from lgd.diffusion.types import Denoiser
-from lgd.distillation.materials import Materials
-from lgd.distillation.store import Drawn
+from lgd.distillation.resources import Resources
+from lgd.distillation.store import SelectedImage
 from lgd.errors import UserError
-from lgd.files import load_tensors, save_tensors
 from lgd.guidance.modes import find_modes, mode_guided, previous_alpha_bars
 from lgd.rng import derive_seed
+from lgd.storage.files import load_tensors, save_tensors
 
-from .drawing import draw_sampled, without_selection
+from .sampling import sample_slots_in_order, without_selection
 
 
-def draw_modes(materials: Materials) -> list[Drawn]:
+def sample_mgd3(resources: Resources) -> list[SelectedImage]:
     """As many modes per class as the whole set holds images; increment i takes the i-th n of them.
 
     Errors: UserError when `modes.stop` leaves no step.
     """
-    config = materials.config
+    config = resources.config
     if config.modes.stop >= config.sampling.steps - 1:
         raise UserError(
             f"modes.stop: {config.modes.stop} leaves no step to mode guidance; with sampling.steps"
             f" {config.sampling.steps} it must be below {config.sampling.steps - 1}"
         )
     n = config.stages.images_per_increment
-    modes = {label: class_modes(materials, label, config.stages.increments * n) for label in materials.classes}
-    previous = previous_alpha_bars(steps_of(materials.generator.schedule(config.sampling)))
+    modes = {label: class_modes(resources, label, config.stages.increments * n) for label in resources.classes}
+    previous = previous_alpha_bars(steps_of(resources.generator.schedule(config.sampling)))
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        places = ((materials.increment - 1) * n + slots).tolist()
+        places = ((resources.increment - 1) * n + slots).tolist()
         own = torch.stack([modes[label][place] for label, place in zip(labels.tolist(), places, strict=True)])
-        return mode_guided(denoiser, own.to(materials.device), previous, config.modes)
+        return mode_guided(denoiser, own.to(resources.device), previous, config.modes)
 
-    return draw_sampled(materials, without_selection(config), guide)
+    return sample_slots_in_order(resources, without_selection(config), guide)
 
 
-def class_modes(materials: Materials, label: int, count: int) -> Tensor:
+def class_modes(resources: Resources, label: int, count: int) -> Tensor:
     """The modes of one class, (count, C, H, W), on the CPU: found by the first increment, read from disk by the others.
 
     Errors: UserError naming a corrupt file.
     """
-    path = materials.run.modes(label)
+    path = resources.run.modes(label)
     if path.exists():
         return load_tensors(path, ["modes"])["modes"]
-    train, encode = materials.splits.train, materials.generator.autoencoder.encode
+    train, encode = resources.splits.train, resources.generator.autoencoder.encode
     batches = train.subset(train.indices_of(label)).batches(64)
     with torch.no_grad():
-        latents = torch.cat([encode(to_float(batch).to(materials.device)).cpu() for batch in batches])
-    modes = find_modes(latents, count, derive_seed(materials.config.seed, "modes", train.class_names[label]))
+        latents = torch.cat([encode(to_float(batch).to(resources.device)).cpu() for batch in batches])
+    modes = find_modes(latents, count, derive_seed(resources.config.seed, "modes", train.class_names[label]))
     save_tensors(path, {"modes": modes})
     return modes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lgd.config import Config, with_values
@@ -9,42 +10,47 @@ from lgd.data.imageset import ImageSet
 from lgd.errors import UserError, nearest
 
 from .base import Method
-from .coresets import draw_full, draw_herding, draw_k_center, draw_random
-from .igd import draw_influence
-from .mgd3 import draw_modes
-from .sampled import draw_lgd, draw_unguided
+from .coresets import select_full, select_herding, select_k_center, select_random
+from .igd import sample_igd
+from .mgd3 import sample_mgd3
+from .sampled import sample_lgd, sample_unguided
 
 
-def lgd_without(summary: str, **fields: object) -> Method:
+def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
     """LGD with other values of some fields: its ablations."""
-    return Method(draw_lgd, f"lgd, {summary}", needs_learner=True, fields=fields)
+    return Method(sample_lgd, f"lgd, {summary}", needs_learner=True, fields=fields)
 
 
 METHODS = {
-    "lgd": Method(draw_lgd, "learnability-guided diffusion", needs_learner=True),
-    "lgd-omega0": lgd_without("without the reference in the score", guidance__omega=0.0),
-    "lgd-kappa1": lgd_without("without selection", stages__candidates=1),
-    "lgd-no-deviation": lgd_without("without deviation guidance", guidance__deviation=0.0),
-    "lgd-selection-only": lgd_without("selection without guidance", guidance__strength=0.0, guidance__deviation=0.0),
-    "dit": Method(draw_unguided, "unguided diffusion, one candidate"),
-    "igd": Method(draw_influence, "diffusion guided by influence", needs_surrogate=True),
-    "mgd3": Method(draw_modes, "diffusion drawn to the modes of each class", one_real_image_each=True),
-    "random": Method(draw_random, "real images drawn at random", needs_generator=False, one_real_image_each=True),
+    "lgd": Method(sample_lgd, "learnability-guided diffusion", needs_learner=True),
+    "lgd-omega0": lgd_without("without the reference in the score", {"guidance.omega": 0.0}),
+    "lgd-kappa1": lgd_without("without selection", {"stages.candidates": 1}),
+    "lgd-no-deviation": lgd_without("without deviation guidance", {"guidance.deviation": 0.0}),
+    "lgd-selection-only": lgd_without(
+        "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
+    ),
+    "dit": Method(sample_unguided, "unguided diffusion, one candidate"),
+    "igd": Method(sample_igd, "diffusion guided by influence", needs_surrogate=True),
+    "mgd3": Method(sample_mgd3, "diffusion drawn to the modes of each class", one_real_image_each=True),
+    "random": Method(select_random, "real images drawn at random", needs_generator=False, one_real_image_each=True),
     "herding": Method(
-        draw_herding, "real images that keep the mean of the features", needs_generator=False, one_real_image_each=True
+        select_herding,
+        "real images that keep the mean of the features",
+        needs_generator=False,
+        one_real_image_each=True,
     ),
     "k-center": Method(
-        draw_k_center,
+        select_k_center,
         "real images far from each other in the features",
         needs_generator=False,
         one_real_image_each=True,
     ),
     "full": Method(
-        draw_full,
+        select_full,
         "the whole real set: a ceiling",
         needs_generator=False,
         fixed_size=True,
-        fields={"stages__increments": 1, "evaluation__redundancy_seeds": 0},
+        fields={"stages.increments": 1, "evaluation.redundancy_seeds": 0},
     ),
 }
 
@@ -61,7 +67,7 @@ def with_method(config: Config, name: str) -> Config:
 
     Errors: UserError for an unknown method.
     """
-    return with_values(replace(config, method=name), **method_named(name).fields)
+    return with_values(replace(config, method=name), method_named(name).fields)
 
 
 def seed_config(config: Config) -> Config:

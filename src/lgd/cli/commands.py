@@ -1,0 +1,19 @@
+"""Which module has which command; a module is imported when its command is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+MODULES = {
+    "experiments": ("distill", "compare", "evaluate", "ablate", "analyze", "reference", "report", "export", "status"),
+    "generator": ("generator",),
+    "profiling": ("bench", "plan"),
+}
+COMMANDS = {name: module for module, names in MODULES.items() for name in names}
+
+
+def command(name: str) -> Callable[[Sequence[str]], int]:
+    """The command of this name, one of COMMANDS: from its arguments to an exit code."""
+    found: Callable[[Sequence[str]], int] = getattr(import_module(f".{COMMANDS[name]}", __package__), name)
+    return found

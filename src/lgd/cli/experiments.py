@@ -1,0 +1,145 @@
+"""The commands that grow, judge, analyse and hand on sets. What is heavy is imported when it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import tyro
+
+from lgd.config import Config
+from lgd.errors import Failure, IncompleteError, UserError
+from lgd.experiments.auto import load_config
+from lgd.progress import log
+from lgd.storage.files import write_text
+
+from .options import (
+    AblateOptions,
+    AnalyzeOptions,
+    CompareOptions,
+    DistillOptions,
+    EvaluateOptions,
+    ExportOptions,
+    ReferenceOptions,
+    ReportOptions,
+    StatusOptions,
+)
+from .parsing import parse, preset_first
+
+
+def distill(arguments: Sequence[str]) -> int:
+    preset, config, rest = preset_first("distill", arguments)
+    options = parse(DistillOptions, f"lgd distill {preset}", rest, DistillOptions(tyro.MISSING, config=config))
+    from lgd.experiments.distill import distill
+    from lgd.report.tensorboard import check_tensorboard, write_scalars
+
+    if options.tensorboard:
+        check_tensorboard()
+    run = distill(options.config, options.out, options.overwrite)
+    if options.tensorboard:
+        write_scalars(run.root)
+    return 0
+
+
+def compare(arguments: Sequence[str]) -> int:
+    preset, config, rest = preset_first("compare", arguments)
+    default = CompareOptions(tyro.MISSING, tyro.MISSING, config=config)
+    options = parse(CompareOptions, f"lgd compare {preset}", rest, default)
+    from lgd.experiments.compare import compare_methods
+
+    comparison, text = compare_methods(options.config, options.methods, options.out, options.runs, options.overwrite)
+    print(text, end="")
+    reduction = comparison["redundancy_reduction_vs_dit"]
+    if reduction is not None:
+        print(f"redundancy of lgd against dit: {-reduction:+.1f} %")
+    if comparison["failures"]:
+        raise IncompleteError([Failure(**failure) for failure in comparison["failures"]])
+    return 0
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    options = parse(EvaluateOptions, "lgd evaluate", arguments)
+    from lgd.evaluation.tables import plus_minus
+    from lgd.experiments.distill import evaluate
+
+    compute = load_config(options.test).compute
+    compute = replace(compute, engine=options.engine or compute.engine, address=options.address or compute.address)
+    result = evaluate(
+        options.dataset, options.test, options.seeds, options.json, options.epochs_factor, compute, options.out
+    )
+    for name, last in result["architectures"].items():
+        best = last["best"]
+        print(
+            f"{name}: {plus_minus(last, 2)} % over {last['n']} seeds after the last epoch; best {plus_minus(best, 2)} %"
+        )
+    return 0
+
+
+def ablate(arguments: Sequence[str]) -> int:
+    preset, config, rest = preset_first("ablate", arguments)
+    default = AblateOptions(tyro.MISSING, tyro.MISSING, config=config)
+    options = parse(AblateOptions, f"lgd ablate {preset}", rest, default)
+    from lgd.experiments.ablate import ablate
+
+    result, text = ablate(options.config, options.over, options.out, options.runs, options.overwrite)
+    print(text, end="")
+    if result["failures"]:
+        raise IncompleteError([Failure(**failure) for failure in result["failures"]])
+    return 0
+
+
+def analyze(arguments: Sequence[str]) -> int:
+    options = parse(AnalyzeOptions, "lgd analyze", arguments)
+    from lgd.analysis.study import Settings
+    from lgd.analysis.table import analysis_table
+    from lgd.execution.hardware import worker_count
+    from lgd.experiments.analyze import analyze
+    from lgd.report.analysis import write_figures
+
+    settings = Settings(options.seeds, options.epochs, options.increments, options.split_seed)
+    workers = options.workers or worker_count(Config().compute)
+    found = analyze(options.sets, options.out, options.test, settings, workers, options.overwrite)
+    write_figures(options.out)
+    text = analysis_table(found)
+    write_text(options.out / "analysis.md", text)
+    print(text, end="")
+    return 0
+
+
+def report(arguments: Sequence[str]) -> int:
+    options = parse(ReportOptions, "lgd report", arguments)
+    from lgd.report.html import write_report
+
+    write_report(options.runs, options.out, options.analysis, options.overwrite)
+    log.info(f"{options.out}: {options.out.stat().st_size / 2**20:.1f} MB")
+    return 0
+
+
+def reference(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] != "train":
+        raise UserError("lgd reference knows one verb: lgd reference train PRESET_OR_TOML --out DIR")
+    preset, config, rest = preset_first("reference train", arguments[1:])
+    options = parse(
+        ReferenceOptions, f"lgd reference train {preset}", rest, ReferenceOptions(tyro.MISSING, config=config)
+    )
+    from lgd.experiments.distill import train_reference
+
+    metrics = train_reference(options.config, options.out, options.overwrite)
+    print(f"{options.out}/reference.safetensors: {metrics['accuracy']:.2f} % of {metrics['images']} test images")
+    return 0
+
+
+def export(arguments: Sequence[str]) -> int:
+    options = parse(ExportOptions, "lgd export", arguments)
+    from lgd.export import export
+
+    export(options.run, options.to, options.out, options.overwrite, options.push)
+    return 0
+
+
+def status(arguments: Sequence[str]) -> int:
+    options = parse(StatusOptions, "lgd status", arguments)
+    from lgd.experiments.status import status
+
+    print(status(options.run), end="")
+    return 0

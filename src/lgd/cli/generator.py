@@ -1,0 +1,179 @@
+"""`lgd generator train`, `sample` and `show`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from lgd.config import Config, Precision
+from lgd.errors import UserError, nearest
+from lgd.progress import log, progress_bar
+
+from .options import Fields
+from .parsing import parse, preset_first
+
+if TYPE_CHECKING:
+    from lgd.diffusion.generator import Generator
+
+PREVIEW = 8
+"""images per class while a generator is trained"""
+MOST_CLASSES = 20
+"""on a picture, unless they are named"""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Train a generator on the preset's images. The same command on an interrupted training continues it."""
+
+    out: Path
+    """folder of the generator, for generator.source"""
+    save_every: float = 5.0
+    """minutes between checkpoints; each comes with samples.png and loss.png"""
+    overwrite: bool = False
+    """empty the folder first"""
+    quiet: bool = False
+    tensorboard: bool = False
+    """also write TensorBoard scalars into the folder (extra: tensorboard)"""
+    config: Fields = field(default_factory=Config)
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Draw images of every class from a generator and put them on one picture."""
+
+    generator: Positional[str]
+    """folder made by lgd, or pretrained:PATH_OR_HUB_ID"""
+    out: Path
+    """the PNG file"""
+    per_class: int = 8
+    classes: tuple[str, ...] = ()
+    """by name, or by id for a pretrained one; none: all, at most 20"""
+    scale: float = 1.5
+    """classifier-free guidance; 1 is none"""
+    scheduler: Literal["ddpm", "ddim", "dpm++"] = "ddpm"
+    steps: int = 50
+    seed: int = 0
+    precision: Precision = "float32"
+    device: str = "auto"
+    overwrite: bool = False
+    """replace an existing file"""
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """What a generator is made of, and how its training goes."""
+
+    generator: Positional[str]
+    """folder made by lgd, or pretrained:PATH_OR_HUB_ID"""
+
+
+def train(arguments: Sequence[str]) -> int:
+    preset, config, rest = preset_first("generator train", arguments)
+    options = parse(TrainOptions, f"lgd generator train {preset}", rest, TrainOptions(tyro.MISSING, config=config))
+    from lgd.config import check, to_dict
+    from lgd.data.splits import cached_splits
+    from lgd.diffusion.train_generator import check_generator, make_generator
+    from lgd.execution.hardware import check_device, cpu_threads
+    from lgd.experiments.preview import preview_samples, write_grid, write_loss
+    from lgd.experiments.run_directory import claim
+    from lgd.report.tensorboard import check_tensorboard, write_training
+    from lgd.storage.files import output_directory
+
+    config = check(options.config)
+    if config.generator.source and config.generator.tune == "none":
+        raise UserError("generator.source: is there already; --generator.tune full or difffit trains it further")
+    if options.save_every <= 0:
+        raise UserError(f"--save-every must be above 0, not {options.save_every}")
+    if options.tensorboard:
+        check_tensorboard()
+    check_device(config.compute.device)
+    images = cached_splits(config.dataset).train
+    check_generator(config.generator, images)
+    made_from = {name: to_dict(config)[name] for name in ("dataset", "generator")}
+    with output_directory(options.out, options.overwrite) as root, cpu_threads(config.generator.threads):
+        claim(root / "config.json", made_from)
+
+        def look(generator: Generator, rows: Sequence[dict[str, Any]]) -> None:
+            labels = range(min(len(generator.class_names), MOST_CLASSES))
+            write_grid(preview_samples(generator, labels, PREVIEW, config.sampling, 0), root / "samples.png")
+            write_loss(rows, root / "loss.png")
+            if options.tensorboard:
+                write_training(root, rows)
+
+        make_generator(config, images, root, options.save_every, look)
+    log.info(f"{options.out}: done; use it with --generator.source {options.out}")
+    return 0
+
+
+def sample(arguments: Sequence[str]) -> int:
+    options = parse(SampleOptions, "lgd generator sample", arguments)
+    if options.out.exists() and not options.overwrite:
+        raise UserError(f"{options.out} exists; --overwrite replaces it")
+    if options.per_class < 1:
+        raise UserError(f"--per-class must be at least 1, not {options.per_class}")
+    from lgd.config import SamplingConfig, with_values
+    from lgd.diffusion.folder import open_classes
+    from lgd.execution.hardware import check_device, resolve_device
+    from lgd.experiments.preview import preview_samples, write_grid
+
+    check_device(options.device)
+    sampling = with_values(
+        Config(),
+        {
+            "guidance.window": (0, 0),
+            "sampling": SamplingConfig(
+                scheduler=options.scheduler,
+                steps=options.steps,
+                classifier_free_scale=options.scale,
+                precision=options.precision,
+            ),
+        },
+    ).sampling
+    device = resolve_device(options.device)
+    generator = open_classes(options.generator, options.classes, MOST_CLASSES, device, options.precision)
+    with progress_bar(1, "samples") as advance:
+        images = preview_samples(
+            generator, range(len(generator.class_names)), options.per_class, sampling, options.seed
+        )
+        advance()
+    write_grid(images, options.out)
+    log.info(f"{options.out}: {len(images)} images")
+    return 0
+
+
+def show(arguments: Sequence[str]) -> int:
+    options = parse(ShowOptions, "lgd generator show", arguments)
+    from lgd.diffusion.describe import describe
+
+    print(describe(options.generator), end="")
+    return 0
+
+
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "sample": sample, "show": show}
+
+USAGE = """\
+usage: lgd generator VERB ...
+
+  train   PRESET_OR_TOML --out DIR             train a generator on the preset's images
+  sample  GENERATOR --out FILE.png             draw images of every class
+  show    GENERATOR                            what it is made of, and how its training goes
+
+`lgd generator VERB --help` lists every option
+"""
+
+
+def generator(arguments: Sequence[str]) -> int:
+    """Find the verb and hand it the rest."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0 if arguments else 2
+    verb, *rest = arguments
+    if verb not in VERBS:
+        raise UserError(f"unknown verb {verb!r} of lgd generator{nearest(verb, VERBS)}")
+    return VERBS[verb](rest)

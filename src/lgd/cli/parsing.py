@@ -1,0 +1,73 @@
+"""From the words of a command line to its options; what is wrong with them is said in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import tyro
+
+from lgd.config import DatasetConfig
+from lgd.errors import UserError
+from lgd.experiments.auto import is_source, load_config
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OnlyDataset:
+    """The part of the configuration that says which images there are."""
+
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+
+
+SHORT = {
+    "--epochs-factor": "--evaluation.epochs-factor",
+    "--skip-broken": "--dataset.skip-broken",
+    "--engine": "--compute.engine",
+    "--address": "--compute.address",
+}
+"""other spellings of options"""
+
+
+def preset_first(command: str, arguments: Sequence[str]) -> tuple[str, Any, list[str]]:
+    """Split off the preset, which decides the defaults of every other option."""
+    options = (argument.partition("=") for argument in arguments)
+    arguments = [SHORT.get(name, name) + equals + value for name, equals, value in options]
+    if arguments and not arguments[0].startswith("-"):
+        name, *rest = arguments
+        dataset = dataset_options(rest) if is_source(name) else None
+        return name, load_config(name, dataset), rest
+    if any(word in ("-h", "--help") for word in arguments):
+        return "PRESET_OR_TOML", load_config("digits"), list(arguments)
+    raise UserError(f"{command} needs a preset, a .toml file or folder:PATH first: lgd {command} digits --out RUN")
+
+
+def dataset_options(arguments: Sequence[str]) -> DatasetConfig:
+    """How to read the images, of which the defaults of the other options depend. Errors: UserError."""
+    plain = [argument for argument in arguments if argument not in ("-h", "--help")]
+    return one_line(lambda: tyro.cli(OnlyDataset, args=plain, return_unknown_args=True)[0].dataset)
+
+
+def parse(options: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:
+    """tyro's reading of the arguments. Its boxed error becomes one line. Errors: UserError."""
+    return one_line(lambda: tyro.cli(options, prog=program, args=list(arguments), default=default))  # type: ignore
+
+
+def one_line(read: Callable[[], T]) -> T:
+    """What tyro reads, its boxed error made one line. Errors: UserError."""
+    boxed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(boxed):
+            return read()
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        lines = [line.strip(" │╭╮╰╯─") for line in boxed.getvalue().splitlines()]
+        words = " ".join(
+            line for line in lines[1:] if line.strip("-") and "helptext" not in line and "--help" not in line
+        )
+        raise UserError(words or lines[0]) from None

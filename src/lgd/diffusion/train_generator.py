@@ -1,0 +1,267 @@
+"""Train a generator into a folder: encode the images, take the steps, save often enough to go on after an interruption.
+
+GENERATOR/source.json (of a fine-tuning)   latents/   checkpoint.safetensors   training.jsonl
+and lastly what `save_generator` writes   done
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from diffusers import DDPMScheduler
+
+from lgd.config import Config, GeneratorConfig, Precision, to_dict
+from lgd.data.imageset import ImageSet
+from lgd.errors import UserError
+from lgd.execution.hardware import resolve_device
+from lgd.execution.receipts import write_receipt
+from lgd.execution.units import Unit, unfinished
+from lgd.progress import log, progress_bar
+from lgd.storage.files import discard, read_json_lines, sha256, write_text
+
+from .autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
+from .autoencoder_networks import in_precision, load_network, network_files
+from .checkpoint import load_checkpoint, save_checkpoint, trained
+from .class_map import read_table
+from .finetune import fold_scales, for_difffit, start_ids, with_classes
+from .folder import autoencoder_folder, load_source, pin_source, save_generator, source_ids, source_vocabulary
+from .generator import Generator, check_patch, new_denoiser, with_plain_attention
+from .latents import LatentSource, PixelSource, Source, encode_latents
+from .train import Progress, Training, begin, half_precision, noise_schedule, train
+
+CLIP = 5.0
+"""predicted clean latents of an autoencoder are clamped to so many standard deviations; pixels to [-1, 1]"""
+SAVE_EVERY = 5.0
+"""minutes"""
+ROW_EVERY = 50
+"""steps per row of training.jsonl"""
+
+Row = dict[str, Any]
+Watch = Callable[[Generator, list[Row]], object]
+"""Called whenever a checkpoint was saved, with the averaged weights and the rows of training.jsonl."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from."""
+
+    denoiser: Any
+    autoencoder: Pixels | Latents
+    """not normalised yet, where the images decide how"""
+    network: Path | None
+    """the folder that the autoencoder is read from"""
+    scheduler: DDPMScheduler
+
+
+def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
+    """Find out before any work whether the generator can be loaded or trained for these images. Errors: UserError."""
+    if config.tune != "none":
+        start_ids(
+            images.class_names, source_vocabulary(config.source), read_table(config.class_map, images.class_names)
+        )
+    elif config.source:
+        source_ids(config, images.class_names)
+    else:
+        check_patch(config, own_autoencoder(config, images)[1])
+
+
+def check_decoder(config: Config, images: ImageSet) -> None:
+    """Find out before any work whether guidance's small decoder fits the latents. Errors: UserError."""
+    if not config.guidance.decoder:
+        return
+    own: Pixels | Latents = Pixels()
+    source, folder = config.generator.source, config.generator.autoencoder
+    place = autoencoder_folder(source) if source else Path(folder) if folder else None
+    if place and place.is_dir():
+        own = Latents(load_network(place), images.shape, images.shape[1], (0.0,), (1.0,))
+    small_decoder(Path(config.guidance.decoder), own)
+
+
+def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
+    """What a new generator is to work in, and the shape of its latents. Errors: UserError."""
+    if config.autoencoder:
+        autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, encoding(config))
+        return autoencoder, autoencoder.shape
+    if config.image_size:
+        raise UserError(
+            "generator.image_size: only an autoencoder sees images of another size; name its folder as"
+            " generator.autoencoder, or a trained generator as generator.source"
+        )
+    return Pixels(), images.shape
+
+
+def encoding(config: GeneratorConfig) -> Precision:
+    """The precision that images are encoded in, once: where training is free to choose, the exact one."""
+    return "bfloat16" if config.precision == "bfloat16" else "float32"
+
+
+def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
+    """A denoiser with fresh weights."""
+    autoencoder, shape = own_autoencoder(config, images)
+    denoiser = new_denoiser(config, shape, len(images.class_names))
+    network = Path(config.autoencoder) if config.autoencoder else None
+    return Start(denoiser, autoencoder, network, noise_schedule(config, CLIP if network else 1.0))
+
+
+def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
+    """The configured source with a label table for the images' classes. Errors: UserError."""
+    known = source_vocabulary(config.source)
+    starts = start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
+    log.info(
+        f"generator: {len(starts) - starts.count(None)} of {len(starts)} classes start from one of {config.source},"
+        " the others from its null class"
+    )
+    source = load_source(config.source, images.shape)
+    denoiser = with_classes(source.denoiser, starts)
+    if config.tune == "difffit":
+        for_difffit(denoiser)
+    scheduler = DDPMScheduler.from_config(source.scheduler_config)
+    if not isinstance(source.autoencoder, Latents):
+        return Start(denoiser, Pixels(), None, scheduler)
+    in_precision(source.autoencoder.network, encoding(config))
+    return Start(denoiser, source.autoencoder, autoencoder_folder(config.source), scheduler)
+
+
+def make_generator(
+    config: Config,
+    images: ImageSet,
+    folder: Path,
+    save_every: float = SAVE_EVERY,
+    watch: Watch | None = None,
+) -> None:
+    """Train the configured generator into `folder`, unless it is there; an interrupted training goes on.
+
+    save_every: minutes between checkpoints. Errors: UserError; NonFiniteError naming the step.
+    """
+    if not unfinished([Unit("generator", make_generator, (), folder / "done")], folder):
+        return
+    device = resolve_device(config.compute.device)
+    own = config.generator
+    if own.tune == "none":
+        start = new_start(own, images)
+    else:
+        start = tuned_start(own, images)
+        pin_source(own, folder / "source.json", folder)
+    source, autoencoder = learning_source(config, start, images, folder / "latents", device)
+    denoiser = start.denoiser.to(device)
+    if device == "cpu" and half_precision(own, device):
+        with_plain_attention(denoiser)
+    state = begin(denoiser, own, len(images))
+    checkpoint, history = folder / "checkpoint.safetensors", folder / "training.jsonl"
+    rows: list[Row] = []
+    if checkpoint.exists():
+        load_checkpoint(checkpoint, state)
+        rows = [row for row in read_json_lines(history) if row["step"] <= state.step]
+        log.info(f"generator: goes on after step {state.step}")
+    ids = tuple(range(len(images.class_names)))
+    generator = Generator(denoiser, dict(start.scheduler.config), autoencoder, images.class_names, ids)
+
+    def save() -> None:
+        write_text(history, "".join(json.dumps(row) + "\n" for row in rows))
+        save_checkpoint(checkpoint, state)
+        if watch is not None:
+            with averaged(state):
+                watch(generator, rows)
+
+    meter, saved = Meter(min(own.batch_size, len(images))), monotonic()
+    with progress_bar(own.steps - state.step, "generator") as advance:
+        for progress in train(state, source, images.labels, start.scheduler, own):
+            meter.add(progress)
+            if progress.step % ROW_EVERY == 0 or progress.step == own.steps:
+                rows.append(meter.row())
+            advance(meter.note())
+            if monotonic() - saved >= 60 * save_every and progress.step < own.steps:
+                save()
+                saved = monotonic()
+    save()
+    state.average.copy_to(trained(state))
+    fold_scales(denoiser)
+    denoiser.eval().requires_grad_(False)
+    save_generator(generator, folder, start.network)
+    for path in (checkpoint, *(folder / "latents").glob("*")):
+        discard(path)
+    shutil.rmtree(folder / "latents", ignore_errors=True)
+    write_text(folder / "done", "")
+    write_receipt(folder / "done", [path for path in folder.rglob("[!.]*") if path.is_file()])
+
+
+def learning_source(
+    config: Config, start: Start, images: ImageSet, folder: Path, device: str
+) -> tuple[Source, Pixels | Latents]:
+    """What the generator learns from, and the autoencoder that takes it back to images.
+
+    A source's latents stay normalised as they were; those of a new generator are by the images' own moments.
+    """
+    own, autoencoder = config.generator, start.autoencoder
+    if isinstance(autoencoder, Pixels):
+        return PixelSource(images), autoencoder
+    assert start.network is not None
+    autoencoder.network.to(device)
+    made_from = {
+        "dataset": to_dict(config)["dataset"],
+        "autoencoder": {file.name: sha256(file) for file in network_files(start.network)},
+        "image_size": autoencoder.size,
+        "precision": encoding(own),
+    }
+    with progress_bar(len(images), "latents") as advance:
+        source = encode_latents(images, autoencoder, own.flip, folder, made_from, device, advance)
+    if own.tune == "none":
+        return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
+    mean, std = torch.tensor(autoencoder.mean), torch.tensor(autoencoder.std)
+    return LatentSource(source.array, mean, std), autoencoder
+
+
+@contextmanager
+def averaged(state: Training) -> Iterator[None]:
+    """The denoiser with its averaged weights, for looking at; lastly as it was, to the bit."""
+    parameters = trained(state)
+    state.average.store(parameters)
+    state.average.copy_to(parameters)
+    state.denoiser.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        state.average.restore(parameters)
+        state.denoiser.train()
+
+
+class Meter:
+    """Speed and loss since the last row."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self._start = monotonic()
+        self._steps: list[Progress] = []
+        self._note = ""
+
+    def add(self, progress: Progress) -> None:
+        self._steps.append(progress)
+
+    def row(self) -> Row:
+        """What happened since the row before, which starts the next."""
+        seconds = monotonic() - self._start
+        last = self._steps[-1]
+        row = {
+            "step": last.step,
+            "loss": sum(p.loss for p in self._steps) / len(self._steps),
+            "learning_rate": last.rate,
+            "gradient_norm": sum(p.norm for p in self._steps) / len(self._steps),
+            "images_per_second": round(self.batch * len(self._steps) / seconds, 2),
+            "waiting": round(sum(p.waited for p in self._steps) / seconds, 4),
+        }
+        self._note = f"loss {row['loss']:.4f}, {row['images_per_second']:.0f} images/s"
+        self._start, self._steps = monotonic(), []
+        return row
+
+    def note(self) -> str:
+        """Of the last row, or of the last step where there is none yet."""
+        return self._note or f"loss {self._steps[-1].loss:.4f}"

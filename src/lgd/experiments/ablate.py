@@ -1,0 +1,133 @@
+"""A sweep over any fields of the configuration: every combination of their values is a comparison of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from lgd.config import Config, to_dict, with_values
+from lgd.errors import Failure, IncompleteError, UserError
+from lgd.evaluation.tables import Table, comma_separated, latex, markdown, number, spread
+from lgd.progress import log
+from lgd.storage.files import write_json, write_text
+from lgd.storage.object_store import workspace
+
+from .auto import load_config
+from .compare import compare_methods
+from .distill import checked
+
+ASSETS = ("dataset", "generator", "reference")
+"""what the generator and the reference are made from"""
+
+
+def ablate(
+    config: Config | str,
+    over: Sequence[str],
+    out: str | Path,
+    runs: int = 3,
+    overwrite: bool = False,
+) -> tuple[dict[str, Any], str]:
+    """Judge the configuration's method with every combination of the values in `over`; returns results and a table.
+
+    over: such as `guidance.omega=0,0.5,1`. A combination lives in a directory named after its whole configuration, so
+    another sweep into the same `out` reuses it, and the generator and reference are shared wherever they are the same.
+    Errors: UserError for an unknown field, or a value that does not fit, before anything is made; IncompleteError when
+    all failed.
+    """
+    if runs < 1:
+        raise UserError(f"--runs must be at least 1, not {runs}")
+    base = load_config(config) if isinstance(config, str) else config
+    axes = dict(parse_axis(text) for text in over)
+    if not axes or len(axes) < len(over):
+        raise UserError("--over needs at least one FIELD=VALUE,..., and no field twice")
+    combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+    configs = [with_values(base, values) for values in combinations]
+    for single in configs:
+        checked(single)
+    cells: list[dict[str, Any]] = []
+    failures: list[dict[str, str]] = []
+    with workspace(out, overwrite) as root:
+        write_json(root / "config.json", to_dict(base))
+        for values, single in zip(combinations, configs, strict=True):
+            log.info(", ".join(f"{name}={show(value)}" for name, value in values.items()))
+            whole = to_dict(replace(single, name="", compute=Config().compute))
+            folder = root / "cells" / digest(whole)
+            assets = root / "assets" / digest({name: whole[name] for name in ASSETS})
+            try:
+                comparison, _ = compare_methods(single, [single.method], folder, runs, assets=assets)
+            except IncompleteError as error:
+                failures += [{"name": f"{folder.name}/{f.name}", "reason": f.reason} for f in error.failures]
+                continue
+            failures += [{**f, "name": f"{folder.name}/{f['name']}"} for f in comparison["failures"]]
+            cells.append({"values": values, "folder": f"cells/{folder.name}", **comparison["methods"][single.method]})
+        if not cells:
+            raise IncompleteError([Failure(**failure) for failure in failures])
+        result = {"over": axes, "cells": cells, "failures": failures}
+        made = ablation_table(list(axes), cells)
+        write_json(root / "ablation.json", result)
+        write_text(root / "ablation.md", f"{made.caption}\n\n{markdown(made)}")
+        write_text(root / "ablation.csv", comma_separated(made))
+        write_text(root / "ablation.tex", latex(made))
+    return result, markdown(made)
+
+
+def parse_axis(text: str) -> tuple[str, list[Any]]:
+    """`field=a,b` to the field and its values: as JSON where they are JSON, otherwise as text. Errors: UserError."""
+    name, equals, values = text.partition("=")
+    if not equals or not name or not values:
+        raise UserError(f"--over {text!r}: write FIELD=VALUE,VALUE, such as guidance.omega=0,0.5,1")
+    try:
+        parsed = json.loads(f"[{values}]")  # also lists, such as guidance.window=[10,45],[0,30]
+    except ValueError:
+        parsed = [literal(value) for value in values.split(",")]
+    if len({json.dumps(value) for value in parsed}) < len(parsed):
+        raise UserError(f"--over {text!r}: a value comes twice")
+    return name, parsed
+
+
+def literal(text: str) -> Any:
+    """A number or truth value, or the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def show(value: Any) -> str:
+    """A value as the user wrote it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def digest(values: dict[str, Any]) -> str:
+    """A short name for a configuration."""
+    return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def ablation_table(fields: Sequence[str], cells: Sequence[dict[str, Any]]) -> Table:
+    """A row per combination: the swept fields, accuracy by IPC, redundancy, validity."""
+    ipcs = sorted({ipc for cell in cells for ipc in cell["accuracy"]}, key=int)
+    rows, records = [], []
+    for cell in cells:
+        values = [show(cell["values"][name]) for name in fields]
+        found = [cell["accuracy"].get(ipc) for ipc in ipcs]
+        rows.append([*values, *map(spread, found), number(cell["redundancy"]), number(cell["validity"])])
+        for ipc, one in zip(ipcs, found, strict=True):
+            numbers = {key: one[key] if one else None for key in ("mean", "std", "n")}
+            records.append(
+                {
+                    **dict(zip(fields, values, strict=True)),
+                    "ipc": ipc,
+                    **numbers,
+                    "best": one["best"]["mean"] if one else None,
+                    "redundancy": cell["redundancy"],
+                    "validity": cell["validity"],
+                }
+            )
+    header = [*fields, *(f"{ipc} IPC" for ipc in ipcs), "redundancy", "validity"]
+    caption = "Test accuracy after the last epoch, %, mean ± std (n)."
+    return Table("ablation", caption, header, rows, records, words=len(fields))

@@ -1,0 +1,123 @@
+"""Settings for images that nobody wrote a preset for: everything follows from their size, channels and number.
+
+The budget is minutes on two CPU cores for a few thousand small images. More generator.steps and reference epochs give
+better images and a better judge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lgd.config import (
+    ClassifierConfig,
+    Config,
+    DatasetConfig,
+    EvaluationConfig,
+    GeneratorConfig,
+    GuidanceConfig,
+    InfluenceConfig,
+    Precision,
+    ReferenceConfig,
+    StagesConfig,
+    SurrogateConfig,
+    TrainingConfig,
+    check,
+)
+from lgd.config import load_config as load_preset
+from lgd.execution.hardware import computes_in_bfloat16
+from lgd.progress import log
+
+if TYPE_CHECKING:
+    from lgd.data.datasets import Survey
+
+SOURCES = ("folder", "parquet", "hf")
+HALF_PRECISION_FROM = 28
+"""pixels of a side; a smaller image costs the processor more in conversions than it gains"""
+MOST_PATCHES = 11
+"""patches along a side of the denoiser's input"""
+
+
+def is_source(name: str) -> bool:
+    """Whether this names images, and not a preset or a file."""
+    kind, colon, _ = name.partition(":")
+    return bool(colon) and kind in SOURCES
+
+
+def load_config(name: str, dataset: DatasetConfig | None = None) -> Config:
+    """A preset by its name, a TOML file by its path, or the settings for images by their source, such as folder:PATH.
+
+    dataset: how to read these images. Errors: UserError.
+    """
+    if not is_source(name):
+        return load_preset(name)
+    from lgd.data.datasets import survey
+
+    found = survey(check(Config(dataset=replace(dataset or DatasetConfig(), source=name))).dataset)
+    config = settings_for(found, computes_in_bfloat16())
+    generator, training, stages = config.generator, config.reference.training, config.stages
+    size, colours = found.dataset.size, "grey" if found.dataset.channels == 1 else "RGB"
+    log.info(
+        f"{name}: {found.train} training and {found.test} test images, {len(found.class_names)} classes; read as"
+        f" {size} x {size} {colours}"
+    )
+    log.info(
+        f"settings chosen for them: generator {generator.blocks} blocks of width"
+        f" {generator.heads * generator.head_width}, patch {generator.patch_size}, {generator.steps} steps;"
+        f" classifiers in {training.precision}, with random crops, no flips; reference {training.epochs} epochs;"
+        f" {stages.increments} increments of {stages.images_per_increment} images per class. Each is an option;"
+        " config.json has them all"
+    )
+    return config
+
+
+def settings_for(found: Survey, half_precision: bool) -> Config:
+    """The configuration for a set of images. half_precision: whether this machine is faster in bfloat16."""
+    size, classes = found.dataset.size, len(found.class_names)
+    small = size < HALF_PRECISION_FROM
+    precision: Precision = "bfloat16" if half_precision and not small else "float32"
+    training = TrainingConfig(crop_padding=max(1, size // 8), precision=precision)
+    # As many images as take a minute or two; classes of few images are seen more often.
+    epochs = min(30, max(8, (150_000 if size <= 32 else 75_000) // found.train))
+    whole = replace(training, epochs=epochs)
+    part = ClassifierConfig(training=replace(training, epochs=max(30, min(100, 2000 // classes))))
+    return Config(
+        name="automatic",
+        dataset=found.dataset,
+        generator=GeneratorConfig(
+            blocks=3 if small else 4,
+            heads=3 if small else 4,
+            patch_size=patch_for(size),
+            steps=2500,
+            learning_rate=4e-3,
+            prediction="sample",
+            precision="auto",
+        ),
+        reference=ReferenceConfig(training=whole),
+        guidance=GuidanceConfig(strength=weaker(0.45, found), deviation=weaker(0.1, found)),
+        learner=part,
+        influence=InfluenceConfig(
+            strength=weaker(0.3, found),
+            deviation=weaker(0.3, found),
+            surrogate=SurrogateConfig(classifier=ClassifierConfig(training=whole)),
+        ),
+        stages=StagesConfig(increments=max(1, min(5, found.smallest // 2))),
+        evaluation=EvaluationConfig(
+            classifier=part, seeds=3, redundancy_seeds=2, evaluations=5 if found.test <= 2000 else 2
+        ),
+    )
+
+
+def weaker(strength: float, found: Survey) -> float:
+    """A strength of guidance that is right for the 64 values of digits, at this number of values.
+
+    It is a length in units of the noise's, which has all directions; the sample moves along one.
+    """
+    values = found.dataset.channels * found.dataset.size**2
+    return round(strength * min(1.0, (64 / values) ** 0.5), 4)
+
+
+def patch_for(size: int) -> int:
+    """The smallest patch from 2 that cuts `size` into few enough patches; 1 where none does."""
+    fitting = (patch for patch in range(2, size // 2 + 1) if size % patch == 0 and size // patch <= MOST_PATCHES)
+    return next(fitting, 1)

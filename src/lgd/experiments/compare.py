@@ -1,0 +1,87 @@
+"""Methods side by side, on one generator, one reference and the same seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from lgd.config import Config, to_dict
+from lgd.data.splits import cached_splits
+from lgd.distillation.methods import check_method, with_method
+from lgd.distillation.store import Run
+from lgd.errors import Failure, IncompleteError, UserError
+from lgd.evaluation.comparison_tables import compare, table, tables
+from lgd.evaluation.tables import markdown, write_tables
+from lgd.execution.engines import engine_for
+from lgd.execution.units import attempt
+from lgd.experiments.run_directory import claim
+from lgd.report import plots
+from lgd.storage.files import write_json, write_text
+from lgd.storage.object_store import workspace
+
+from .distill import checked, complete
+from .prepare import prepare
+
+
+def compare_methods(
+    config: Config | str,
+    methods: Sequence[str],
+    out: str | Path,
+    runs: int = 3,
+    overwrite: bool = False,
+    assets: Path | None = None,
+) -> tuple[dict[str, Any], str]:
+    """Run every method with `runs` seeds on one generator and one reference; returns the comparison and its table.
+
+    Sub-runs live in `out`/METHOD-seedN and are kept when the command is repeated, also with more methods or runs.
+    assets: a directory to share the generator and the reference with other comparisons; by default `out`.
+    Sub-runs that fail are left out and listed under `failures`. Errors: UserError; IncompleteError when all failed.
+    """
+    if runs < 1:
+        raise UserError(f"--runs must be at least 1, not {runs}")
+    if len(set(methods)) < len(methods) or not methods:
+        raise UserError("--methods needs at least one method, and none twice")
+    config = checked(config)
+    for name in methods:
+        check_method(with_method(config, name), cached_splits(config.dataset).train)
+    with workspace(out, overwrite) as root, engine_for(config, root) as engine:
+        assets = assets or root
+        claim(root / "config.json", to_dict(replace(config, method="lgd")))
+        engine.warm_up()
+        prepare(config, assets, methods, engine)
+        metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
+        failures: list[Failure] = []
+        for seed in range(config.seed, config.seed + runs):
+            for name in methods:
+                single = with_method(replace(config, seed=seed), name)
+                run = Run(root / f"{name}-seed{seed}")
+                run.root.mkdir(exist_ok=True)
+                claim(run.config, to_dict(single))
+                made = attempt(complete, (single, run, assets, engine), run.root.name, failures)
+                if made is not None:
+                    metrics[name].append(made)
+        finished = {name: done for name, done in metrics.items() if done}
+        if not finished:
+            raise IncompleteError(failures)
+        comparison = {**compare(finished), "failures": [asdict(failure) for failure in failures]}
+        plot_comparison(root, comparison)
+        for method in comparison["methods"].values():
+            method.pop("matrix")
+        write_json(root / "comparison.json", comparison)
+        captioned = [f"{each.caption}\n\n{markdown(each)}" for each in tables(comparison)]
+        write_text(root / "comparison.md", "\n".join(captioned))
+        write_tables(root / "tables", tables(comparison))
+    return comparison, table(comparison)
+
+
+def plot_comparison(root: Path, comparison: dict[str, Any]) -> None:
+    """Heat maps side by side and accuracy against IPC."""
+    methods = comparison["methods"]
+    matrices = {name: m["matrix"] for name, m in methods.items() if m["matrix"]}
+    if matrices:
+        means = {name: methods[name]["redundancy"] for name in matrices}
+        plots.save(plots.redundancy_maps(matrices, means), root / "figures" / "redundancy")
+    accuracy = {name: m["accuracy"] for name, m in methods.items()}
+    plots.save(plots.accuracy_curves(accuracy), root / "figures" / "accuracy")

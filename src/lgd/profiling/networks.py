@@ -1,0 +1,137 @@
+"""What `lgd bench` draws with: random networks of a given size, or those of a finished run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, DiTTransformer2DModel
+
+from lgd.classifiers.architectures import Classifier, new_classifier
+from lgd.config import Config, Precision, from_dict, with_defaults, with_values
+from lgd.data.splits import cached_splits
+from lgd.diffusion.autoencoder import Autoencoder, Latents
+from lgd.diffusion.autoencoder_networks import in_precision
+from lgd.diffusion.generator import SIZES, Generator, without_own_dropout
+from lgd.distillation.resources import Resources
+from lgd.distillation.store import Run
+from lgd.errors import UserError
+from lgd.execution.hardware import resolve_device
+from lgd.rng import seeded_initialisation
+from lgd.storage.files import read_json
+
+XL = (28, 16, 72)
+"""blocks, heads, width of a head of DiT-XL"""
+WIDTHS = {"small": (32, 64, 128, 128), "sd": (128, 256, 512, 512)}
+"""of an AutoencoderKL: a small one, and Stable Diffusion's"""
+LATENT = 4
+"""channels"""
+
+
+@dataclass
+class Networks:
+    """What drawing needs of `Resources`, without a directory."""
+
+    config: Config
+    generator: Generator
+    guiding: Autoencoder
+    """the small decoder"""
+    learners: list[Classifier]
+    reference: Classifier
+    classes: range
+    device: str
+    batch_size: int
+    increment: int = 2
+
+
+def random_networks(
+    denoiser: str, vae: str, image_size: int, candidates: int, classes: int, device: str, precision: Precision
+) -> Networks:
+    """A DiT with an AutoencoderKL and a small AutoencoderTiny behind it, a learner and a reference, all untrained."""
+    config = with_values(
+        Config(),
+        {
+            "sampling.precision": precision,
+            "sampling.classifier_free_scale": 1.5,
+            "stages.candidates": candidates,
+            "guidance.deviation": 0.0,
+        },
+    )
+    blocks, heads, head_width = XL if denoiser == "xl" else SIZES[denoiser]
+    with seeded_initialisation(0, "bench"):
+        dit: Any = DiTTransformer2DModel(
+            num_layers=blocks,
+            num_attention_heads=heads,
+            attention_head_dim=head_width,
+            in_channels=LATENT,
+            out_channels=LATENT,
+            sample_size=image_size // 8,
+            patch_size=2,
+            activation_fn="gelu",
+            num_embeds_ada_norm=classes,
+        )
+        kl = sd_vae(WIDTHS[vae])
+        tiny = AutoencoderTiny(
+            encoder_block_out_channels=(16,) * 4,
+            decoder_block_out_channels=(16,) * 4,
+            num_encoder_blocks=(1, 1, 1, 1),
+            num_decoder_blocks=(1, 1, 1, 1),
+        )
+        ones, shape = torch.ones(3), (3, image_size, image_size)
+        learner, reference = (
+            new_classifier(role, shape, classes, ones / 2, ones / 4).eval().requires_grad_(False).to(device)
+            for role in (config.learner, config.reference)
+        )
+    for network in (dit, kl, tiny):
+        in_precision(network.eval().requires_grad_(False), precision).to(device)
+    full = Latents(kl, shape, image_size, (0.0,), (1 / kl.config.scaling_factor,))
+    names = tuple(map(str, range(classes)))
+    generator = Generator(without_own_dropout(dit), dict(DDPMScheduler().config), full, names, tuple(range(classes)))
+    small = replace(full, network=tiny, std=(1.0,))
+    return Networks(config, generator, small, [learner], reference, range(classes), device, 256)
+
+
+def sd_vae(widths: tuple[int, ...]) -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=widths,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=2,
+        latent_channels=LATENT,
+    )
+
+
+def run_networks(folder: Path, candidates: int, classes: int, device: str, decoder: str) -> Networks:
+    """Those of a run's last increment. decoder: folder of a small decoder, where there is one. Errors: UserError.
+
+    A run that `lgd compare` made shares its generator and reference, which lie beside it.
+    """
+    run = Run(folder)
+    assets = folder if (folder / "generator").exists() else folder.resolve().parent
+    if not run.config.exists():
+        raise UserError(f"{folder}: no run: it lacks config.json")
+    values = read_json(run.config)
+    config = from_dict(with_defaults(values, values), str(run.config))
+    config = with_values(
+        config, {"stages.candidates": candidates, "guidance.deviation": 0.0, "guidance.decoder": decoder}
+    )
+    last = config.stages.increments
+    if not run.learner(last, 0).exists():
+        raise UserError(f"{folder}: no finished run of lgd: it lacks {run.learner(last, 0)}")
+    device = resolve_device(device)
+    config = with_values(config, {"compute.device": device})
+    count = len(cached_splits(config.dataset).train.class_names)
+    resources = Resources(config, run, assets, last, range(min(classes, count)))
+    return Networks(
+        config,
+        resources.generator,
+        resources.guiding,
+        resources.learners,
+        resources.reference,
+        resources.classes,
+        device,
+        config.sampling.batch_size,
+        last + 1,  # noise that the run did not use
+    )

@@ -1,0 +1,66 @@
+"""Messages and progress bars: the logger `lgd`, and bars that the logger's level switches on and off."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+log = logging.getLogger("lgd")
+log.setLevel(logging.INFO)
+
+LOCK = threading.RLock()
+PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
+
+
+class StandardError(logging.Handler):
+    """Prints messages on whatever `sys.stderr` is at that moment, above a running bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+def show_messages(quiet: bool = False) -> None:
+    """Print the library's messages on standard error: all of them, or warnings alone and no bars."""
+    if not any(isinstance(handler, StandardError) for handler in log.handlers):
+        log.addHandler(StandardError())
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+@contextmanager
+def progress_bar(total: int, what: str) -> Iterator[Callable[..., None]]:
+    """Show a bar while the block runs; yields `advance(note="", count=1)`, whose counts add up to `total`.
+
+    Without a terminal, log a line now and then, and one at the end. Logger levels above INFO switch it off.
+    """
+    from tqdm import tqdm
+
+    # By default a lock that forks share, so that one killed while it holds it stops all others; and a thread.
+    tqdm.set_lock(LOCK)
+    tqdm.monitor_interval = 0
+    if total == 0:
+        yield lambda note="", count=1: None
+        return
+    start = said = time.monotonic()
+    terminal = sys.stderr.isatty()
+    done = 0
+    hidden = not terminal or not log.isEnabledFor(logging.INFO)
+    with tqdm(total=total, desc=what, disable=hidden, leave=False) as progress:
+
+        def advance(note: str = "", count: int = 1) -> None:
+            nonlocal done, said
+            done += count
+            if note:
+                progress.set_postfix_str(note, refresh=False)
+            progress.update(count)
+            now = time.monotonic()
+            if not terminal and now - said >= PLAIN_EVERY and done < total:
+                said = now
+                left = (now - start) / done * (total - done)
+                log.info(f"{what}: {done} of {total}, about {left:.0f} s left" + (f" ({note})" if note else ""))
+
+        yield advance
+    log.info(f"{what}: {total} in {time.monotonic() - start:.1f} s")

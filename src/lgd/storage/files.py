@@ -1,0 +1,270 @@
+"""Files that are either whole or absent: written under a temporary name, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lgd.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]+\.tmp")  # the temporary names of `write_file`
+LOCK = ".lock"
+LARGEST_JSON = 256 * 2**20  # bytes; a manifest of a million images stays below
+
+_listeners: list[Callable[[Path], object]] = []
+
+
+@contextmanager
+def on_written(listener: Callable[[Path], object]) -> Iterator[None]:
+    """Tell `listener` about every file that this process finishes in the block, in their order."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def written(path: Path) -> None:
+    """Pass on that `path` is whole, or gone; `write_file` does it by itself."""
+    for listener in tuple(_listeners):
+        listener(path)
+
+
+def discard(path: Path) -> None:
+    """Delete a file that this process wrote, and pass that on."""
+    path.unlink(missing_ok=True)
+    written(path)
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write(temporary)` and move the result to `path`; on any failure nothing is left behind.
+
+    Except by SIGKILL: then the temporary file stays until `output_directory` next opens the directory. Temporary names
+    are drawn, because process numbers repeat on the machines that share a directory. Errors: OSError, also where a
+    library hides a full disk in an error of its own.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if is_full_disk(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+    written(path)
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Whether it comes from a full disk: writers in Rust and C++ say so in their message, or in what came before."""
+    if error is None:
+        return False
+    if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+        return True
+    return is_full_disk(error.__cause__ or error.__context__)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    write_file(path, lambda temporary: temporary.write_bytes(data))
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Indented JSON; NaN and infinity are refused, because no other reader understands them."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Errors: UserError naming the file when it is missing, too large or not JSON; NaN and infinity are not."""
+    return _parse(path, parse_json)
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """Errors: as `read_json`."""
+    return _parse(path, lambda text: [parse_json(line) for line in text.splitlines() if line])
+
+
+def read_limited(path: Path, largest: int) -> str:
+    """The text of a regular file of at most `largest` bytes. Errors: UserError naming it."""
+    try:
+        if not path.exists():
+            raise UserError(f"{path}: no such file")
+        if not path.is_file():  # a pipe would never end
+            raise UserError(f"{path}: not a file")
+        with path.open("rb") as file:
+            data = file.read(largest + 1)
+        if len(data) > largest:
+            raise UserError(f"{path}: larger than {largest >> 20} MiB; not one of our files")
+        return data.decode()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: corrupt, not text ({error.reason} at byte {error.start})") from None
+
+
+def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
+    text = read_limited(path, LARGEST_JSON)
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise UserError(f"{path}: corrupt, not JSON ({error})") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """JSON of anybody's. Errors: ValueError, also for NaN and infinity, and for what is nested too deep."""
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no number")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of the file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write safetensors; tensors are moved to the CPU and made contiguous.
+
+    The metadata becomes one entry, `lgd`, of sorted JSON: safetensors writes several entries in a random order, and
+    the same tensors must give the same bytes.
+    """
+    from safetensors.torch import save_file
+
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    entry = {"lgd": json.dumps(dict(metadata), sort_keys=True)} if metadata else None
+    write_file(path, lambda temporary: save_file(plain, temporary, entry))
+
+
+def load_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Read safetensors, or the named ones of them alone; nothing is ever unpickled.
+
+    Errors: UserError naming a file that is missing or corrupt or lacks a tensor.
+    """
+    return load_tensors_and_metadata(path, names)[0]
+
+
+def load_tensors_and_metadata(
+    path: Path, names: Collection[str] | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """As `load_tensors`, with the metadata given to `save_tensors`; a file of another writer has none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("lgd", "{}"))
+            tensors = {name: file.get_tensor(name) for name in (file.keys() if names is None else names)}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (SafetensorError, ValueError) as error:
+        if is_pickle(path):
+            raise UserError(
+                f"{path}: a pickle, which can run code and is never opened; save it as safetensors"
+            ) from None
+        raise UserError(f"{path}: corrupt, not safetensors ({error})") from None
+    except OSError as error:
+        reason = "a directory, not a safetensors file" if path.is_dir() else error.strerror or error
+        raise UserError(f"{path}: {reason}") from None
+    return tensors, metadata if isinstance(metadata, dict) else {}
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file starts as pickles do, or as the archives in which torch keeps them."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", *(bytes([0x80, version]) for version in range(2, 6)))
+
+
+def safe_name(name: str) -> str:
+    """A file name for any text: percent-encoding of all but letters, digits, `_`, `-`, `.`, `~` and space.
+
+    `..`, separators, NUL, hidden files and names that Windows reserves cannot come out of it; long names are cut and
+    end in a digest.
+    """
+    encoded = quote(name, safe=" ", errors="surrogatepass") or "%00"
+    if encoded[0] in ". " or _reserved(encoded):
+        encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
+    if encoded[-1] in ". ":
+        encoded = f"{encoded[:-1]}%{ord(encoded[-1]):02X}"
+    if len(encoded) > 120:
+        encoded = encoded[:100] + "-" + hashlib.sha256(encoded.encode()).hexdigest()[:16]
+    return encoded
+
+
+def _reserved(name: str) -> bool:
+    stem = name.split(".")[0].upper()
+    return stem in {"CON", "PRN", "AUX", "NUL"} or (stem[:3] in {"COM", "LPT"} and stem[3:].isdigit())
+
+
+def copy_file(source: Path, target: Path) -> None:
+    write_file(target, lambda temporary: shutil.copyfile(source, temporary))
+
+
+@contextmanager
+def output_directory(path: Path, overwrite: bool = False) -> Iterator[Path]:
+    """Make `path` a directory that this process alone writes to, until the block ends.
+
+    `overwrite` empties it first. Half-written files of a process that was killed are removed. Errors: UserError when
+    it is a file, not writable, not ours, held by another process, or has a link that leads out of it.
+    """
+    path = path.absolute()
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; --out needs a directory")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.fdopen(os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+", errors="replace")
+    except OSError as error:
+        raise UserError(f"cannot write to {path}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{path} is in use by process {lock.read(100).strip() or 'unknown'}") from None
+        except OSError as error:
+            raise UserError(f"cannot lock {path}: {error.strerror}; choose --out on another file system") from None
+        contents = [item for item in path.iterdir() if item.name != LOCK and not UNFINISHED.fullmatch(item.name)]
+        if contents and not (path / "config.json").is_file():
+            raise UserError(f"{path} is not empty and was not made by lgd; choose another --out")
+        if overwrite:
+            for item in contents:
+                shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
+        _sweep(path)
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} on {platform.node()}")
+        lock.flush()
+        yield path
+
+
+def _sweep(root: Path) -> None:
+    """Remove half-written files. Errors: UserError for a link that leads out, for we would write where it points."""
+    inside = root.resolve()
+    for folder, folders, files in os.walk(root):
+        for name in (*folders, *files):
+            item = Path(folder, name)
+            if UNFINISHED.fullmatch(name):
+                item.unlink(missing_ok=True)
+            elif item.is_symlink() and not item.resolve().is_relative_to(inside):
+                raise UserError(f"{item} is a link that leads out of {root}; put a copy in its place")

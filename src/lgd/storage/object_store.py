@@ -1,0 +1,235 @@
+"""Results on an object store that all machines reach: a URL that fsspec opens, such as s3://bucket/run.
+
+Every process works on files in a local copy, the mirror, and knows nothing of the store. What it finishes is sent on
+at once, in the same order, so that a `done` file is the last one there as well. Other machines fetch what they
+lack before they start to work. The copies are thrown away; the store is what counts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lgd.errors import UserError
+
+from .files import LOCK, UNFINISHED, on_written, output_directory, parse_json, safe_name
+
+_active: Mirror | None = None
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """A local directory that stands for a URL; small, so that it travels to worker processes."""
+
+    root: Path
+    """the same on every machine"""
+    url: str
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Send every file that this process finishes in the block."""
+        with on_written(self.send):
+            yield
+
+    def send(self, path: Path) -> None:
+        """Send one file below `root`, or delete what is gone from here.
+
+        Before a `done` goes what lies beside it and other software has written.
+        """
+        if self.root not in path.parents:
+            return
+        store, base = self.open()
+        there = f"{base}/{path.relative_to(self.root).as_posix()}"
+        if not path.exists():
+            store.invalidate_cache()
+            if store.exists(there):
+                store.rm_file(there)
+            return
+        if path.name == "done":
+            self.settle(path.parent)
+        store.put_file(str(path), there)
+
+    def settle(self, folder: Path) -> None:
+        """Send the files below `folder` that are not there in the same size, `done` last."""
+        there = self.listing(folder)
+        store, base = self.open()
+        found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_private(path)]
+        for path in sorted(found, key=lambda path: path.name == "done"):
+            name = path.relative_to(self.root).as_posix()
+            if there.get(name) != path.stat().st_size:
+                store.put_file(str(path), f"{base}/{name}")
+
+    def fetch(self, phase: str) -> None:
+        """Fetch what this machine lacks, once per `phase`; its other processes wait meanwhile."""
+        private = self.root.parent
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if private.stat().st_uid != os.getuid():
+            raise UserError(f"{private} on {platform.node()} belongs to another user")
+        self.root.mkdir(exist_ok=True)
+        with (private / "fetched").open("a+") as marker:
+            fcntl.flock(marker, fcntl.LOCK_EX)
+            marker.seek(0)
+            if marker.read() == phase:
+                return
+            store, base = self.open()
+            lacking = [name for name, size in self.listing().items() if _size(self.root / name) != size]
+            for name in lacking:
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+            if lacking:
+                store.get([f"{base}/{name}" for name in lacking], [str(self.root / name) for name in lacking])
+            marker.truncate(0)
+            marker.write(phase)
+
+    def open(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        store, base = url_to_fs(self.url)
+        return store, base.rstrip("/")
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Delete files there, `config.json` last: without it the rest would be a stranger's."""
+        store, base = self.open()
+        for name in sorted(names, key=lambda name: name == "config.json"):
+            store.rm_file(f"{base}/{name}")
+
+    def listing(self, folder: Path | None = None) -> dict[str, int]:
+        """Names relative to the root, and sizes. Errors: UserError for a name that leads out of the mirror."""
+        store, base = self.open()
+        store.invalidate_cache()
+        below = "/".join([base, *(folder or self.root).relative_to(self.root).parts])
+        found = store.find(below, detail=True) if store.exists(below) else {}
+        sizes = {path[len(base) + 1 :]: int(info["size"]) for path, info in found.items()}
+        for name in sizes:
+            if ".." in Path(name).parts or Path(name).is_absolute():
+                raise UserError(f"{self.url}: unsafe name {name!r}")
+        return {name: size for name, size in sizes.items() if not is_private(Path(name))}
+
+
+def is_private(path: Path) -> bool:
+    """Not to be sent on."""
+    return path.name == LOCK or UNFINISHED.fullmatch(path.name) is not None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else -1
+
+
+def active_mirror() -> Mirror | None:
+    """That of the `workspace` this process is in."""
+    return _active
+
+
+@contextmanager
+def workspace(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """`files.output_directory`, also where `out` is a URL: then the directory is a mirror, gone after the block.
+
+    Errors: UserError, as there, and for a store that cannot be opened.
+    """
+    if is_remote(out):
+        with mirrored(str(out).rstrip("/"), overwrite) as root:
+            yield root
+    else:
+        with output_directory(Path(str(out).removeprefix("file://")), overwrite) as root:
+            yield root
+
+
+@contextmanager
+def fetched(place: str | Path) -> Iterator[Path]:
+    """A directory to read from: the path itself, or a copy of what lies at a URL, gone after the block."""
+    if is_remote(place):
+        with new_mirror(str(place).rstrip("/")) as mirror:
+            if not opened(mirror):
+                raise UserError(f"{place}: nothing there")
+            mirror.fetch("read")
+            yield mirror.root
+    else:
+        yield Path(str(place).removeprefix("file://"))
+
+
+def is_remote(place: str | Path) -> bool:
+    return "://" in str(place) and not str(place).startswith("file://")
+
+
+@contextmanager
+def new_mirror(url: str) -> Iterator[Mirror]:
+    """An empty one, in a directory that nobody else may read."""
+    folder = Path(tempfile.mkdtemp(prefix="lgd-"))
+    try:
+        yield Mirror(folder / safe_name(url.rpartition("/")[2]), url)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def opened(mirror: Mirror) -> dict[str, int]:
+    """What is at the URL: names and sizes. Errors: UserError when the store cannot be opened."""
+    try:
+        return mirror.listing()
+    except UserError:
+        raise
+    except Exception as error:  # every store has its own kinds: no such protocol, package, credentials, host, bucket
+        raise UserError(f"{mirror.url}: cannot be opened: {str(error) or type(error).__name__}") from None
+
+
+@contextmanager
+def mirrored(url: str, overwrite: bool) -> Iterator[Path]:
+    """A mirror of `url` with all that is there, held by this process alone. Errors: as `workspace`."""
+    global _active
+    with new_mirror(url) as mirror:
+        opened(mirror)
+        with exclusively(mirror):
+            there = mirror.listing()
+            if there and "config.json" not in there:
+                raise UserError(f"{url} is not empty and was not made by lgd; choose another --out")
+            if overwrite:
+                mirror.remove(there)
+            mirror.fetch("start")
+            _active = mirror
+            try:
+                with output_directory(mirror.root), mirror.sending():
+                    try:
+                        yield mirror.root
+                    finally:
+                        mirror.settle(mirror.root)
+            finally:
+                _active = None
+
+
+@contextmanager
+def exclusively(mirror: Mirror) -> Iterator[None]:
+    """Hold URL/.lock. Errors: UserError naming the holder, unless it was a process of this machine that is gone."""
+    store, base = mirror.open()
+    path = f"{base}/{LOCK}"
+    me = json.dumps({"process": os.getpid(), "machine": platform.node()}).encode()
+    try:
+        store.pipe_file(path, me, mode="create")
+    except FileExistsError:
+        process, machine = _holder(store.cat_file(path))
+        if machine != platform.node() or Path(f"/proc/{process}").exists():
+            raise UserError(
+                f"{mirror.url} is in use by process {process} on {machine}; if that is gone, delete {mirror.url}/{LOCK}"
+            ) from None
+        store.pipe_file(path, me)
+    except OSError as error:
+        raise UserError(f"cannot write to {mirror.url}: {error}") from None
+    try:
+        yield
+    finally:
+        store.rm_file(path)
+
+
+def _holder(text: bytes) -> tuple[int, str]:
+    """Process and machine of a lock; zero and nowhere of anything else."""
+    try:
+        value = parse_json(text[:1000])
+        return int(value["process"]), str(value["machine"])
+    except (ValueError, TypeError, KeyError):
+        return 0, "an unknown machine"

@@ -1,0 +1,253 @@
+"""What a person sees: exit codes, one line of error, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lgd import __version__
+from lgd.cli.main import main
+from lgd.config import Config, to_dict
+from lgd.storage.files import sha256
+
+
+def toml(config: Config, path: Path) -> Path:
+    """The configuration as a TOML file."""
+    lines: list[str] = []
+
+    def section(values: dict[str, object], name: str) -> None:
+        if name:
+            lines.append(f"[{name}]")
+        lines.extend(f"{k} = {json.dumps(v)}" for k, v in values.items() if not isinstance(v, dict | None))
+        for k, v in values.items():
+            if isinstance(v, dict):
+                section(v, f"{name}.{k}" if name else k)
+
+    section(to_dict(config), "")
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "distill" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"lgd {__version__}\n"
+
+
+def test_help_of_a_command_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["distill", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    for option in ("--out", "--seed", "--guidance.omega", "--stages.candidates", "--generator.steps"):
+        assert option in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["destill", "digits"], "unknown command 'destill'; did you mean 'distill'?"),
+        (["distill"], "distill needs a preset, a .toml file or folder:PATH first"),
+        (["distill", "digts", "--out", "OUT"], "unknown preset 'digts'; did you mean 'digits'?"),
+        (["distill", "none.toml", "--out", "OUT"], "none.toml: no such file"),
+        (["distill", "digits"], "--out"),
+        (["distill", "digits", "--out", "OUT", "--guidance.strenght", "1"], "--guidance.strenght"),
+        (["distill", "digits", "--out", "OUT", "--guidance.strength", "much"], "could not convert string to float"),
+        (["distill", "digits", "--out", "OUT", "--guidance.strength", "nan"], "guidance.strength"),
+        (["distill", "digits", "--out", "OUT", "--guidance.strength", "-1"], "guidance.strength"),
+        (["distill", "digits", "--out", "OUT", "--guidance.space", "image"], "'image'"),
+        (["distill", "digits", "--out", "OUT", "--method", "lgdd"], "unknown method 'lgdd'; did you mean 'lgd'?"),
+        (["distill", "digits", "--out", "OUT", "--stages.increments", "0"], "stages.increments"),
+        (["distill", "digits", "--out", "OUT", "--stages.images-per-increment", "0"], "stages.images_per_increment"),
+        (["distill", "digits", "--out", "OUT", "--stages.candidates", "0"], "stages.candidates"),
+        (["distill", "digits", "--out", "OUT", "--guidance.window", "10", "50"], "guidance.window"),
+        (["distill", "digits", "--out", "OUT", "--dataset.source", "digit"], "dataset.source: unknown 'digit'"),
+        (["distill", "digits", "--out", "OUT", "--reference.architecture", "x"], "unknown architecture 'x'"),
+        (["distill", "digits", "--out", "OUT", "--reference.depth", "6"], "depth 6 is too deep"),
+        (["distill", "digits", "--out", "OUT", "--compute.device", "cuda:77"], "compute.device"),
+        (["distill", "digits", "--out", "OUT", "--compute.device", "quantum"], "compute.device"),
+        (["distill", "digits", "--out", "OUT", "--generator.patch-size", "3"], "patch_size 3 does not fit"),
+        (["distill", "digits", "--out", "FILE"], "is a file"),
+        (["distill", "digits", "--out", "FOREIGN"], "not made by lgd"),
+        (["distill", "digits", "--out", "FOREIGN", "--overwrite"], "not made by lgd"),
+        (["distill", "digits", "--out", "/proc/x"], "cannot write to /proc/x"),
+        (["compare", "digits", "--methods", "dit", "magic", "--out", "OUT"], "unknown method 'magic'"),
+        (["compare", "digits", "--methods", "dit", "dit", "--out", "OUT"], "none twice"),
+        (["compare", "digits", "--methods", "dit", "--out", "OUT", "--runs", "0"], "--runs must be at least 1"),
+        (["evaluate", "OUT", "--test", "digits"], "no such directory"),
+        (["evaluate", "FOREIGN", "--test", "digits", "--seeds", "0"], "--seeds must be at least 1"),
+        (["evaluate", "FOREIGN", "--test", "digits"], "no PNG images of class '0'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "FILE").write_text("mine")
+    (tmp_path / "FOREIGN").mkdir()
+    (tmp_path / "FOREIGN" / "notes.txt").write_text("mine")
+    places = {name: str(tmp_path / name) for name in ("OUT", "FILE", "FOREIGN")}
+    assert main([places.get(word, word) for word in arguments]) == 2
+    output = capsys.readouterr()
+    assert message in output.err
+    assert output.err.startswith("lgd: ")
+    assert output.err.count("\n") == 1
+    assert output.out == ""
+    assert not (tmp_path / "OUT").exists()
+    assert (tmp_path / "FILE").read_text() == "mine"
+    assert (tmp_path / "FOREIGN" / "notes.txt").read_text() == "mine"
+
+
+def lgd(*arguments: str | Path, **options: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "lgd", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+def digests(root: Path) -> dict[str, str]:
+    return {str(p.relative_to(root)): sha256(p) for p in sorted(root.glob("dataset/**/*")) if p.is_file()}
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Until `path` is there; the process must not end before."""
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+        time.sleep(0.005)
+
+
+def forked(*arguments: str | Path) -> multiprocessing.process.BaseProcess:
+    """The command in a fork of this process: a process of its own to kill, without the seconds of importing torch."""
+    process = multiprocessing.get_context("fork").Process(target=lambda: os._exit(main([*map(str, arguments)])))
+    process.start()
+    return process
+
+
+def test_killed_at_several_moments_ends_with_the_same_bytes(tiny: Config, finished: Path, tmp_path: Path) -> None:
+    """SIGKILL, again and again on one run directory; then the same command to the end."""
+    preset, out = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "run"
+    command = ("distill", preset, "--out", out, "--quiet")
+    moments = [
+        "assets.json",
+        "generator/transformer/config.json",
+        "reference.safetensors",
+        "increments/01/groups/0000.json",
+    ]
+    moments += [
+        "increments/02/learners",
+        "increments/02/groups/0000.json",
+        "increments/02/done",
+        "dataset",
+        "evaluation",
+    ]
+    killed = 0
+    for moment in moments:
+        process = forked(*command)
+        while not (out / moment).exists() and process.is_alive():
+            time.sleep(0.001)
+        process.kill()
+        process.join()
+        killed += process.exitcode == -signal.SIGKILL
+    assert killed >= 7
+    last = forked(*command)
+    last.join()
+    assert last.exitcode == 0
+    assert digests(out) == digests(finished)
+
+
+def test_ctrl_c_stops_cleanly_and_can_be_resumed(tiny: Config, finished: Path, tmp_path: Path) -> None:
+    preset, out = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "run"
+    process = lgd("distill", preset, "--out", out, "--compute.workers", "2")
+    wait_for(out / "increments/02/learners/0.safetensors", process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].startswith("lgd: interrupted")
+    assert "Traceback" not in errors
+    again = lgd("distill", preset, "--out", out)
+    _, errors = again.communicate()
+    assert again.returncode == 0, errors
+    assert digests(out) == digests(finished)
+
+
+def test_workers_die_with_a_killed_parent(tiny: Config, tmp_path: Path) -> None:
+    process = lgd("distill", toml(tiny, tmp_path / "tiny.toml"), "--out", tmp_path / "run", "--compute.workers", "2")
+    wait_for(tmp_path / "run/reference.safetensors", process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while any(alive(pid) for pid in children):
+        assert time.monotonic() < deadline, "worker processes outlive their parent"
+        time.sleep(0.1)
+    assert len(children) >= 2
+
+
+def alive(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_compare_prints_and_writes_its_table(tiny: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    preset, out = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "compare"
+    command = ["compare", str(preset), "--methods", "random", "dit", "lgd", "--out", str(out), "--runs", "2", "--quiet"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    comparison = json.loads((out / "comparison.json").read_text())
+    assert set(comparison["methods"]) == {"random", "dit", "lgd"}
+    for method in comparison["methods"].values():
+        assert list(method["accuracy"]) == ["2", "4", "6"]
+        assert {"mean", "std"} <= set(method["accuracy"]["6"])
+    dit, ours = (comparison["methods"][name]["redundancy"] for name in ("dit", "lgd"))
+    assert comparison["redundancy_reduction_vs_dit"] == pytest.approx(100 * (dit - ours) / dit)
+    assert (out / "comparison.md").read_text().split("\n\n")[1] in text  # the first table, below its caption
+    for name in ("redundancy.svg", "accuracy.svg"):
+        assert (out / "figures" / name).exists()
+    runs = [json.loads((out / f"{m}-seed{s}" / "metrics.json").read_text()) for m in ("lgd",) for s in (0, 1)]
+    mean = sum(run["increments"][2]["accuracy"]["mean"] for run in runs) / 2
+    assert comparison["methods"]["lgd"]["accuracy"]["6"]["mean"] == pytest.approx(mean)
+
+
+def test_evaluate_judges_any_folder(
+    finished: Path, tiny: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset, result = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "result.json"
+    plain = tmp_path / "folder"
+    shutil.copytree(finished / "dataset", plain)
+    (plain / "metadata.csv").unlink()
+    assert main(["evaluate", str(plain), "--test", str(preset), "--seeds", "2", "--json", str(result), "--quiet"]) == 0
+    assert "over 2 seeds" in capsys.readouterr().out
+    read = json.loads(result.read_text())
+    assert read["images"] == 60
+    own = json.loads((finished / "metrics.json").read_text())["increments"][-1]["accuracy"]["values"]
+    assert len(read["accuracy"]["values"]) == 2
+    assert all(0 <= value <= 100 for value in [*read["accuracy"]["values"], *own])
+
+
+def test_a_full_disk_is_one_line(tiny: Config, tmp_path: Path) -> None:
+    """On a file system of 256 KiB, where this machine lets us make one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", disk], capture_output=True).returncode
+    ):
+        pytest.skip("cannot mount a tmpfs here")
+    try:
+        process = lgd("distill", toml(tiny, tmp_path / "tiny.toml"), "--out", disk / "run", "--quiet")
+        _, errors = process.communicate()
+        assert process.returncode == 2
+        assert "No space left on device" in errors.splitlines()[-1]
+        assert "Traceback" not in errors
+        assert not list((disk / "run").rglob("*.tmp"))
+    finally:
+        subprocess.run(["umount", disk], check=True)

@@ -1,0 +1,56 @@
+"""The warning after a seed set that the reference does not recognise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lgd.classifiers.train import load_classifier
+from lgd.config import Config, with_values
+from lgd.data.imageset import to_float
+from lgd.data.splits import cached_splits
+from lgd.distillation import seed_check as module
+from lgd.distillation.seed_check import check_seed_set
+from lgd.distillation.store import Run, read_increment
+from lgd.experiments.distill import distill
+
+
+def recognised(root: Path, config: Config) -> int:
+    """One image at a time."""
+    train = cached_splits(config.dataset).train
+    reference = load_classifier(root / "reference.safetensors", config.reference, train)
+    images = read_increment(Run(root).increment(1), train.class_names)
+    with torch.no_grad():
+        found = [int(reference(to_float(image[None])).argmax()) for image in images.images]
+    return sum(a == b for a, b in zip(found, images.labels.tolist(), strict=True))
+
+
+def test_it_counts_what_the_reference_recognises(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = recognised(finished, tiny)
+    monkeypatch.setattr(module, "ENOUGH", count / 20)
+    assert check_seed_set(tiny, Run(finished), finished) == ""
+    monkeypatch.setattr(module, "ENOUGH", (count + 1) / 20)
+    message = check_seed_set(tiny, Run(finished), finished)
+    assert f"recognises {count} of the 20 generated images of increment 1, where guessing has 2" in message
+    assert "generator.steps" in message
+    assert "\n" not in message
+
+
+def test_real_images_are_not_doubted(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ENOUGH", 2.0)
+    assert check_seed_set(with_values(tiny, {"stages.seed_method": "random"}), Run(finished), finished) == ""
+    assert check_seed_set(with_values(tiny, {"method": "herding"}), Run(finished), finished) == ""
+
+
+def test_a_run_says_it_once(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "ENOUGH", 2.0)
+    config = with_values(tiny, {"method": "dit", "stages.increments": 2})
+    distill(config, tmp_path / "run")
+    assert caplog.text.count("warning: the reference recognises") == 1
+    caplog.clear()
+    distill(config, tmp_path / "run")
+    assert "warning" not in caplog.text

@@ -1,0 +1,138 @@
+"""`lgd analyze` end to end on tiny runs and folders, and on what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lgd.analysis.study import Settings
+from lgd.cli.main import main
+from lgd.config import Config, load_config
+from lgd.errors import UserError
+from lgd.experiments.analyze import analyze, unique_names
+from lgd.report.analysis import draw_analysis
+
+QUICK = Settings(seeds=1, epochs=2)
+
+
+def test_run_and_folder_side_by_side(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "theirs"
+    shutil.copytree(finished / "dataset", folder)
+    (folder / "metadata.csv").unlink()
+    out = tmp_path / "out"
+    words = ["analyze", str(finished), str(folder), "--test", "digits", "--out", str(out)]
+    words += ["--seeds", "1", "--epochs", "2", "--increments", "2", "--workers", "1", "--quiet"]
+    assert main(words) == 0
+    assert "| informative, %" in capsys.readouterr().out
+    found = json.loads((out / "analysis.json").read_text())
+    run, theirs = found["sets"][finished.name], found["sets"]["theirs"]
+    assert (run["increments"], theirs["increments"]) == ([20, 20, 20], [30, 30])
+    for one in (run, theirs):
+        K = len(one["increments"])
+        assert len(one["redundancy"]["matrix"]) == K
+        assert len(one["incremental"]["jump"]) == K - 1
+        assert sum(one["dynamics"][name] for name in ("easy", "informative", "hard")) == pytest.approx(100)
+        assert 0 <= one["dynamics"]["divergence_from_real"]["mean"] <= 1
+        assert one["fid"] >= 0
+    # The same images: what does not depend on the division is the same.
+    for name in ("fid", "precision", "recall"):
+        assert run[name] == pytest.approx(theirs[name], rel=1e-3)
+    for name in ("redundancy", "spikes", "dynamics", "validity"):
+        assert (out / "figures" / f"{name}.png").stat().st_size > 5000
+        assert (out / "figures" / f"{name}.svg").is_file()
+
+
+def test_finished_work_is_kept(finished: Path, tmp_path: Path) -> None:
+    first = analyze([finished], tmp_path / "out", settings=QUICK)
+    cells = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "cells").rglob("*.json")}
+    again = analyze([finished], tmp_path / "out", settings=QUICK)
+    assert first == again
+    assert cells == {path: path.stat().st_mtime_ns for path in cells}
+    with pytest.raises(UserError, match=r"something else.*epochs"):
+        analyze([finished], tmp_path / "out", settings=Settings(seeds=1, epochs=3))
+
+
+def test_damage_is_told_and_the_rest_analysed(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    images = sorted(run.glob("increments/02/*/*.png"))
+    images[0].unlink()
+    images[1].write_bytes(images[2].read_bytes())
+    shutil.copy(images[3], images[3].with_name("extra.png"))
+    found = analyze([run], tmp_path / "out", settings=QUICK)["sets"]["run"]
+    assert found["increments"] == [20, 18, 20]
+    notes = "\n".join(found["notes"])
+    for words in (f"missing; left out (first: {images[0]})", "SHA-256", "extra.png"):
+        assert words in notes
+
+
+@pytest.mark.parametrize("what", ["one increment", "one class"])
+def test_what_can_be_analysed_is(finished: Path, tmp_path: Path, what: str) -> None:
+    folder = tmp_path / "theirs"
+    shutil.copytree(finished / "dataset", folder)
+    (folder / "metadata.csv").unlink()
+    if what == "one class":
+        for path in folder.iterdir():
+            if path.name != "4":
+                shutil.rmtree(path)
+    settings = Settings(seeds=1, epochs=2, increments=1 if what == "one increment" else 2)
+    analysis = analyze([folder], tmp_path / "out", "digits", settings)
+    found = analysis["sets"]["theirs"]
+    if what == "one increment":
+        assert found["redundancy"]["mean_off_diagonal"] is None
+        assert found["incremental"] is None
+        assert "one increment only" in found["notes"][0]
+        assert analysis["groups"]["theirs"]["loss_jump"] is None
+    else:
+        assert found["increments"] == [3, 3]
+        assert "1 of 10 classes" in found["notes"][0]
+    assert "dynamics" in draw_analysis(tmp_path / "out")
+
+
+def test_fewer_images_than_increments(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    shutil.copytree(finished / "dataset", folder)
+    for path in sorted((folder / "7").iterdir())[2:]:
+        path.unlink()
+    found = analyze([folder], tmp_path / "out", "digits", QUICK)["sets"]["theirs"]
+    assert len(found["increments"]) == 2
+    assert "smallest class has 2 images" in found["notes"][0]
+
+
+def test_mistakes_are_told(finished: Path, tmp_path: Path, tiny: Config) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(finished / "dataset", plain)
+    out = tmp_path / "out"
+    cases: list[tuple[list[Path], dict[str, Any], str]] = [
+        ([tmp_path / "nothing"], {}, "no such directory"),
+        ([plain], {}, "--test"),
+        ([finished, finished], {}, "given twice"),
+        ([finished], {"settings": Settings(epochs=1)}, "--epochs"),
+    ]
+    for paths, options, words in cases:
+        with pytest.raises(UserError, match=words):
+            analyze(paths, out, **options)
+    (plain / "zebra").mkdir()
+    with pytest.raises(UserError, match=r"zebra.*not one of the classes"):
+        analyze([plain], out, "digits", QUICK)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no images"):
+        analyze([tmp_path / "empty"], out, "digits", QUICK)
+    other = tmp_path / "other"
+    shutil.copytree(finished, other)
+    config = json.loads((other / "config.json").read_text())
+    config["dataset"]["split_seed"] = 5
+    (other / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"dataset\.split_seed"):
+        analyze([finished, other], out)
+    assert not out.exists()
+    assert load_config("digits").dataset.split_seed == 0
+
+
+def test_names_tell_sets_apart() -> None:
+    assert unique_names([Path("/a/x"), Path("/b/x")]) == ["a/x", "b/x"]
+    assert unique_names([Path("/a/x"), Path("/b/y")]) == ["x", "y"]

@@ -1,0 +1,194 @@
+"""Round trips: every format gives back the same images and labels to a reader that is not ours."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import lgd
+from lgd.cli.main import main
+from lgd.errors import UserError
+from lgd.export import export
+from lgd.storage.files import save_tensors
+
+Pairs = list[tuple[bytes, int]]
+
+
+@pytest.fixture(scope="module")
+def soft_run(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run with soft labels that encode the position of their image."""
+    run = tmp_path_factory.mktemp("soft") / "run"
+    shutil.copytree(finished, run)
+    soft = torch.arange(60, dtype=torch.float32)[:, None].expand(60, 10) / 100
+    save_tensors(run / "dataset" / "soft_labels.safetensors", {"soft_labels": soft})
+    return run
+
+
+def pixels(image: Image.Image) -> bytes:
+    return np.asarray(image.convert("L")).tobytes()
+
+
+def original(run: Path) -> Pairs:
+    loaded = lgd.load(run)
+    return sorted(
+        (image.numpy().tobytes(), int(label))
+        for image, label in zip(loaded.images.images, loaded.images.labels, strict=True)
+    )
+
+
+def test_imagefolder(finished: Path, tmp_path: Path) -> None:
+    out = export(finished, "imagefolder", tmp_path / "out")
+    names = json.loads((out / "classes.json").read_text())
+    found = [
+        (pixels(Image.open(path)), names.index(folder.name))
+        for folder in out.iterdir()
+        if folder.is_dir()
+        for path in folder.iterdir()
+    ]
+    assert sorted(found) == original(finished)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # datasets leaves metadata.csv open
+def test_hf(finished: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    out = export(finished, "hf", tmp_path / "out")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted((pixels(row["image"]), row["label"]) for row in loaded) == original(finished)
+
+
+def test_parquet(soft_run: Path, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    out = export(soft_run, "parquet", tmp_path / "out")
+    loaded = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted((pixels(row["image"]), row["label"]) for row in loaded) == original(soft_run)
+    assert loaded.features["label"].names == [str(digit) for digit in range(10)]
+    assert np.allclose(loaded["soft_label"][7], 0.07)
+
+
+def test_webdataset(soft_run: Path, tmp_path: Path) -> None:
+    out = export(soft_run, "webdataset", tmp_path / "out")
+    samples: dict[str, dict[str, bytes]] = {}
+    for shard in sorted(out.glob("*.tar")):
+        with tarfile.open(shard) as tar:
+            for member in tar:
+                key, _, suffix = member.name.partition(".")
+                file = tar.extractfile(member)
+                assert file is not None
+                samples.setdefault(key, {})[suffix] = file.read()
+    found = [(pixels(Image.open(io.BytesIO(s["png"]))), int(s["cls"])) for s in samples.values()]
+    assert sorted(found) == original(soft_run)
+    soft = [np.load(io.BytesIO(s["npy"]), allow_pickle=False)[0] for s in samples.values()]
+    assert np.allclose(soft, np.arange(60) / 100)
+    datasets = pytest.importorskip("datasets")
+    shards = [str(path) for path in sorted(out.glob("*.tar"))]
+    rows = datasets.load_dataset("webdataset", data_files=shards, split="train", cache_dir=str(tmp_path / "cache"))
+    assert sorted((pixels(row["png"]), int(row["cls"])) for row in rows) == original(soft_run)
+    again = export(soft_run, "webdataset", tmp_path / "again")
+    assert (again / "train-000000.tar").read_bytes() == (out / "train-000000.tar").read_bytes()
+
+
+def test_pt(soft_run: Path, finished: Path, tmp_path: Path) -> None:
+    out = export(soft_run, "pt", tmp_path / "out")
+    images, hard = (torch.load(out / name, weights_only=True) for name in ("images.pt", "hard_labels.pt"))
+    assert images.shape == (60, 1, 8, 8)
+    assert hard.tolist() == sorted(hard.tolist())
+    stored = (images * 255).round().to(torch.uint8)
+    assert sorted((i.numpy().tobytes(), int(y)) for i, y in zip(stored, hard, strict=True)) == original(soft_run)
+    with (soft_run / "dataset" / "metadata.csv").open() as file:
+        labels = [int(row["label"]) for row in csv.DictReader(file)]
+    soft = torch.load(out / "labels.pt", weights_only=True)
+    places = (soft[:, 0] * 100).round().long()
+    assert [labels[i] for i in places] == hard.tolist()
+    plain = export(finished, "pt", tmp_path / "plain")
+    assert torch.equal(torch.load(plain / "labels.pt", weights_only=True), hard)
+
+
+def test_soft_labels_travel_with_folders(soft_run: Path, tmp_path: Path) -> None:
+    out = export(soft_run, "hf", tmp_path / "out")
+    names = ("soft_labels.safetensors", "metadata.csv")
+    for name in names:
+        assert (out / name).read_bytes() == (soft_run / "dataset" / name).read_bytes()
+
+
+def test_card_tells_what_it_is(finished: Path, tmp_path: Path) -> None:
+    out = export(finished, "hf", tmp_path / "out")
+    text = (out / "README.md").read_text()
+    for word in ("license", "Method `lgd`", "licence", "Intended use", "Scores", "Settings", "metadata.csv", "±"):
+        assert word in text
+
+
+def test_existing_target_needs_overwrite(finished: Path, tmp_path: Path) -> None:
+    out = export(finished, "pt", tmp_path / "out")
+    assert main(["export", str(finished), "--to", "pt", "--out", str(out), "--quiet"]) == 2
+    with pytest.raises(UserError, match="exists"):
+        export(finished, "imagefolder", out)
+    export(finished, "imagefolder", out, overwrite=True)
+    assert not (out / "images.pt").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(UserError, match="not an export"):
+        export(finished, "pt", tmp_path / "mine", overwrite=True)
+    with pytest.raises(UserError, match="outside the run"):
+        export(finished, "pt", finished / "dataset" / "more")
+
+
+def test_failure_leaves_nothing(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import lgd.export.card
+
+    def fail(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    kept = export(finished, "pt", tmp_path / "kept")
+    before = (kept / "images.pt").read_bytes()
+    monkeypatch.setattr(lgd.export.card, "card", fail)
+    for out, overwrite in ((tmp_path / "new", False), (kept, True)):
+        with pytest.raises(OSError, match="No space"):
+            export(finished, "webdataset", out, overwrite)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    assert (kept / "images.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed", "shape"])
+def test_damaged_runs_are_refused(soft_run: Path, tmp_path: Path, damage: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(soft_run, run)
+    image = next(run.glob("dataset/3/*.png"))
+    if damage == "missing":
+        image.unlink()
+    elif damage == "changed":
+        image.write_bytes(next(run.glob("dataset/4/*.png")).read_bytes())
+    else:
+        save_tensors(run / "dataset" / "soft_labels.safetensors", {"soft_labels": torch.ones(59, 10)})
+    with pytest.raises(UserError, match=r"soft_labels.*59" if damage == "shape" else str(image)):
+        export(run, "hf", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_push(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    calls: list[tuple[str, object]] = []
+    fake = SimpleNamespace(
+        create_repo=lambda name, **_: calls.append(("create", name)),
+        upload_folder=lambda **kw: calls.append(
+            ("upload", (kw["repo_id"], kw["repo_type"], (Path(kw["folder_path"]) / "README.md").is_file()))
+        ),
+    )
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: fake)
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    with pytest.raises(UserError, match="token"):
+        export(finished, "pt", tmp_path / "out", push="me/set")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: "secret")
+    export(finished, "pt", tmp_path / "out", push="me/set")
+    assert calls == [("create", "me/set"), ("upload", ("me/set", "dataset", True))]

@@ -1,0 +1,92 @@
+"""Data flows one way: a module imports only from rooms that stand before its own, and no room has a circle inside."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import lgd
+
+ROOT = Path(lgd.__file__).parent
+ROOMS = [
+    ["__init__"],
+    ["errors", "rng", "progress"],
+    ["storage"],
+    ["config"],
+    ["data"],
+    ["execution"],
+    ["diffusion"],
+    ["classifiers"],
+    ["guidance"],
+    ["distillation"],
+    ["evaluation"],
+    ["analysis"],
+    ["report"],
+    ["export"],
+    ["experiments"],
+    ["profiling"],
+    ["cli"],
+    ["__main__"],
+]
+ORDER = {name: place for place, room in enumerate(ROOMS) for name in room}
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    """The dotted name below `lgd`, a package by its `__init__`."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names, below `lgd`, of the modules that a module imports, also inside its functions."""
+    found = set()
+    here = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        parts = [] if node.module is None else node.module.split(".")
+        if node.level:
+            parts = [*here[: len(here) - node.level + 1], *parts]
+        elif parts[0] == "lgd":
+            parts = parts[1:]
+        else:
+            continue
+        for alias in node.names:
+            below = ".".join([*parts, alias.name])
+            home = ".".join(parts)
+            found.add(below if below in NAMES else home if home in NAMES else f"{home}.__init__".strip("."))
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_only_from_earlier_rooms(path: Path) -> None:
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    if room == "__init__":
+        return
+    late = {name for name in imports(path) if ORDER[name.split(".")[0]] > ORDER[room]}
+    assert not late, f"{room} must not import from {late}"
+
+
+def test_no_import_circle() -> None:
+    graph = {name_of(path): imports(path) - {name_of(path)} for path in MODULES if name_of(path) != "__init__"}
+    TopologicalSorter(graph).prepare()  # raises CycleError with the circle
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_short_files(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("code", ["import lgd", "from lgd.cli.main import main; main(['--help'])"])
+def test_nothing_heavy_at_import(code: str) -> None:
+    check = f"{code}\nimport sys; print(sorted({{'torch', 'diffusers', 'matplotlib', 'sklearn'}} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("[]\n")
