@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from lgd.config import DatasetConfig
 from lgd.errors import UserError
 
+from .parts import Listing, listing_of
 from .table import Table, as_table, needs_hf
+from .tree import JUDGING
 
 NAME = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*")
+
+
+def find_hub(name: str, config: DatasetConfig) -> Sequence[Listing]:
+    """The split `train` and the first of `JUDGING` that has labels; or the one split there is."""
+    tables = read_hub(name, config)
+    if "train" not in tables and len(tables) > 1:
+        raise UserError(f"hf:{name}: no split 'train' among {', '.join(tables)}")
+    train = tables.get("train", next(iter(tables.values())))
+    judging = [tables[split] for split in JUDGING if split in tables and bool((tables[split].labels >= 0).any())]
+    return [
+        listing_of(table.rows.where, table.rows, table.labels, table.names, f"{table.rows.where} {table.fingerprint}")
+        for table in (train, *judging[:1])
+    ]
 
 
 def read_hub(source: str, config: DatasetConfig) -> dict[str, Table]:

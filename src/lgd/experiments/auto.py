@@ -31,7 +31,6 @@ from lgd.progress import log
 if TYPE_CHECKING:
     from lgd.data.datasets import Survey
 
-SOURCES = ("folder", "parquet", "hf")
 HALF_PRECISION_FROM = 28
 """pixels of a side; a smaller image costs the processor more in conversions than it gains"""
 MOST_PATCHES = 11
@@ -39,9 +38,13 @@ MOST_PATCHES = 11
 
 
 def is_source(name: str) -> bool:
-    """Whether this names images, and not a preset or a file."""
-    kind, colon, _ = name.partition(":")
-    return bool(colon) and kind in SOURCES
+    """Whether this names images, such as folder:PATH, and not a preset or a file."""
+    if ":" not in name:
+        return False  # before an import that takes a second
+    from lgd.data.sources import SOURCES
+
+    kind, _, _ = name.partition(":")
+    return kind in SOURCES and bool(SOURCES[kind].argument)
 
 
 def load_config(name: str, dataset: DatasetConfig | None = None) -> Config:
