@@ -22,6 +22,11 @@ class DatasetConfig:
     """side in pixels that images are resized and centre-cropped to; 0: by the images"""
     channels: Literal[0, 1, 3] = 0
     """1: grey, 3: RGB; 0: by the images"""
+    bits: Literal[0, 8, 10, 12, 14, 16] = 0
+    """that hold the values of images with 16 bits per channel; 0: by their largest values"""
+    background: str = ""
+    """colour laid under transparent images, such as white or #ff8800; empty: transparency is dropped, which shows the
+    colour stored under it"""
     classes: tuple[str, ...] = ()
     """the classes to use, in this order; or one entry, the name of a list or of a file with a name a line; none: all"""
     image_column: str = ""

@@ -14,17 +14,15 @@ from lgd.config import DatasetConfig
 from lgd.errors import UserError
 from lgd.progress import log
 
-from .cache import prepare
+from .cache import Found, key_of, prepare
 from .class_names import pick, wanted_classes
-from .decode import resize_and_crop, to_mode
-from .headers import resolved
+from .decode import colour_of, resize_and_crop, to_mode
+from .dimensions import resolved
 from .imageset import ImageSet, Splits, stratified_split
+from .messages import Tell, listed, tell, tell_ahead
 from .parts import Listing, Part
 from .sources import source_of
 from .stores import EncodedImages
-
-SHOWN = 3
-"""broken images that a message names"""
 
 
 def load_splits(config: DatasetConfig) -> Splits:
@@ -32,9 +30,9 @@ def load_splits(config: DatasetConfig) -> Splits:
 
     Errors: UserError for an unknown source, and naming the file or class that does not fit.
     """
-    parts = find(config)
-    config = resolved(config, parts)
-    sets = [read(part, config) for part in parts]
+    parts = find(config, tell)
+    config = resolved(config, parts, tell)
+    sets = [read(part, config, tell) for part in parts]
     if len(sets) == 1:
         sets = list(stratified_split(sets[0], config.test_fraction, config.split_seed))
     splits = Splits(*sets)
@@ -45,10 +43,10 @@ def load_splits(config: DatasetConfig) -> Splits:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a set before it is decoded."""
+    """What is known of a set before its images are used."""
 
     dataset: DatasetConfig
-    """with size and channels"""
+    """with size, channels and bits"""
     train: int
     """images"""
     test: int
@@ -58,22 +56,28 @@ class Survey:
 
 
 def survey(config: DatasetConfig) -> Survey:
-    """Count the images and look at their sizes. Errors: as `load_splits`, but for broken images."""
-    parts = find(config)
-    counts = [part.labels.bincount() for part in parts]
+    """Count the images and choose how they are read. They are decoded only where broken ones are to be left out.
+
+    Errors: as `load_splits`, but for broken images that stop it.
+    """
+    parts = find(config, tell_ahead)
+    config = resolved(config, parts, tell_ahead)
+    labels = [read(part, config, tell_ahead).labels if config.skip_broken else part.labels for part in parts]
+    names = parts[0].class_names
+    counts = [one.bincount(minlength=len(names)) for one in labels]
     if len(parts) == 1:
         held_out = (counts[0] * config.test_fraction).round().long().clamp_min(1)
         counts = [counts[0] - held_out, held_out]
         if (smallest := int(counts[0].min())) < 1:
-            name, there = parts[0].class_names[int(counts[0].argmin())], smallest + int(held_out[counts[0].argmin()])
+            name, there = names[int(counts[0].argmin())], smallest + int(held_out[counts[0].argmin()])
             raise UserError(
                 f"{parts[0].where}: class {name!r} has {there} images, too few to hold out {config.test_fraction:.0%}"
             )
     train, test = (int(count.sum()) for count in counts)
-    return Survey(resolved(config, parts), train, test, parts[0].class_names, int(counts[0].min()))
+    return Survey(config, train, test, names, int(counts[0].min()))
 
 
-def find(config: DatasetConfig) -> list[Part]:
+def find(config: DatasetConfig, tell: Tell) -> list[Part]:
     """Find the training part and the test part, or the whole where the source does not divide it.
 
     Errors: UserError, also where the two have different classes.
@@ -87,7 +91,7 @@ def find(config: DatasetConfig) -> list[Part]:
     parts = [listing.select(names) for listing in listings]
     for notes in (*(listing.notes for listing in listings), *(part.notes for part in parts)):
         for note in notes:
-            log.info(note)
+            tell(note)
     return parts
 
 
@@ -100,7 +104,7 @@ def check_same_classes(train: Listing, test: Listing, names: Sequence[str], some
         raise UserError(f"{lacks.where}: no class {name!r}, unlike {has.where}; both need the same classes")
 
 
-def read(part: Part, config: DatasetConfig) -> ImageSet:
+def read(part: Part, config: DatasetConfig, tell: Tell) -> ImageSet:
     """Read the images of a part at the configured size, without those that cannot be read.
 
     Errors: UserError naming the first broken images, unless they are to be left out, and a class without others.
@@ -108,19 +112,36 @@ def read(part: Part, config: DatasetConfig) -> ImageSet:
     assert config.channels
     if isinstance(part.files, Tensor):
         return ImageSet(fitted(part.files[part.rows], config), part.labels, part.class_names)
-    prepared = prepare(EncodedImages(part.rows, config.channels, config.size, part.files), part.key)
-    if prepared.broken:
-        more = len(prepared.broken) - SHOWN
-        some = "; ".join(prepared.broken[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
-        told = f"{part.where}: {len(prepared.broken)} of {len(part.rows)} images cannot be used: {some}"
+    bits, background = config.bits or 16, colour_of(config.background)
+    images = EncodedImages(part.rows, config.channels, config.size, part.files, bits, background)
+    prepared = prepare(images, key_of(part.key, bits, background))
+    if reasons := [reason for _, reason in prepared.found.broken]:
+        count, total = len(reasons), len(part.rows)
+        told = f"{part.where}: {count} of {total} images cannot be used: {listed(reasons, count, '; ')}"
         if not config.skip_broken:
             raise UserError(f"{told}. --skip-broken leaves them out")
-        log.info(f"{told}. They are left out")
+        tell(f"{told}. They are left out")
     labels = part.labels[prepared.kept]
     empty = (labels.bincount(minlength=len(part.class_names)) == 0).nonzero().flatten().tolist()
     if empty:
         raise UserError(f"{part.where}: no image of class {part.class_names[empty[0]]!r} can be used")
+    tell_flat(part.where, prepared.found, len(prepared.kept), tell)
     return ImageSet(prepared.store, labels, part.class_names)
+
+
+def tell_flat(where: str, found: Found, images: int, tell: Tell) -> None:
+    """Tell how many images are of one colour; warn where most are of the same, for nothing can be learned from them."""
+    if not found.flats:
+        return
+    names = listed(found.flat_names, found.flats)
+    if 2 * found.flats > images and len(found.colours) == 1:
+        log.warning(
+            f"{where}: {found.flats} of {images} images come out as one colour, {'/'.join(map(str, found.colours[0]))}"
+            f" of 255: {names}. --dataset.background white shows shapes that are drawn in transparency,"
+            " --dataset.bits low values"
+        )
+    else:
+        tell(f"{where}: {found.flats} of {images} images are of one colour each: {names}")
 
 
 def fitted(images: Tensor, config: DatasetConfig) -> Tensor:

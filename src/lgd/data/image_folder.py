@@ -10,23 +10,20 @@ import torch
 from lgd.config import DatasetConfig
 from lgd.errors import UserError
 
+from .class_names import wanted_classes
+from .layout import divide
 from .parts import Listing, Part
-from .tree import JUDGING, class_folders, scan
+from .tree import class_folders, scan
 
 
 def find_folders(paths: str, config: DatasetConfig) -> Sequence[Listing]:
-    """TRAIN,TEST; or a folder with `train` and one of `JUDGING`; or one with the classes."""
+    """List TRAIN,TEST; or the parts of a folder that holds some; or a folder of classes."""
     root = Path(paths).expanduser()
     if "," in paths and not root.exists():
-        return [folder(Path(path).expanduser()) for path in train_and_test(paths)]
-    if not (root / "train").is_dir():
-        return [folder(root)]
-    judging = [path for path in (root / name for name in JUDGING) if path.is_dir() and class_folders(path)]
-    found = [root / "train", *judging[:1]]
-    for path in found:
-        if path.is_symlink():
-            raise UserError(f"{path} is a symbolic link; give where it leads: --dataset.source folder:TRAIN,TEST")
-    return [folder(path) for path in found]
+        return [listing(Path(path).expanduser()) for path in train_and_test(paths)]
+    layout = divide(root, wanted_classes(config.classes))
+    listings = [listing(path) for path in layout.parts]
+    return [Listing(one.where, one.class_names, one.select, layout.notes * (one is listings[0])) for one in listings]
 
 
 def train_and_test(paths: str) -> list[str]:
@@ -37,18 +34,16 @@ def train_and_test(paths: str) -> list[str]:
     return parts
 
 
-def folder(root: Path) -> Listing:
+def listing(root: Path) -> Listing:
     """List the class folders of a part. Errors: UserError."""
-    there = class_folders(root)
-    if not there:
+    folders = class_folders(root)
+    if not folders:
         raise UserError(f"{root}: no class folders in it; images are expected in {root / 'CLASS'}")
 
     def select(names: Sequence[str]) -> Part:
-        tree = scan(root, names)
+        tree = scan(root, {name: folders[name] for name in names})
         labels = torch.repeat_interleave(torch.arange(len(names)), torch.tensor(tree.counts))
-        links = f"{root}: symbolic links that are not followed: {len(tree.links)} (first: {', '.join(tree.links[:1])})"
         key = f"{root.resolve()} {tree.fingerprint}"
-        notes = (links,) if tree.links else ()
-        return Part(str(root), tree.files, torch.arange(len(labels)), labels, tuple(names), key, notes)
+        return Part(str(root), tree.files, torch.arange(len(labels)), labels, tuple(names), key, tree.notes)
 
-    return Listing(str(root), tuple(there), select)
+    return Listing(str(root), tuple(folders), select)

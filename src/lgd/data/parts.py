@@ -44,12 +44,18 @@ class Listing:
 
 
 def listing_of(
-    where: str, files: Encoded | Tensor, labels: Tensor, class_names: Sequence[str], key: str = ""
+    where: str,
+    files: Encoded | Tensor,
+    labels: Tensor,
+    class_names: Sequence[str],
+    key: str = "",
+    notes: tuple[str, ...] = (),
 ) -> Listing:
     """Make a listing of images whose labels are known.
 
     files: uint8 (N, C, H, W) or encoded images. labels: int64 (N,) into `class_names`. key: changes with encoded
-    images; pixels need none. Errors: UserError naming the first image whose label is no class.
+    images; pixels need none. notes: messages about what is left out. Errors: UserError naming the first image whose
+    label is no class.
     """
     without = ((labels < 0) | (labels >= len(class_names))).nonzero().flatten()
     if len(without):
@@ -66,4 +72,4 @@ def listing_of(
             raise UserError(f"{where}: no images of class {names[empty[0]]!r}")
         return Part(where, files, rows, chosen[rows], tuple(names), f"{key} {tuple(names)}")
 
-    return Listing(where, tuple(class_names), select)
+    return Listing(where, tuple(class_names), select, notes)
