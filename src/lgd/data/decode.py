@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ TURNS = {
 """from the pixels as stored to the upright image, by the EXIF orientation"""
 
 Colour = tuple[int, int, int]
+
+# Pillow's remarks on metadata, several lines for a file; images that are too large are refused in a line of ours.
+for _category in (UserWarning, Image.DecompressionBombWarning):
+    warnings.filterwarnings("ignore", category=_category, module=r"PIL\.")
 
 
 class BrokenImageError(ValueError):

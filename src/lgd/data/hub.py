@@ -162,7 +162,7 @@ def chosen(
     fitting = [one for one in configured if revision in (None, one.revision)]
     if not configured:
         raise UserError(
-            f"hf:{text}: the Hub cannot be reached, and the cache holds no configuration {config!r}: {listed}"
+            f"hf:{text}: the Hub cannot be reached, and the cache has no configuration {config!r}: {listed}"
         )
     if not fitting:
         others = ", ".join(sorted({one.revision for one in configured}))

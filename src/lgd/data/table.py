@@ -94,8 +94,8 @@ def as_table(pieces: Sequence[Piece], config: DatasetConfig, trusted: Path | Non
     features = features_of(first.table.schema)
     image = image_column(first, features, config.image_column)
     label = label_column(first, features, config.label_column)
-    labels, names = class_labels([labels_of(piece, label, first) for piece in pieces])
     columns = [images_of(piece, image, first) for piece in pieces]
+    labels, names = class_labels([labels_of(piece, label, first) for piece in pieces])
     ends = np.cumsum([len(column) for column in columns], dtype=np.int64)
     rows = TableRows(columns, [piece.where for piece in pieces], ends, trusted)
     return Table(rows, labels, names, (image, label))
