@@ -16,7 +16,7 @@ class DatasetConfig:
     """The real images."""
 
     source: str = "digits"
-    """where the images come from: digits, folder:PATH, folder:TRAIN,TEST, parquet:TRAIN,TEST or hf:NAME[@REVISION]
+    """where the images come from: digits, folder:PATH, folder:TRAIN,TEST, parquet:TRAIN,TEST or hf:NAME[:CONFIG][@REVISION]
     (docs/data.md)"""
     size: Whole = 0
     """side in pixels that images are resized and centre-cropped to; 0: by the images"""
