@@ -1,4 +1,4 @@
-"""How two configurations differ, and how one is made of another."""
+"""Compare two configurations, and make one from another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .fields import Config
 
 
 def with_defaults(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The named parts of what an earlier version wrote, with the fields it did not know yet at their defaults."""
+    """Fill the named parts of an earlier version's values with the defaults of the fields that they lack."""
     return _filled(values, {name: default for name, default in to_dict(Config()).items() if name in names})
 
 
@@ -24,7 +24,7 @@ def _filled(value: Any, default: Any) -> Any:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the fields that differ, with both values. `compute` is left out: it changes no result."""
+    """List the dotted names of the fields that differ, with both values; `compute` changes no result and is skipped."""
     rows = []
     for key in sorted(old.keys() | new.keys()):
         a, b, name = old.get(key), new.get(key), prefix + key

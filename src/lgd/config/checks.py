@@ -1,4 +1,4 @@
-"""From plain data to a configuration and back; what is wrong with it is said in one line."""
+"""Make a configuration from plain data, check it, and turn it back; errors are one line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def from_dict(values: Any, where: str) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Plain data, as written to config.json."""
+    """Return the configuration as plain data, as config.json holds it."""
     return json.loads(json.dumps(asdict(config)))  # tuples become lists, as when read back
 
 
@@ -37,7 +37,7 @@ def check(config: Config, where: str = "configuration") -> Config:
 
 
 def _explain(error: Any, values: Any) -> str:
-    """One line for pydantic's first error; a misspelt key comes with the nearest known one."""
+    """Return one line about pydantic's first error, with the nearest known name for a misspelt one."""
     path = [str(part) for part in error["loc"]]
     if error["type"] == "unexpected_keyword_argument":
         node: Any = Config()
@@ -48,7 +48,7 @@ def _explain(error: Any, values: Any) -> str:
 
 
 def _check(config: Config, where: str) -> None:
-    """What one field alone cannot tell."""
+    """Check the rules that involve several fields. Errors: UserError."""
     last = config.sampling.steps - 1
     for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
         if window is not None and not window[0] <= window[1] <= last:

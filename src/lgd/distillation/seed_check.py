@@ -1,4 +1,4 @@
-"""What a person should hear after the seed set, before they wait for everything that is steered from it."""
+"""Warn when the reference does not recognise the seed set."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .methods import method_named
 from .stages import seed_method
 from .store import Run, read_increment
 
-ENOUGH = 0.5
-"""share of the seed set that the reference recognises, below which the generator is doubted"""
+LEAST_RECOGNISED = 0.5
+"""share of the seed set that the reference must recognise"""
 
 
-def check_seed_set(config: Config, run: Run, assets: Path) -> str:
-    """What is wrong with the first increment, or nothing: the reference takes most of its images for other classes.
+def seed_set_warning(config: Config, run: Run, assets: Path) -> str:
+    """Return a warning when the reference takes most images of increment 1 for other classes, else an empty string.
 
-    A generator that was trained too briefly makes images that run through all later stages without an error.
+    The images of a generator that was trained too briefly pass all later stages without an error.
     """
     if not method_named(seed_method(config)).needs_generator:
         return ""
@@ -30,13 +30,13 @@ def check_seed_set(config: Config, run: Run, assets: Path) -> str:
     reference = load_classifier(assets / "reference.safetensors", config.reference, train, device)
     images = read_increment(run.increment(1), train.class_names)
     recognised = int(predict(reference, images).argmax(1).eq(images.labels).sum())
-    if recognised >= ENOUGH * len(images):
+    if recognised >= LEAST_RECOGNISED * len(images):
         return ""
     chance = len(images) / len(train.class_names)
     longer = "" if config.generator.source else ", one trained for longer (generator.steps)"
     return (
-        f"warning: the reference recognises {recognised} of the {len(images)} generated images of increment 1, where"
-        f" guessing has {chance:.0f}: this generator does not show the classes, and the set will teach little. Look at"
-        f" {run.increment(1)}. What may help: another generator (generator.source){longer}, or --method herding, which"
-        " picks real images"
+        f"warning: the reference recognises only {recognised} of the {len(images)} generated images of increment 1"
+        f" (guessing: {chance:.0f}), so the generator does not show the classes and the set will teach little. Look at"
+        f" {run.increment(1)}. Use another generator (generator.source){longer}, or --method herding, which selects"
+        " real images"
     )

@@ -18,7 +18,7 @@ from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import pin_decoder
 from lgd.diffusion.train_generator import check_decoder, check_generator
 from lgd.distillation.methods import check_method, with_method
-from lgd.distillation.seed_check import check_seed_set
+from lgd.distillation.seed_check import seed_set_warning
 from lgd.distillation.stages import grow
 from lgd.distillation.store import Run, read_increment, read_manifest
 from lgd.errors import UserError
@@ -134,7 +134,7 @@ def complete(config: Config, run: Run, assets: Path, engine: Engine) -> dict[str
 
 def warn(config: Config, run: Run, assets: Path, increment: int) -> None:
     """Of a generator that does not show the classes: early, so that nobody waits for the rest."""
-    message = check_seed_set(config, run, assets) if increment == 1 else ""
+    message = seed_set_warning(config, run, assets) if increment == 1 else ""
     if message:
         log.info(message)
 

@@ -1,4 +1,4 @@
-"""What a method is."""
+"""The type of an entry of METHODS."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ from lgd.distillation.store import SelectedImage
 
 @dataclass(frozen=True)
 class Method:
-    """A way of making images."""
+    """A way to make images."""
 
     draw: Callable[[Resources], list[SelectedImage]]
-    """the images of one group of classes of one increment"""
+    """Makes the images of one group of classes of one increment."""
     summary: str
+    """one line about the method"""
     needs_learner: bool = False
+    """whether it needs a learner, and so a seed set of another method"""
     needs_generator: bool = True
+    """whether it samples from the generator"""
     needs_surrogate: bool = False
-    """checkpoints of a classifier with their class gradients; prepared once, like the generator"""
+    """whether it needs the surrogate's checkpoints and class gradients (surrogate.py)"""
     one_real_image_each: bool = False
-    """every image stands on a real image, or a cluster, of its own: no class may have fewer of them than the IPC"""
+    """whether every image needs a real image, or a cluster, of its own, so that no class may have fewer than the IPC"""
     fixed_size: bool = False
-    """the whole real set: a ceiling, without IPC and increments"""
+    """whether it takes the whole real set and ignores IPC and increments"""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """what it changes in the configuration, as `config.with_values` takes it"""
+    """fields of the configuration that it sets, as `config.with_values` takes them"""
