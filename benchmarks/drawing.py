@@ -20,7 +20,8 @@ import torch
 from lgd.config import Config, load_config, with_values
 from lgd.distillation.methods.sampled import sample_lgd
 from lgd.distillation.resources import Resources
-from lgd.distillation.store import Run, SelectedImage
+from lgd.distillation.layout import Run
+from lgd.distillation.store import SelectedImage
 
 
 def seconds(work: Callable[[], object], rounds: int = 5) -> float:

@@ -66,7 +66,7 @@ def test_difffit_trains_few_parameters_and_folds_back() -> None:
     plain = copy.deepcopy(denoiser)
     names = set(plain.state_dict())
     tuned = for_difffit(denoiser)
-    torch.testing.assert_close(outputs(tuned, [0, 1]), outputs(plain, [0, 1]))
+    torch.testing.assert_close(outputs(tuned, [0, 1]), outputs(to_dict, [0, 1]))
     learning = {name for name, p in tuned.named_parameters() if p.requires_grad}
     assert {name for name in learning if not name.endswith((".bias", ".scale", TABLE))} == set()
     assert len([name for name in learning if name.endswith(".scale")]) == 4  # attention and MLP of two blocks
@@ -75,7 +75,7 @@ def test_difffit_trains_few_parameters_and_folds_back() -> None:
         torch.nn.init.normal_(block.attn1.to_out[0].scale)
         torch.nn.init.normal_(block.ff.net[2].scale)
     before = outputs(tuned, [0, 1])
-    assert not torch.allclose(before, outputs(plain, [0, 1]))
+    assert not torch.allclose(before, outputs(to_dict, [0, 1]))
     fold_scales(tuned)
     torch.testing.assert_close(outputs(tuned, [0, 1]), before)
     assert set(tuned.state_dict()) == names

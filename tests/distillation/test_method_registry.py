@@ -11,7 +11,8 @@ from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
 from lgd.distillation.methods import METHODS, check_method, method_named, seed_config, with_method
 from lgd.distillation.stages import grow
-from lgd.distillation.store import Run, read_increment, read_latents, read_manifest
+from lgd.distillation.layout import Run
+from lgd.distillation.store import read_increment, read_latents, read_manifest
 from lgd.errors import UserError
 from lgd.execution.local import Local
 from lgd.experiments.prepare import prepare

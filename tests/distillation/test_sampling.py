@@ -20,7 +20,8 @@ from lgd.distillation.methods.sampled import by_learnability, sample_lgd, sample
 from lgd.distillation.methods.sampling import CandidateSpec, choose, decoded, judge, sample_slots
 from lgd.distillation.methods.sampling import SamplingContext as Common
 from lgd.distillation.resources import Resources
-from lgd.distillation.store import Run, SelectedImage
+from lgd.distillation.layout import Run
+from lgd.distillation.store import SelectedImage
 from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import in_window, learnability_guided
 from lgd.profiling.igd_reference import lineage_slot

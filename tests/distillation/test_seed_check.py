@@ -13,7 +13,8 @@ from lgd.data.imageset import to_float
 from lgd.data.splits import cached_splits
 from lgd.distillation import seed_check as module
 from lgd.distillation.seed_check import check_seed_set
-from lgd.distillation.store import Run, read_increment
+from lgd.distillation.layout import Run
+from lgd.distillation.store import read_increment
 from lgd.experiments.distill import distill
 
 

@@ -142,7 +142,7 @@ def toml_lines(name: str, values: dict[str, Any]) -> list[str]:
         if isinstance(value, dict)
         for line in toml_lines(f"{name}.{key}".lstrip("."), value)
     ]
-    return [*head, *plain, *below]
+    return [*head, *to_dict, *below]
 
 
 def test_a_users_mistake_stops_at_once(

@@ -46,7 +46,7 @@ def test_gradient_is_that_of_the_kl_divergence_without_t_squared() -> None:
     got = soft_loss(logits, targets, T)
     torch.testing.assert_close(got - entropy, loss)
     (ours,) = torch.autograd.grad(got, logits, retain_graph=True)
-    (plain,) = torch.autograd.grad(loss, logits)
+    (to_dict,) = torch.autograd.grad(loss, logits)
     torch.testing.assert_close(ours, plain)
 
 

@@ -20,7 +20,8 @@ from lgd.distillation.methods import method_named
 from lgd.distillation.methods.sampled import sample_lgd
 from lgd.distillation.methods.sampling import CandidateSpec, judge
 from lgd.distillation.resources import Resources
-from lgd.distillation.store import Run, read_increment, read_latents, read_manifest
+from lgd.distillation.layout import Run
+from lgd.distillation.store import read_increment, read_latents, read_manifest
 from lgd.errors import UserError
 from lgd.experiments.distill import distill
 from lgd.rng import image_seed

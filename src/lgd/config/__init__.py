@@ -48,8 +48,8 @@ __all__ = [
     "differences",
     "from_dict",
     "load_config",
-    "presets",
     "to_dict",
+    "presets",
     "with_defaults",
     "with_values",
 ]

@@ -26,9 +26,9 @@ def from_dict(values: Any, where: str) -> Config:
     return config
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """Plain data, as written to config.json."""
-    return json.loads(json.dumps(asdict(config)))  # tuples become lists, as when read back
+def to_dict(part: Any) -> dict[str, Any]:
+    """Return a configuration, or a part of it, as plain data for JSON."""
+    return json.loads(json.dumps(asdict(part)))  # tuples become lists, as when read back
 
 
 def check(config: Config, where: str = "configuration") -> Config:

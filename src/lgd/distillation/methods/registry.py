@@ -7,13 +7,23 @@ from dataclasses import replace
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
+from lgd.distillation.recipe import Recipe, recipe_of
+from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
 
-from .base import Method
+from .base import Asset, Method
 from .coresets import select_full, select_herding, select_k_center, select_random
 from .igd import sample_igd
 from .mgd3 import sample_mgd3
 from .sampled import sample_lgd, sample_unguided
+
+SURROGATE = Asset(
+    "surrogate",
+    "checkpoints.json",
+    made_from=lambda assets: assets.surrogate,
+    make=make_surrogate,
+    steps=lambda assets: assets.surrogate.classifier.training.epochs,
+)
 
 
 def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
@@ -30,7 +40,7 @@ METHODS = {
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
     "dit": Method(sample_unguided, "unguided diffusion, one candidate"),
-    "igd": Method(sample_igd, "diffusion guided by influence", needs_surrogate=True),
+    "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,)),
     "mgd3": Method(sample_mgd3, "diffusion drawn to the modes of each class", one_real_image_each=True),
     "random": Method(select_random, "real images drawn at random", needs_generator=False, one_real_image_each=True),
     "herding": Method(
@@ -70,10 +80,25 @@ def with_method(config: Config, name: str) -> Config:
     return with_values(replace(config, method=name), method_named(name).fields)
 
 
+def seed_method(config: Config) -> str:
+    """Return the method of the first increment: a method that needs a learner has nothing to learn from yet."""
+    return config.stages.seed_method if method_named(config.method).needs_learner else config.method
+
+
 def seed_config(config: Config) -> Config:
-    """The configuration of the seed set: a set of its own, of one increment, made by the seed method."""
+    """Return the configuration of the seed set: a set of one increment, made by the seed method."""
     single = replace(config, stages=replace(config.stages, increments=1))
     return with_method(single, config.stages.seed_method)
+
+
+def first_recipe(config: Config) -> Recipe:
+    """Return the settings that increment 1 is made with."""
+    return recipe_of(config if seed_method(config) == config.method else seed_config(config))
+
+
+def methods_used(config: Config) -> list[Method]:
+    """Return the method of a run and that of its seed set."""
+    return [method_named(name) for name in dict.fromkeys((config.method, seed_method(config)))]
 
 
 def check_method(config: Config, train: ImageSet) -> None:
