@@ -86,9 +86,9 @@ def guided_step(config: Config, classes: int, batch: int) -> dict[str, tuple[Cal
     def climb(x0: torch.Tensor) -> torch.Tensor:
         return influence(autoencoder.decode(x0), labels, surrogate)
 
-    guided = learnability_guided(to_dict, score, config.guidance)
-    influenced = learnability_guided(to_dict, climb, config.guidance)
-    with_x0 = learnability_guided(to_dict, score, load_config("digits").guidance)
+    guided = learnability_guided(plain, score, config.guidance)
+    influenced = learnability_guided(plain, climb, config.guidance)
+    with_x0 = learnability_guided(plain, score, load_config("digits").guidance)
     networks = [denoiser, vae, learner, reference]
 
     def without_gradient(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -102,7 +102,7 @@ def guided_step(config: Config, classes: int, batch: int) -> dict[str, tuple[Cal
         "denoiser, one image without guidance": (
             without_gradient(lambda: generator.predict(x_t[:1], step, labels[:1])), [denoiser]
         ),
-        "unguided step (two passes of the denoiser)": (without_gradient(lambda: to_dict(x_t, step)), [denoiser]),
+        "unguided step (two passes of the denoiser)": (without_gradient(lambda: plain(x_t, step)), [denoiser]),
         "guided step, route denoiser": (without_gradient(lambda: guided(x_t, step)), networks),
         "guided step, route x0": (without_gradient(lambda: with_x0(x_t, step)), networks),
         "guided step of the seed set (influence)": (without_gradient(lambda: influenced(x_t, step)), networks),

@@ -17,10 +17,11 @@ from time import perf_counter
 import torch
 
 from lgd.config import Config, load_config, with_values
+from lgd.distillation.layout import Run
 from lgd.distillation.methods.sampled import sample_lgd
 from lgd.distillation.resources import Resources
-from lgd.distillation.layout import Run
 from lgd.distillation.store import SelectedImage
+from lgd.experiments.resolve import resolve
 
 
 def seconds(work: Callable[[], object], rounds: int = 5) -> float:
@@ -35,7 +36,9 @@ def seconds(work: Callable[[], object], rounds: int = 5) -> float:
 
 
 def drawn(config: Config, root: Path, increment: int, classes: int) -> list[SelectedImage]:
-    return sample_lgd(Resources(config, Run(root), root, increment, range(classes)))
+    experiment = resolve(config)
+    growth = experiment.growth(Run(root), experiment.assets(root))
+    return sample_lgd(Resources(growth, increment, range(classes)))
 
 
 def growth(config: Config, root: Path) -> None:

@@ -75,7 +75,7 @@ def main() -> None:
     exact = exact_copy(networks)
     rows = [looped(exact, base, label, slot, options.keep) for slot in slots for label in networks.classes]
     slow, lineage = [row["score"] for row in rows], fmean(row["seconds"] for row in rows)
-    to_dict, plain_scores = drawn(base, lambda own: unguided)
+    plain, plain_scores = drawn(base, lambda own: unguided)
     single, single_scores = drawn(without_selection(base), lambda own: unguided)
 
     def row(way: str, strength: float, seconds: float, scores: list[float]) -> None:
@@ -89,7 +89,7 @@ def main() -> None:
         print(f"| {way} | {strength} | {cost} | {fmean(scores):.3f} | {found or '- | -'} |", flush=True)
 
     row("lineage", guidance.strength, lineage, slow)
-    row("unguided, as many candidates", 0, to_dict, plain_scores)
+    row("unguided, as many candidates", 0, plain, plain_scores)
     row("unguided, one candidate", 0, single, single_scores)
     for way in options.fast:
         route, _, strength = way.partition(":")

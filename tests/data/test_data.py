@@ -36,7 +36,7 @@ def test_digits_are_whole_and_split_by_class() -> None:
 
 
 def test_validation_is_cut_from_the_training_set() -> None:
-    to_dict, tuning = load_splits(DatasetConfig()), load_splits(DatasetConfig(eval_split="validation"))
+    plain, tuning = load_splits(DatasetConfig()), load_splits(DatasetConfig(eval_split="validation"))
     assert len(tuning.train) + len(tuning.test) == len(plain.train)
     whole = {image.numpy().tobytes() for image in plain.train.images}
     assert {image.numpy().tobytes() for image in tuning.test.images} <= whole

@@ -24,7 +24,7 @@ from lgd.diffusion.folder import load_generator
 from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.pretrained import load_pipeline
 from lgd.diffusion.train import begin, noise_schedule, train
-from lgd.diffusion.train_generator import make_generator
+from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.diffusion.variance import variance_loss
 from lgd.errors import UserError
 from lgd.experiments.distill import distill
@@ -66,7 +66,7 @@ def test_difffit_trains_few_parameters_and_folds_back() -> None:
     plain = copy.deepcopy(denoiser)
     names = set(plain.state_dict())
     tuned = for_difffit(denoiser)
-    torch.testing.assert_close(outputs(tuned, [0, 1]), outputs(to_dict, [0, 1]))
+    torch.testing.assert_close(outputs(tuned, [0, 1]), outputs(plain, [0, 1]))
     learning = {name for name, p in tuned.named_parameters() if p.requires_grad}
     assert {name for name in learning if not name.endswith((".bias", ".scale", TABLE))} == set()
     assert len([name for name in learning if name.endswith(".scale")]) == 4  # attention and MLP of two blocks
@@ -75,7 +75,7 @@ def test_difffit_trains_few_parameters_and_folds_back() -> None:
         torch.nn.init.normal_(block.attn1.to_out[0].scale)
         torch.nn.init.normal_(block.ff.net[2].scale)
     before = outputs(tuned, [0, 1])
-    assert not torch.allclose(before, outputs(to_dict, [0, 1]))
+    assert not torch.allclose(before, outputs(plain, [0, 1]))
     fold_scales(tuned)
     torch.testing.assert_close(outputs(tuned, [0, 1]), before)
     assert set(tuned.state_dict()) == names
@@ -249,15 +249,16 @@ def test_a_tuning_goes_on_to_the_same_weights(tiny: Config, folder: Path, tmp_pa
         torch.arange(20) % 10,
         tuple("0123456789"),
     )
-    make_generator(config, images, tmp_path / "whole")
+    training = GeneratorTraining(config.generator, config.dataset, images, "cpu")
+    make_generator(training, tmp_path / "whole")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            make_generator(config, images, tmp_path / "parts", save_every=0, watch=stop)
-    make_generator(config, images, tmp_path / "parts")
+            make_generator(training, tmp_path / "parts", save_every=0, watch=stop)
+    make_generator(training, tmp_path / "parts")
     a, b = (load_generator(tmp_path / name).denoiser.state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 

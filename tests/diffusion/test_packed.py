@@ -106,7 +106,7 @@ def trained(precision: str, steps: int, checkpoint: Path | None = None, stop: in
 
 def test_packed_training_learns_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lgd.diffusion.train.computes_in_bfloat16", lambda device: False)
-    to_dict, packed = trained("float32", 12), trained("auto", 12)
+    plain, packed = trained("float32", 12), trained("auto", 12)
     assert (plain.packed is None, packed.packed is None) == (True, False)
     torch.testing.assert_close(torch.tensor(packed.losses), torch.tensor(plain.losses), rtol=1e-4, atol=1e-5)
     for (name, a), b in zip(plain.denoiser.named_parameters(), packed.denoiser.parameters(), strict=True):

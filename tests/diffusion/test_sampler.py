@@ -133,7 +133,7 @@ def test_a_shift_is_added_after_the_step() -> None:
     plain = sample(lambda x, step: Prediction(x), scheduler, torch.ones(1, 1, 2, 2))
     scheduler.set_timesteps(1)
     shifted = sample(lambda x, step: Prediction(x).shifted(x).shifted(x), scheduler, torch.ones(1, 1, 2, 2))
-    torch.testing.assert_close(shifted - to_dict, torch.full((1, 1, 2, 2), 2.0))
+    torch.testing.assert_close(shifted - plain, torch.full((1, 1, 2, 2), 2.0))
 
 
 def test_nan_is_named_with_its_step() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conftest import resources_of
 from torch import Tensor
 
 from lgd.config import Config, with_values
@@ -18,7 +19,6 @@ from lgd.distillation.methods.sampled import sample_lgd, sample_unguided
 from lgd.distillation.methods.sampling import SamplingContext as Common
 from lgd.distillation.methods.sampling import decoded, sample_slots
 from lgd.distillation.resources import Resources
-from lgd.distillation.layout import Run
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import in_window, learnability_guided
@@ -27,7 +27,7 @@ from lgd.rng import image_seed
 
 
 def materials_of(config: Config, finished: Path, classes: range = range(10)) -> Resources:
-    return Resources(config, Run(finished), finished, 2, classes)
+    return resources_of(config, finished, 2, classes)
 
 
 @pytest.mark.parametrize(

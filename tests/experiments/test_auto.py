@@ -197,7 +197,7 @@ def test_a_preset_file_names_images_too(grey: Path, tmp_path: Path) -> None:
 
 def test_reference_of_the_user_s_own(grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is used in place of a trained one, and a run with the weights of its own reference is the same run."""
-    source, to_dict, own = f"folder:{grey}", tmp_path / "plain", tmp_path / "own"
+    source, plain, own = f"folder:{grey}", tmp_path / "plain", tmp_path / "own"
     options = (*QUICK, "--reference.training.epochs", "12")
     assert main(["reference", "train", source, "--out", str(tmp_path / "r"), *options]) == 0
     assert "reference.safetensors: 100.00 % of 6 test images" in capsys.readouterr().out

@@ -150,7 +150,7 @@ def test_spaces_convert_as_the_method_says() -> None:
     moved = scheduler.step(eps + d, here.timestep, x, generator=g.manual_seed(0)).prev_sample
     plain = scheduler.step(eps, here.timestep, x, generator=g.manual_seed(0)).prev_sample
     torch.testing.assert_close(
-        moved - to_dict, -(1 - alpha) / (alpha * (1 - here.alpha_bar)) ** 0.5 * d, rtol=1e-5, atol=1e-7
+        moved - plain, -(1 - alpha) / (alpha * (1 - here.alpha_bar)) ** 0.5 * d, rtol=1e-5, atol=1e-7
     )
 
 

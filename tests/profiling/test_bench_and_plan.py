@@ -13,7 +13,8 @@ from diffusers import DiTTransformer2DModel
 
 from lgd.cli.main import main
 from lgd.config import Config, load_config, with_values
-from lgd.distillation.store import Run, read_manifest
+from lgd.distillation.layout import Run
+from lgd.distillation.store import read_manifest
 from lgd.profiling.bench import with_steps
 from lgd.profiling.counting import Alive, count
 from lgd.profiling.plan import Rates, plan

@@ -49,6 +49,11 @@ class Assets:
         return self.root / "surrogate"
 
 
+def assets_of(config: Config, root: Path, device: str) -> Assets:
+    """Take the settings of assets in folder `root` out of a configuration."""
+    return Assets(root, config.dataset, config.generator, config.reference, config.influence.surrogate, device)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """The settings that a method samples with."""

@@ -21,7 +21,7 @@ from .store import SelectedImage, finish_increment, read_increment, read_union, 
 
 
 def grow(growth: Growth, engine: Engine, grown: Callable[[int], object] = lambda increment: None) -> list[Path]:
-    """Make the increments that are missing, and their union; returns the union's files that were corrupt and are mended.
+    """Make the increments that are missing, and their union; returns corrupt files of the union, now mended.
 
     grown: called with the number of each increment that was missing. The engine makes damaged files of finished
     increments again. Errors: UserError naming a file that is corrupt and has no receipt to make it again by.
@@ -47,7 +47,7 @@ def grow(growth: Growth, engine: Engine, grown: Callable[[int], object] = lambda
 
 
 def learner_units(growth: Growth, increment: int) -> list[Unit]:
-    """Return the units that train an increment's learners, from scratch on all images before it; none without a need."""
+    """Return the units that train an increment's learners from scratch on all images before it."""
     if not method_named(growth.recipe(increment).method).needs_learner:
         return []
     units = []

@@ -123,7 +123,7 @@ def is_evaluated(epoch: int, epochs: int, evaluations: int) -> bool:
 
 
 def folder_units(evaluation: Evaluation, train: ImageSet, seeds: int, cells: Path, stored: Tensor | None) -> list[Unit]:
-    """Return a unit for each architecture and seed for a set that is no run; each writes `cells`/ARCHITECTURE-SEED.json.
+    """Return the units of a set that is no run; each writes `cells`/ARCHITECTURE-SEED.json.
 
     stored: logits that lie beside the images, if any.
     """

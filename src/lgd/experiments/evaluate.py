@@ -36,9 +36,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure the accuracy on a preset's test set of `seeds` fresh classifiers trained on an image folder or a run.
 
-    epochs_factor, compute: values in place of the preset's, the latter by the names of `ComputeConfig`. cells: a directory or URL that keeps finished classifiers, so
-    that the same call goes on where it stopped. Errors: UserError naming the first file or class that does not fit;
-    IncompleteError with the classifiers that failed.
+    epochs_factor: in place of the preset's. compute: fields of `ComputeConfig` in place of the preset's. cells: a
+    directory or URL that keeps finished classifiers, so that the same call goes on where it stopped. Errors: UserError
+    naming the first file or class that does not fit; IncompleteError with the classifiers that failed.
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")

@@ -18,8 +18,8 @@ from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.train_generator import check_decoder, check_generator
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import check_method, first_recipe, methods_used, with_method
-from lgd.distillation.recipe import Assets, Growth, recipe_of
+from lgd.distillation.methods import check_method, growth_of, methods_used, with_method
+from lgd.distillation.recipe import Assets, Growth, assets_of
 from lgd.evaluation.cells import Evaluation
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
@@ -29,6 +29,9 @@ from lgd.rng import seeded_initialisation
 
 from .auto import load_config
 from .reference import foreign_reference
+
+Check = Callable[[Config, Splits], None]
+"""Raises a UserError for a part of the configuration that does not fit the images."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,10 @@ class Experiment:
 
     def assets(self, root: Path) -> Assets:
         """Return the assets that lie in `root`, or are to be made there."""
-        config = self.config
-        surrogate = config.influence.surrogate
-        return Assets(root, config.dataset, config.generator, config.reference, surrogate, self.device)
+        return assets_of(self.config, root, self.device)
 
     def growth(self, run: Run, assets: Assets) -> Growth:
-        later = recipe_of(self.config)
-        return Growth(run, assets, first_recipe(self.config), later, self.config.learner, self.class_names)
+        return growth_of(self.config, run, assets, self.class_names)
 
     def evaluation(self, assets: Assets | None) -> Evaluation:
         """Return how sets are evaluated; the reference in `assets` is the teacher of soft labels by default.
@@ -76,7 +76,7 @@ class Experiment:
 def resolve(
     config: Config | str,
     methods: Sequence[str] | None = None,
-    checks: Sequence[Callable[[Config, Splits], None]] = (),
+    checks: Sequence[Check] = (),
 ) -> Experiment:
     """Read and check a configuration, and open its images, before anything is written.
 
@@ -97,10 +97,10 @@ def resolve(
     return Experiment(config, splits, resolve_device(config.compute.device))
 
 
-def checks_of(config: Config) -> list[Callable[[Config, Splits], None]]:
+def checks_of(config: Config) -> list[Check]:
     """Return the checks of everything that a run of this configuration's method uses."""
     used = methods_used(config)
-    checks = [has_reference, has_evaluation]
+    checks: list[Check] = [has_reference, has_evaluation]
     if any(method.needs_generator for method in used):
         checks += [has_generator]
     if any(method.needs_learner for method in used):

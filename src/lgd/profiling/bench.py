@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from lgd import __version__
-from lgd.config import Config, with_values
 from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.types import Denoiser, Step
 from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
+from lgd.distillation.recipe import Recipe
 from lgd.distillation.selection import select
 from lgd.distillation.store import SelectedImage
 from lgd.rng import image_seed
@@ -53,7 +53,7 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
     variants = variants_of(base, settings.every, networks.guiding is not networks.generator.autoencoder)
     kept: dict[str, list[SelectedImage]] = {}
 
-    def runner(name: str, config: Config, small: bool) -> Callable[[], None]:
+    def runner(name: str, config: Recipe, small: bool) -> Callable[[], None]:
         def run() -> None:
             kept[name] = draw(networks, config, small, guided=name != "unguided")
 
@@ -99,32 +99,37 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
     }
 
 
-def with_steps(config: Config, settings: Settings) -> Config:
+def with_steps(recipe: Recipe, settings: Settings) -> Recipe:
     """With so many steps and the same share of them guided."""
-    if config.sampling.steps == settings.steps:
-        return config
+    if recipe.sampling.steps == settings.steps:
+        return recipe
     low, high, of = GUIDED_SHARE
     window = (low * settings.steps // of, min(settings.steps - 1, high * settings.steps // of))
-    return with_values(config, {"sampling": replace(config.sampling, steps=settings.steps), "guidance.window": window})
+    sampling, guidance = replace(recipe.sampling, steps=settings.steps), replace(recipe.guidance, window=window)
+    return replace(recipe, sampling=sampling, guidance=guidance)
 
 
-def variants_of(base: Config, every: int, small: bool) -> dict[str, tuple[Config, bool]]:
+def variants_of(base: Recipe, every: int, small: bool) -> dict[str, tuple[Recipe, bool]]:
     """By name, slowest last but one: the configuration, and whether it guides through the small decoder."""
-    x0 = with_values(base, {"guidance.route": "x0"})
+
+    def guided(**values: Any) -> Recipe:
+        return replace(base, guidance=replace(base.guidance, **values))
+
+    x0 = guided(route="x0")
     found = {
         "unguided": (without_selection(base), False),
-        "guided, route denoiser": (with_values(base, {"guidance.route": "denoiser"}), False),
+        "guided, route denoiser": (guided(route="denoiser"), False),
         "guided, route x0": (x0, False),
     }
     name = "guided, route x0"
     if small:
         name += ", small decoder"
         found[name] = (x0, True)
-    found[name + f", every {every}"] = (with_values(x0, {"guidance.every": every}), small)
+    found[name + f", every {every}"] = (guided(route="x0", every=every), small)
     return found
 
 
-def draw(networks: Networks, config: Config, small: bool, guided: bool) -> list[SelectedImage]:
+def draw(networks: Networks, config: Recipe, small: bool, guided: bool) -> list[SelectedImage]:
     """One slot of every class, by the same functions as in a run."""
     own = replace(networks, config=config)
     if not small:
@@ -139,7 +144,7 @@ def unguided(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
     return denoiser
 
 
-def row(config: Config, times: Times, kept: list[SelectedImage], guided: bool) -> dict[str, Any]:
+def row(config: Recipe, times: Times, kept: list[SelectedImage], guided: bool) -> dict[str, Any]:
     drawn = len(kept) * config.stages.candidates
     return row_of(len(kept), drawn, times, fmean(map(score_of, kept)) if guided else None)
 
@@ -172,9 +177,9 @@ def exact_copy(networks: Networks) -> Networks:
     return replace(networks, generator=replace(generator, denoiser=dit, autoencoder=autoencoder))
 
 
-def lineage_score(networks: Networks, config: Config, label: int, slot: int = 0) -> float:
+def lineage_score(networks: Networks, config: Recipe, label: int, slot: int = 0) -> float:
     """Of the image that the lineage's loop keeps in one slot."""
-    config = with_values(config, {"guidance.route": "denoiser", "guidance.every": 1})
+    config = replace(config, guidance=replace(config.guidance, route="denoiser", every=1))
     seeds = [
         image_seed(config.seed, networks.increment, label, slot, candidate)
         for candidate in range(config.stages.candidates)
@@ -194,7 +199,7 @@ def matmul_peaks(n: int, device: str, rounds: int, clock: Clock = perf_counter) 
     return {name: 2 * n**3 / min(taken.seconds) for name, taken in times.items()}
 
 
-def denoiser_rate(networks: Networks, config: Config, peaks: dict[str, float], settings: Settings) -> dict[str, Any]:
+def denoiser_rate(networks: Networks, config: Recipe, peaks: dict[str, float], settings: Settings) -> dict[str, Any]:
     """Of one call on all candidates of all classes."""
     generator, precision = networks.generator, config.sampling.precision
     batch = len(networks.classes) * config.stages.candidates

@@ -4,7 +4,7 @@ from .base import Asset, Method
 from .registry import (
     METHODS,
     check_method,
-    first_recipe,
+    growth_of,
     method_named,
     methods_used,
     seed_config,
@@ -17,7 +17,7 @@ __all__ = [
     "Asset",
     "Method",
     "check_method",
-    "first_recipe",
+    "growth_of",
     "method_named",
     "methods_used",
     "seed_config",

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lgd.config import GuidanceConfig
 from lgd.data.imageset import ImageSet
-from lgd.distillation.recipe import Assets
+from lgd.distillation.recipe import Assets, Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 
@@ -39,6 +40,8 @@ class Method:
     needs_learner: bool = False
     needs_generator: bool = True
     assets: tuple[Asset, ...] = ()
+    guidance: Callable[[Recipe], GuidanceConfig] | None = None
+    """the settings of a guidance that differentiates a score; None: the method has none"""
     one_real_image_each: bool = False
     """every image stands on a real image, or a cluster, of its own: no class may have fewer of them than the IPC"""
     fixed_size: bool = False

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
-from lgd.distillation.recipe import Recipe, recipe_of
+from lgd.distillation.layout import Run
+from lgd.distillation.recipe import Assets, Growth, recipe_of
 from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
 
 from .base import Asset, Method
 from .coresets import select_full, select_herding, select_k_center, select_random
-from .igd import sample_igd
+from .igd import influence_guidance, sample_igd
 from .mgd3 import sample_mgd3
 from .sampled import sample_lgd, sample_unguided
 
@@ -26,13 +27,16 @@ SURROGATE = Asset(
 )
 
 
+LGD = Method(sample_lgd, "learnability-guided diffusion", needs_learner=True, guidance=lambda recipe: recipe.guidance)
+
+
 def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
-    """LGD with other values of some fields: its ablations."""
-    return Method(sample_lgd, f"lgd, {summary}", needs_learner=True, fields=fields)
+    """Return an ablation of LGD: the method with other values of some fields."""
+    return replace(LGD, summary=f"lgd, {summary}", fields=fields)
 
 
 METHODS = {
-    "lgd": Method(sample_lgd, "learnability-guided diffusion", needs_learner=True),
+    "lgd": LGD,
     "lgd-omega0": lgd_without("without the reference in the score", {"guidance.omega": 0.0}),
     "lgd-kappa1": lgd_without("without selection", {"stages.candidates": 1}),
     "lgd-no-deviation": lgd_without("without deviation guidance", {"guidance.deviation": 0.0}),
@@ -40,7 +44,7 @@ METHODS = {
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
     "dit": Method(sample_unguided, "unguided diffusion, one candidate"),
-    "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,)),
+    "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
     "mgd3": Method(sample_mgd3, "diffusion drawn to the modes of each class", one_real_image_each=True),
     "random": Method(select_random, "real images drawn at random", needs_generator=False, one_real_image_each=True),
     "herding": Method(
@@ -91,9 +95,10 @@ def seed_config(config: Config) -> Config:
     return with_method(single, config.stages.seed_method)
 
 
-def first_recipe(config: Config) -> Recipe:
-    """Return the settings that increment 1 is made with."""
-    return recipe_of(config if seed_method(config) == config.method else seed_config(config))
+def growth_of(config: Config, run: Run, assets: Assets, class_names: tuple[str, ...]) -> Growth:
+    """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
+    first = config if seed_method(config) == config.method else seed_config(config)
+    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_names)
 
 
 def methods_used(config: Config) -> list[Method]:

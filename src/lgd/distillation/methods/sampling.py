@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lgd.config import Config, GuidanceConfig
+from lgd.config import GuidanceConfig
 from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.batches import in_batches
+from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import select
 from lgd.distillation.store import Candidate, SelectedImage
@@ -41,7 +42,7 @@ class SamplingContext:
     """What all images of one unit have in common."""
 
     resources: Resources
-    config: Config
+    config: Recipe
     """the run's, as the method changes it"""
     guide: Guide
     memory: dict[int, Tensor]
@@ -59,14 +60,14 @@ class SamplingContext:
         return self.resources.generator.schedule(self.config.sampling)
 
 
-def without_selection(config: Config, guidance: GuidanceConfig | None = None) -> Config:
+def without_selection(config: Recipe, guidance: GuidanceConfig | None = None) -> Recipe:
     """One candidate a slot, and another guidance than LGD's, or none."""
     guidance = guidance or replace(config.guidance, strength=0.0, deviation=0.0)
     return replace(config, guidance=guidance, stages=replace(config.stages, candidates=1))
 
 
 def sample_slots_in_order(
-    resources: Resources, config: Config, guide: Guide, scored: bool = False
+    resources: Resources, config: Recipe, guide: Guide, scored: bool = False
 ) -> list[SelectedImage]:
     """Draw one group of classes of one increment by guided sampling and selection (method.md, sections 1 and 3).
 
@@ -110,7 +111,7 @@ def sample_slots(drawing: SamplingContext, slots: Sequence[int], scored: bool) -
     return found
 
 
-def choose(judged: Sequence[Candidate], kappa: int, config: Config) -> list[int]:
+def choose(judged: Sequence[Candidate], kappa: int, config: Recipe) -> list[int]:
     """The kept candidate of each slot, of the candidates of all slots one after the other."""
     scores = torch.tensor([candidate.score for candidate in judged]).view(-1, kappa)
     valid = torch.tensor([bool(candidate.valid) for candidate in judged]).view(-1, kappa)
