@@ -30,7 +30,7 @@ def work(name: str) -> None:
     from lgd.config import ClassifierConfig, TrainingConfig, load_config, with_values
     from lgd.data.datasets import load_splits
     from lgd.data.imageset import ImageSet
-    from lgd.diffusion.train_generator import make_generator
+    from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 
     torch.set_num_threads(1)
     if name == "classifier":
@@ -44,7 +44,7 @@ def work(name: str) -> None:
         images = load_splits(config.dataset).train
         with TemporaryDirectory() as folder:
             start = os.times()
-            make_generator(config, images, Path(folder))
+            make_generator(GeneratorTraining(config.generator, config.dataset, images, "cpu"), Path(folder))
     end = os.times()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(end.user - start.user, end.system - start.system, peak)

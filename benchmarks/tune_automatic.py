@@ -24,7 +24,7 @@ from lgd.config import DatasetConfig, with_values
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet
 from lgd.diffusion.folder import load_generator
-from lgd.diffusion.train_generator import make_generator
+from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.execution.hardware import keep_freed_memory
 from lgd.experiments.auto import load_config
 from lgd.experiments.preview import preview_samples, write_grid
@@ -62,7 +62,7 @@ def main() -> None:
         return 100 * predict(reference, images).argmax(1).eq(images.labels).float().mean().item()
 
     start = process_time()
-    make_generator(config, train, options.out)
+    make_generator(GeneratorTraining(config.generator, config.dataset, train, "cpu"), options.out)
     seconds, generator = process_time() - start, load_generator(options.out)
     real, cells = features_of(reference, train), []
     for scale in (1.5, 3.0):

@@ -33,7 +33,8 @@ def test_every_field_has_a_sentence(path: Path) -> None:
     for name, text in fields_of(path):
         assert text is not None, f"{name} has no documentation"
         first, last = text.split()[0], text.strip()[-1]
-        assert last == "." and first not in FIRST_WORDS_TO_AVOID, f"{name}: {text}"
+        assert last == ".", f"{name}: {text}"
+        assert first not in FIRST_WORDS_TO_AVOID, f"{name}: {text}"
         assert first[0].isupper() or first.startswith("safetensors"), f"{name}: {text}"
 
 

@@ -12,9 +12,12 @@ from lgd.config import Config, with_values
 from lgd.data.imageset import to_float
 from lgd.data.splits import cached_splits
 from lgd.distillation import seed_check as module
+from lgd.distillation.layout import Run
+from lgd.distillation.recipe import Growth
 from lgd.distillation.seed_check import seed_set_warning
-from lgd.distillation.store import Run, read_increment
+from lgd.distillation.store import read_increment
 from lgd.experiments.distill import distill
+from lgd.experiments.resolve import resolve
 
 
 def recognised(root: Path, config: Config) -> int:
@@ -27,14 +30,17 @@ def recognised(root: Path, config: Config) -> int:
     return sum(a == b for a, b in zip(found, images.labels.tolist(), strict=True))
 
 
+def growth_of(config: Config, root: Path) -> Growth:
+    experiment = resolve(config)
+    return experiment.growth(Run(root), experiment.assets(root))
+
+
 def test_it_counts_the_recognised_images(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
     count = recognised(finished, tiny)
     monkeypatch.setattr(module, "LEAST_RECOGNISED", count / 20)
-    assert seed_set_warning(tiny, Run(finished), finished) == ""
+    assert seed_set_warning(growth_of(tiny, finished)) == ""
     monkeypatch.setattr(module, "LEAST_RECOGNISED", (count + 1) / 20)
-    message = seed_set_warning(tiny, Run(finished), finished)
+    message = seed_set_warning(growth_of(tiny, finished))
     assert f"recognises only {count} of the 20 generated images of increment 1 (guessing: 2)" in message
     assert "generator.steps" in message
     assert "\n" not in message
@@ -42,8 +48,8 @@ def test_it_counts_the_recognised_images(finished: Path, tiny: Config, monkeypat
 
 def test_real_images_get_no_warning(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST_RECOGNISED", 2.0)
-    assert seed_set_warning(with_values(tiny, {"stages.seed_method": "random"}), Run(finished), finished) == ""
-    assert seed_set_warning(with_values(tiny, {"method": "herding"}), Run(finished), finished) == ""
+    assert seed_set_warning(growth_of(with_values(tiny, {"stages.seed_method": "random"}), finished)) == ""
+    assert seed_set_warning(growth_of(with_values(tiny, {"method": "herding"}), finished)) == ""
 
 
 def test_a_run_warns_once(

@@ -87,8 +87,8 @@ def train(arguments: Sequence[str]) -> int:
     options = parse(TrainOptions, f"lgd generator train {preset}", rest, TrainOptions(tyro.MISSING, config=config))
     from lgd.config import check, to_dict
     from lgd.data.splits import cached_splits
-    from lgd.diffusion.train_generator import check_generator, make_generator
-    from lgd.execution.hardware import check_device, cpu_threads
+    from lgd.diffusion.train_generator import GeneratorTraining, check_generator, make_generator
+    from lgd.execution.hardware import check_device, cpu_threads, resolve_device
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
     from lgd.experiments.run_directory import claim
     from lgd.report.tensorboard import check_tensorboard, write_training
@@ -115,7 +115,8 @@ def train(arguments: Sequence[str]) -> int:
             if options.tensorboard:
                 write_training(root, rows)
 
-        make_generator(config, images, root, options.save_every, preview)
+        training = GeneratorTraining(config.generator, config.dataset, images, resolve_device(config.compute.device))
+        make_generator(training, root, options.save_every, preview)
     log.info(f"{options.out}: done; use it with --generator.source {options.out}")
     return 0
 

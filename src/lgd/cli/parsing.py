@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from lgd.config import DatasetConfig
+from lgd.config import DatasetConfig, refuse_former_field
 from lgd.errors import UserError
 from lgd.experiments.auto import is_source, load_config
 
@@ -58,6 +58,9 @@ def dataset_options(arguments: Sequence[str]) -> DatasetConfig:
 
 def parse(options: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:
     """Parse arguments into a dataclass of options. Errors: UserError of one line."""
+    for argument in arguments:
+        if argument.startswith("--"):
+            refuse_former_field(argument[2:].partition("=")[0].replace("-", "_"), program)
     return one_line(lambda: tyro.cli(options, prog=program, args=list(arguments), default=default))  # type: ignore
 
 

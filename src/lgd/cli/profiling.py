@@ -40,8 +40,6 @@ class BenchOptions:
     """Number of times that each variant is measured; medians are reported."""
     every: int = 2
     """Guide every N-th step, in the variants that say so."""
-    halving: float = 0.2
-    """Share of the steps after which candidates are compared, in the variant that says so."""
     reference_slots: int = 1
     """Number of classes that the slow reference loop samples."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -113,7 +111,6 @@ def bench(arguments: Sequence[str]) -> int:
         steps,
         rounds,
         options.every,
-        options.halving,
         options.reference_slots,
         perf_counter if options.clock == "wall" else process_time,
         matrix=512 if q else 2048,
@@ -137,8 +134,6 @@ def check_bench(options: BenchOptions) -> None:
         raise UserError(f"--image-size must be a multiple of 16, not {options.image_size}")
     if options.clock == "cpu" and (options.threads != 1 or options.device != "cpu"):
         raise UserError("--clock cpu needs --threads 1 and --device cpu")
-    if not 0 < options.halving < 1:
-        raise UserError(f"--halving must lie between 0 and 1, not {options.halving}")
     if options.decoder and not options.run:
         raise UserError("--decoder belongs to --run; random networks have a small decoder of their own")
 

@@ -28,9 +28,6 @@ class StagesConfig:
     selection: Literal["score", "valid-first"] = "valid-first"
     """Rule that chooses among candidates: score (the highest learnability score) or valid-first (the highest among
     those that the reference classifies correctly, among all where there is none)."""
-    halving: Whole = 0
-    """Step index at which candidates are compared by the score of their predicted clean image; only the best is
-    sampled further. 0: sample all of them to the end."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
     learners: Count = 1

@@ -38,6 +38,8 @@ from lgd.storage.files import (
 )
 from lgd.storage.object_store import fetched
 
+from .layout import Run
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -53,9 +55,6 @@ class Candidate:
     """cross-entropy of the reference"""
     valid: bool | None = None
     """whether the reference classifies it correctly"""
-    early_score: float | None = None
-    """with stages.halving, that of the image predicted when the candidates were compared; those that were dropped there
-    have no score, and `valid` is that of the prediction"""
 
 
 @dataclass(frozen=True)
@@ -97,40 +96,6 @@ class SelectedImage:
     """index of this image in `candidates`"""
     source: int | None = None
     """position in the training set, for a real image"""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Paths of a run directory."""
-
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        return self.root / "config.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics.json"
-
-    @property
-    def dataset(self) -> Path:
-        return self.root / "dataset"
-
-    def increment(self, index: int) -> Path:
-        return self.root / "increments" / f"{index:02d}"
-
-    def learner(self, increment: int, member: int) -> Path:
-        return self.increment(increment) / "learners" / f"{member}.safetensors"
-
-    def group(self, increment: int, group: int) -> Path:
-        return self.increment(increment) / "groups" / f"{group:04d}.json"
-
-    def modes(self, label: int) -> Path:
-        return self.root / "modes" / f"{label:04d}.safetensors"
-
-    def cell(self, kind: str, increment: int, seed: int) -> Path:
-        return self.root / "evaluation" / f"{kind}-{increment:02d}-{seed}.json"
 
 
 def encode_png(image: Tensor) -> bytes:
@@ -217,9 +182,9 @@ def read_increment(folder: Path, class_names: Sequence[str]) -> ImageSet:
     return ImageSet(torch.stack(images), labels, tuple(class_names))
 
 
-def read_union(run: Run, increments: int, class_names: Sequence[str]) -> ImageSet:
-    """Read increments 1 to `increments` as one set. Errors: as `read_increment`."""
-    return concatenate([read_increment(run.increment(i), class_names) for i in range(1, increments + 1)])
+def read_union(folders: Sequence[Path], class_names: Sequence[str]) -> ImageSet:
+    """Read the images of several finished increments as one set. Errors: as `read_increment`."""
+    return concatenate([read_increment(folder, class_names) for folder in folders])
 
 
 def read_latents(folder: Path) -> dict[int, Tensor]:

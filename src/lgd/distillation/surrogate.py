@@ -23,6 +23,8 @@ from lgd.rng import derive_seed
 from lgd.rng import generator as rng
 from lgd.storage.files import load_tensors, read_json, save_tensors, write_json
 
+from .recipe import Assets
+
 
 def train_surrogate(
     folder: Path, config: SurrogateConfig, train: ImageSet, device: str, advance: Callable[[], None]
@@ -58,6 +60,11 @@ def train_surrogate(
     seed = derive_seed("surrogate", config.classifier.seed)
     train_classifier(train, config.classifier, seed, "surrogate", device, watch=keep)
     write_json(folder / "checkpoints.json", {"epochs": epochs, "cosines": cosines})
+
+
+def make_surrogate(assets: Assets, folder: Path, train: ImageSet, advance: Callable[[], None]) -> None:
+    """Train the surrogate of an assets directory into `folder`. Errors: NonFiniteError."""
+    train_surrogate(folder, assets.surrogate, train, assets.device, advance)
 
 
 def real_images(train: ImageSet, label: int, config: SurrogateConfig) -> Tensor:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from lgd import __version__
-from lgd.config import Config, with_values
 from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.types import Denoiser, Step
 from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
+from lgd.distillation.recipe import Recipe
 from lgd.distillation.selection import select
 from lgd.distillation.store import SelectedImage
 from lgd.rng import image_seed
@@ -39,8 +39,6 @@ class Settings:
     steps: int
     rounds: int
     every: int
-    halving: float
-    """share of the steps after which candidates are compared"""
     lineage_slots: int
     """slots (of one class each) that the lineage's loop draws"""
     clock: Clock = perf_counter
@@ -52,11 +50,10 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
     peaks = matmul_peaks(settings.matrix, networks.device, settings.rounds, settings.clock)
     say("matrix products done")
     base = with_steps(networks.config, settings)
-    halving = max(1, round((settings.steps - 1) * (1 - settings.halving)))
-    variants = variants_of(base, settings.every, halving, networks.guiding is not networks.generator.autoencoder)
+    variants = variants_of(base, settings.every, networks.guiding is not networks.generator.autoencoder)
     kept: dict[str, list[SelectedImage]] = {}
 
-    def runner(name: str, config: Config, small: bool) -> Callable[[], None]:
+    def runner(name: str, config: Recipe, small: bool) -> Callable[[], None]:
         def run() -> None:
             kept[name] = draw(networks, config, small, guided=name != "unguided")
 
@@ -91,7 +88,6 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
         "classes": len(networks.classes),
         "window": list(base.guidance.window),
         "every": settings.every,
-        "halving": halving,
         "matmul": peaks,
         "denoiser": denoiser_rate(networks, base, peaks, settings),
         "sampling": rows,
@@ -103,34 +99,37 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
     }
 
 
-def with_steps(config: Config, settings: Settings) -> Config:
+def with_steps(recipe: Recipe, settings: Settings) -> Recipe:
     """With so many steps and the same share of them guided."""
-    if config.sampling.steps == settings.steps:
-        return config
+    if recipe.sampling.steps == settings.steps:
+        return recipe
     low, high, of = GUIDED_SHARE
     window = (low * settings.steps // of, min(settings.steps - 1, high * settings.steps // of))
-    return with_values(config, {"sampling": replace(config.sampling, steps=settings.steps), "guidance.window": window})
+    sampling, guidance = replace(recipe.sampling, steps=settings.steps), replace(recipe.guidance, window=window)
+    return replace(recipe, sampling=sampling, guidance=guidance)
 
 
-def variants_of(base: Config, every: int, halving: int, small: bool) -> dict[str, tuple[Config, bool]]:
+def variants_of(base: Recipe, every: int, small: bool) -> dict[str, tuple[Recipe, bool]]:
     """By name, slowest last but one: the configuration, and whether it guides through the small decoder."""
-    x0 = with_values(base, {"guidance.route": "x0"})
+
+    def guided(**values: Any) -> Recipe:
+        return replace(base, guidance=replace(base.guidance, **values))
+
+    x0 = guided(route="x0")
     found = {
         "unguided": (without_selection(base), False),
-        "guided, route denoiser": (with_values(base, {"guidance.route": "denoiser"}), False),
+        "guided, route denoiser": (guided(route="denoiser"), False),
         "guided, route x0": (x0, False),
     }
     name = "guided, route x0"
     if small:
         name += ", small decoder"
         found[name] = (x0, True)
-    sparse = with_values(x0, {"guidance.every": every})
-    found[name + f", every {every}"] = (sparse, small)
-    found[name + f", every {every}, halving"] = (with_values(sparse, {"stages.halving": halving}), small)
+    found[name + f", every {every}"] = (guided(route="x0", every=every), small)
     return found
 
 
-def draw(networks: Networks, config: Config, small: bool, guided: bool) -> list[SelectedImage]:
+def draw(networks: Networks, config: Recipe, small: bool, guided: bool) -> list[SelectedImage]:
     """One slot of every class, by the same functions as in a run."""
     own = replace(networks, config=config)
     if not small:
@@ -145,7 +144,7 @@ def unguided(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
     return denoiser
 
 
-def row(config: Config, times: Times, kept: list[SelectedImage], guided: bool) -> dict[str, Any]:
+def row(config: Recipe, times: Times, kept: list[SelectedImage], guided: bool) -> dict[str, Any]:
     drawn = len(kept) * config.stages.candidates
     return row_of(len(kept), drawn, times, fmean(map(score_of, kept)) if guided else None)
 
@@ -178,9 +177,9 @@ def exact_copy(networks: Networks) -> Networks:
     return replace(networks, generator=replace(generator, denoiser=dit, autoencoder=autoencoder))
 
 
-def lineage_score(networks: Networks, config: Config, label: int, slot: int = 0) -> float:
+def lineage_score(networks: Networks, config: Recipe, label: int, slot: int = 0) -> float:
     """Of the image that the lineage's loop keeps in one slot."""
-    config = with_values(config, {"guidance.route": "denoiser", "guidance.every": 1})
+    config = replace(config, guidance=replace(config.guidance, route="denoiser", every=1))
     seeds = [
         image_seed(config.seed, networks.increment, label, slot, candidate)
         for candidate in range(config.stages.candidates)
@@ -200,7 +199,7 @@ def matmul_peaks(n: int, device: str, rounds: int, clock: Clock = perf_counter) 
     return {name: 2 * n**3 / min(taken.seconds) for name, taken in times.items()}
 
 
-def denoiser_rate(networks: Networks, config: Config, peaks: dict[str, float], settings: Settings) -> dict[str, Any]:
+def denoiser_rate(networks: Networks, config: Recipe, peaks: dict[str, float], settings: Settings) -> dict[str, Any]:
     """Of one call on all candidates of all classes."""
     generator, precision = networks.generator, config.sampling.precision
     batch = len(networks.classes) * config.stages.candidates
@@ -259,7 +258,7 @@ def table(result: dict[str, Any]) -> str:
         f"denoiser: {d['parameters'] / 1e6:.1f} M parameters, batch {d['batch']}, {d['precision']}:"
         f" {d['flops_per_second'] / 1e9:.0f} GFLOP/s, {d['share_of_peak']:.0%} of the peak in that precision",
         f"sampling: {result['steps']} steps, window {result['window']}, {result['classes']} classes x"
-        f" {result['candidates']} candidates; compared after the step {result['halving']} where halving is on",
+        f" {result['candidates']} candidates",
         "",
         "| variant | drawn/s | kept/s | spread | cost per drawn | per kept | x lineage | mean score |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.classifiers.architectures import Classifier
-from lgd.config import Config
 from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.prediction_type import noise_of
+from lgd.distillation.recipe import Recipe
 from lgd.guidance.vectors import LINEAGE_U
 
 
@@ -24,7 +24,7 @@ def lineage_slot(
     generator: Generator,
     learners: Sequence[Classifier],
     reference: Classifier,
-    config: Config,
+    config: Recipe,
     label: int,
     seeds: Sequence[int],
 ) -> tuple[list[Tensor], list[float]]:
@@ -46,7 +46,7 @@ def lineage_sample(
     generator: Generator,
     learners: Sequence[Classifier],
     reference: Classifier,
-    config: Config,
+    config: Recipe,
     label: int,
     seed: int,
 ) -> Tensor:

@@ -15,8 +15,9 @@ from lgd.data.splits import cached_splits
 from lgd.diffusion.autoencoder import Autoencoder, Latents
 from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.generator import SIZES, Generator, without_own_dropout
+from lgd.distillation.layout import Run
+from lgd.distillation.recipe import Growth, Recipe, assets_of, recipe_of
 from lgd.distillation.resources import Resources
-from lgd.distillation.store import Run
 from lgd.errors import UserError
 from lgd.execution.hardware import resolve_device
 from lgd.rng import seeded_initialisation
@@ -34,7 +35,7 @@ LATENT = 4
 class Networks:
     """What drawing needs of `Resources`, without a directory."""
 
-    config: Config
+    config: Recipe
     generator: Generator
     guiding: Autoencoder
     """the small decoder"""
@@ -90,7 +91,7 @@ def random_networks(
     names = tuple(map(str, range(classes)))
     generator = Generator(without_own_dropout(dit), dict(DDPMScheduler().config), full, names, tuple(range(classes)))
     small = replace(full, network=tiny, std=(1.0,))
-    return Networks(config, generator, small, [learner], reference, range(classes), device, 256)
+    return Networks(recipe_of(config), generator, small, [learner], reference, range(classes), device, 256)
 
 
 def sd_vae(widths: tuple[int, ...]) -> AutoencoderKL:
@@ -120,18 +121,18 @@ def run_networks(folder: Path, candidates: int, classes: int, device: str, decod
     last = config.stages.increments
     if not run.learner(last, 0).exists():
         raise UserError(f"{folder}: no finished run of lgd: it lacks {run.learner(last, 0)}")
-    device = resolve_device(device)
-    config = with_values(config, {"compute.device": device})
-    count = len(cached_splits(config.dataset).train.class_names)
-    resources = Resources(config, run, assets, last, range(min(classes, count)))
+    names = cached_splits(config.dataset).train.class_names
+    recipe = recipe_of(config)
+    growth = Growth(run, assets_of(config, assets, resolve_device(device)), recipe, recipe, config.learner, names)
+    resources = Resources(growth, last, range(min(classes, len(names))))
     return Networks(
-        config,
+        recipe,
         resources.generator,
         resources.guiding,
         resources.learners,
         resources.reference,
         resources.classes,
-        device,
+        resources.device,
         config.sampling.batch_size,
         last + 1,  # noise that the run did not use
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lgd.config import Config
-from lgd.distillation.methods import method_named
-from lgd.distillation.stages import seed_method
-from lgd.evaluation.cells import evaluators
+from lgd.distillation.layout import Run
+from lgd.distillation.methods import growth_of, method_named, methods_used
+from lgd.distillation.recipe import assets_of
+from lgd.distillation.stages import learner_units, sampling_units
 from lgd.evaluation.protocols import training_for
+from lgd.evaluation.schedule import cells_of
 from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
 
 from .counting import count
@@ -104,45 +108,44 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
 
 
 def schedule(config: Config, sizes: Sizes, works: Workloads) -> Iterator[tuple[str, Parts, int]]:
-    """Of each phase: its name, its work, and into how many units it falls that workers may share."""
-    stages, own = config.stages, config.generator
-    first, method = method_named(seed_method(config)), method_named(config.method)
-    if (first.needs_generator or method.needs_generator) and (not own.source or own.tune != "none"):
+    """Yield each phase of a run: its name, its work, and into how many units it falls that workers may share.
+
+    The units come from the code that a run takes them from.
+    """
+    own, used = config.generator, methods_used(config)
+    assets = assets_of(config, Path(), works.device)
+    names = tuple(map(str, range(sizes.classes)))
+    growth = growth_of(config, Run(Path()), assets, names)
+    each = config.stages.images_per_increment * sizes.classes  # images per increment
+    if any(method.needs_generator for method in used) and (not own.source or own.tune != "none"):
         yield "generator", [(own.steps, works.generator_step())], 1
     epochs = 0 if config.reference.weights else config.reference.training.epochs
     yield "reference", [(epochs * sizes.images, works.training(config.reference, sizes.images))], 1
-    if first.needs_surrogate or method.needs_surrogate:
+    for name in dict.fromkeys(asset.name for method in used for asset in method.assets):
         surrogate = config.influence.surrogate.classifier
-        yield "surrogate", [(surrogate.training.epochs * sizes.images, works.training(surrogate, sizes.images))], 1
-    K, each = stages.increments, stages.images_per_increment * sizes.classes  # images per increment
-    if method.needs_learner:
-        epochs = config.learner.training.epochs * stages.learners
-        trained: Parts = [(epochs * i * each, works.training(config.learner, i * each)) for i in range(1, K)]
-        yield "learners", trained, stages.learners
-    parts: Parts = []
-    if first.needs_generator:
-        parts += works.images(seed_method(config), each * (1 if method.needs_learner else K))
-    if method.needs_learner:
-        parts += works.images(config.method, each * (K - 1))
-    yield "images", parts, -(-sizes.classes // stages.classes_per_unit)
-    yield "judging", list(judging(config, sizes, works, each)), K * config.evaluation.seeds
-
-
-def judging(config: Config, sizes: Sizes, works: Workloads, each: int) -> Iterator[tuple[float, Workload]]:
-    """each: images per increment."""
-    evaluation, K = config.evaluation, config.stages.increments
-    headline, *_ = evaluators(evaluation)
-    for name in evaluators(evaluation):
-        for i in range(1, K + 1):
-            yield evaluation.seeds * epochs_of(config, sizes, i, name) * i * each, works.judging(name, i * each)
-        yield evaluation.seeds * evaluation.evaluations * K * sizes.test, works.testing(name)
-    seen = evaluation.redundancy_seeds * K * epochs_of(config, sizes, 1, headline) * each
-    yield seen, works.judging(headline, each)
-
-
-def epochs_of(config: Config, sizes: Sizes, increments: int, architecture: str) -> int:
-    ipc = increments * config.stages.images_per_increment
-    return training_for(config.evaluation, ipc, sizes.shape, sizes.classes).epochs
+        yield name, [(surrogate.training.epochs * sizes.images, works.training(surrogate, sizes.images))], 1
+    trained: Parts = []
+    kept: Counter[str] = Counter()
+    for increment in range(1, config.stages.increments + 1):
+        count, images = len(learner_units(growth, increment)), (increment - 1) * each
+        if count:
+            trained.append((count * config.learner.training.epochs * images, works.training(config.learner, images)))
+        method = growth.recipe(increment).method
+        kept[method] += each if method_named(method).needs_generator else 0
+    yield "learners", trained, config.stages.learners
+    sampled = [part for method, images in kept.items() if images for part in works.images(method, images)]
+    yield "images", sampled, len(sampling_units(growth, 1))
+    cells = Counter(
+        (cell.kind, cell.architecture, cell.increment) for cell in cells_of(config.evaluation, config.stages)
+    )
+    evaluated: Parts = []
+    for (kind, architecture, increment), count in cells.items():
+        images = each if kind == "redundancy" else increment * each
+        epochs = training_for(config.evaluation, images // sizes.classes, sizes.shape, sizes.classes).epochs
+        evaluated.append((count * epochs * images, works.evaluating(architecture, images)))
+        if kind == "accuracy":
+            evaluated.append((count * config.evaluation.evaluations * sizes.test, works.testing(architecture)))
+    yield "evaluation", evaluated, cells.total()
 
 
 def resident() -> int:

@@ -23,6 +23,7 @@ from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
 from lgd.distillation.methods import method_named
+from lgd.distillation.recipe import recipe_of
 from lgd.errors import UserError
 from lgd.evaluation.protocols import training_for
 from lgd.guidance.classifier_free import classifier_free
@@ -81,7 +82,7 @@ class Workloads:
 
         return Workload(batch, build, half)
 
-    def judging(self, architecture: str, images: int) -> Workload:
+    def evaluating(self, architecture: str, images: int) -> Workload:
         """One step of a judge's training on a set of so many images."""
         evaluation, classes = self.config.evaluation, self.sizes.classes
         training = training_for(evaluation, -(-images // classes), self.sizes.shape, classes)
@@ -162,29 +163,19 @@ class Workloads:
         return Generator(denoiser, scheduler, autoencoder, names, ids)
 
     def images(self, method: str, kept: float) -> list[tuple[float, Workload]]:
-        """SamplingContext so many kept images: how many images go through which step, and through the decoder."""
-        config = self.config
-        single = not method_named(method).needs_learner
-        kappa = 1 if single else config.stages.candidates
-        steps, early = config.sampling.steps, config.stages.halving if kappa > 1 else 0
-        window = config.guidance
-        if method == "igd" and config.influence.window:
-            window = replace(window, window=config.influence.window)
-        guides = method_named(method).needs_surrogate or (method_named(method).needs_learner and window.strength > 0)
-        guided = plain = 0.0
-        for index in range(steps):
-            through = kept * (kappa if index >= early else 1)
-            if guides and in_window(Step(index, 0, 0.5), window):
-                guided += through
-            else:
-                plain += through
-        decoded = kept * (1 if early else kappa) + (kept * kappa if early else 0)
+        """How many images go through an unguided step, a guided step and the decoder for so many kept images."""
+        config, found = self.config, method_named(method)
+        kappa = config.stages.candidates if found.needs_learner else 1
+        guidance = found.guidance(recipe_of(config)) if found.guidance else None
+        steps, guided = config.sampling.steps, 0
+        if guidance and guidance.strength > 0:
+            guided = sum(in_window(Step(index, 0, 0.5), guidance) for index in range(steps))
         rivals = kappa * min(config.stages.classes_per_unit, self.sizes.classes)
         batch = min(config.sampling.batch_size, rivals)
         return [
-            (plain, self.step(batch, None)),
-            (guided, self.step(batch, "influence" if method_named(method).needs_surrogate else "score")),
-            (decoded, self.decoding(batch)),
+            (kept * kappa * (steps - guided), self.step(batch, None)),
+            (kept * kappa * guided, self.step(batch, "influence" if found.assets else "score")),
+            (kept * kappa, self.decoding(batch)),
         ]
 
     def step(self, batch: int, guidance: str | None) -> Workload:

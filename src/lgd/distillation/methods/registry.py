@@ -7,22 +7,36 @@ from dataclasses import replace
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
+from lgd.distillation.layout import Run
+from lgd.distillation.recipe import Assets, Growth, recipe_of
+from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
 
-from .base import Method
+from .base import Asset, Method
 from .coresets import select_full, select_herding, select_k_center, select_random
-from .igd import sample_igd
+from .igd import influence_guidance, sample_igd
 from .mgd3 import sample_mgd3
 from .sampled import sample_lgd, sample_unguided
 
+SURROGATE = Asset(
+    "surrogate",
+    "checkpoints.json",
+    made_from=lambda assets: assets.surrogate,
+    make=make_surrogate,
+    steps=lambda assets: assets.surrogate.classifier.training.epochs,
+)
+
+
+LGD = Method(sample_lgd, "learnability-guided diffusion", needs_learner=True, guidance=lambda recipe: recipe.guidance)
+
 
 def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
-    """Return LGD with other values of some fields: one of its ablations."""
-    return Method(sample_lgd, f"lgd, {summary}", needs_learner=True, fields=fields)
+    """Return an ablation of LGD: the method with other values of some fields."""
+    return replace(LGD, summary=f"lgd, {summary}", fields=fields)
 
 
 METHODS = {
-    "lgd": Method(sample_lgd, "learnability-guided diffusion", needs_learner=True),
+    "lgd": LGD,
     "lgd-omega0": lgd_without("without the reference in the score", {"guidance.omega": 0.0}),
     "lgd-kappa1": lgd_without("without selection", {"stages.candidates": 1}),
     "lgd-no-deviation": lgd_without("without deviation guidance", {"guidance.deviation": 0.0}),
@@ -30,7 +44,7 @@ METHODS = {
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
     "dit": Method(sample_unguided, "unguided diffusion"),
-    "igd": Method(sample_igd, "diffusion guided by influence", needs_surrogate=True),
+    "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
     "mgd3": Method(sample_mgd3, "diffusion guided to the modes of each class", one_real_image_each=True),
     "random": Method(select_random, "real images chosen at random", needs_generator=False, one_real_image_each=True),
     "herding": Method(
@@ -70,10 +84,26 @@ def with_method(config: Config, name: str) -> Config:
     return with_values(replace(config, method=name), method_named(name).fields)
 
 
+def seed_method(config: Config) -> str:
+    """Return the method of the first increment: a method that needs a learner has nothing to learn from yet."""
+    return config.stages.seed_method if method_named(config.method).needs_learner else config.method
+
+
 def seed_config(config: Config) -> Config:
     """Return the configuration of the seed set: a set of one increment, made by the seed method."""
     single = replace(config, stages=replace(config.stages, increments=1))
     return with_method(single, config.stages.seed_method)
+
+
+def growth_of(config: Config, run: Run, assets: Assets, class_names: tuple[str, ...]) -> Growth:
+    """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
+    first = config if seed_method(config) == config.method else seed_config(config)
+    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_names)
+
+
+def methods_used(config: Config) -> list[Method]:
+    """Return the method of a run and that of its seed set."""
+    return [method_named(name) for name in dict.fromkeys((config.method, seed_method(config)))]
 
 
 def check_method(config: Config, train: ImageSet) -> None:
