@@ -40,8 +40,8 @@ class BenchOptions:
     """Number of times that each variant is measured; medians are reported."""
     every: int = 2
     """Guide every N-th step, in the variants that say so."""
-    reference_slots: int = 1
-    """Number of classes that the slow reference loop samples."""
+    igd_slots: int = 1
+    """Number of classes that the slow loop of IGD's public code samples."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the random denoiser and decoders; auto: bfloat16 where the hardware has instructions for it."""
     threads: int = 0
@@ -91,30 +91,25 @@ def bench(arguments: Sequence[str]) -> int:
 
     from lgd.execution.hardware import check_device, computes_in_bfloat16, cpu_threads, resolve_device
     from lgd.profiling.bench import Settings, bench, table
-    from lgd.profiling.networks import random_networks, run_networks
+    from lgd.profiling.networks import RandomNetworks, random_networks, run_networks
     from lgd.storage.files import write_json
 
     check_device(options.device)
     device = resolve_device(options.device)
-    q = options.quick
-    classes, steps, rounds = (2, 10, 3) if q else (options.classes, options.steps, options.rounds)
+    quick = options.quick
+    classes, steps, rounds = (2, 10, 3) if quick else (options.classes, options.steps, options.rounds)
     if options.run:
         networks = run_networks(options.run, options.candidates, classes, device, options.decoder)
     else:
         precision: Any = options.precision
         if precision == "auto":
             precision = "bfloat16" if computes_in_bfloat16(device) else "float32"
-        size = 32 if q else options.image_size
-        kind = "tiny" if q else options.denoiser
-        networks = random_networks(kind, options.vae, size, options.candidates, classes, device, precision)
-    settings = Settings(
-        steps,
-        rounds,
-        options.every,
-        options.reference_slots,
-        perf_counter if options.clock == "wall" else process_time,
-        matrix=512 if q else 2048,
-    )
+        size = 32 if quick else options.image_size
+        denoiser = "tiny" if quick else options.denoiser
+        sizes = RandomNetworks(denoiser, options.vae, size, options.candidates, classes, precision)
+        networks = random_networks(sizes, device)
+    clock = perf_counter if options.clock == "wall" else process_time
+    settings = Settings(steps, rounds, options.every, options.igd_slots, clock, matrix=512 if quick else 2048)
     with cpu_threads(options.threads or torch.get_num_threads()):
         result = bench(networks, settings, log.info)
     if options.json:
@@ -125,7 +120,7 @@ def bench(arguments: Sequence[str]) -> int:
 
 def check_bench(options: BenchOptions) -> None:
     """Check the options of `lgd bench`. Errors: UserError."""
-    for name in ("classes", "candidates", "rounds", "every", "reference_slots"):
+    for name in ("classes", "candidates", "rounds", "every", "igd_slots"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
     if options.steps < 4:
