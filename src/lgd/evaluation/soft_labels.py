@@ -34,16 +34,17 @@ def needs_teacher(config: EvaluationConfig) -> bool:
 
 
 def teacher_of(config: EvaluationConfig, reference: Teacher | None) -> Teacher | None:
-    """Return the configured teacher, or else the reference; None where the evaluation learns from hard labels.
+    """Return the configured teacher, or else the reference.
 
-    Errors: UserError when soft labels have neither.
+    None where the evaluation learns from hard labels, or from stored soft labels of a set that comes without a
+    reference. Errors: UserError when soft labels have no teacher.
     """
     if not needs_teacher(config):
         return None
     own = config.teacher
     if own.weights:
         return Teacher(Path(own.weights), ClassifierConfig(own.architecture, width=own.width, depth=own.depth))
-    if reference is None:
+    if reference is None and not own.stored:
         raise UserError("soft labels need a teacher: set evaluation.teacher.weights to a classifier saved by lgd")
     return reference
 
