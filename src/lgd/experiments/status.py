@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from lgd.errors import UserError, reading
 from lgd.report.events import read_events
 from lgd.storage.files import read_json
+from lgd.storage.locks import holder_of
 
 
 @dataclass(frozen=True)
@@ -117,15 +117,8 @@ def duration(seconds: float) -> str:
 
 
 def in_use(root: Path) -> bool:
-    """Whether a process holds the lock of this directory or of the compare directory around it."""
-    for path in (root / ".lock", root.parent / ".lock"):
-        if path.is_file():
-            with path.open() as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return True
-    return False
+    """Return whether a process holds this directory or the compare directory around it."""
+    return any(holder_of(folder) for folder in (root, root.parent))
 
 
 def _next(phases: list[Phase]) -> str:
