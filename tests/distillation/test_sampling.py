@@ -1,4 +1,4 @@
-"""Fast ways of drawing against the slow, obvious ones."""
+"""Sampling in batches against slow loops over single images."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import in_window, learnability_guided
-from lgd.profiling.igd_reference import lineage_slot
+from lgd.profiling.igd_reference import igd_candidates
 from lgd.rng import image_seed
 
 
-def materials_of(config: Config, finished: Path, classes: range = range(10)) -> Resources:
+def second_increment(config: Config, finished: Path, classes: range = range(10)) -> Resources:
+    """Return the resources of increment 2 of a finished run."""
     return resources_of(config, finished, 2, classes)
 
 
@@ -49,12 +50,10 @@ def test_fast_drawing_equals_the_lineage_loop(
             "stages.candidates": 3,
         },
     )
-    resources = materials_of(config, finished, range(2, 4))
+    resources = second_increment(config, finished, range(2, 4))
     for item in sample_lgd(resources):
         seeds = [image_seed(0, 2, item.label, item.slot, k) for k in range(3)]
-        latents, scores = lineage_slot(
-            resources.generator, resources.learners, resources.reference, config, item.label, seeds
-        )
+        latents, scores = igd_candidates(resources, resources.config, item.label, seeds)
         assert [candidate.seed for candidate in item.candidates] == seeds
         torch.testing.assert_close(item.latent, latents[item.chosen], rtol=1e-3, atol=1e-3)
         ours = torch.tensor([candidate.score for candidate in item.candidates])
@@ -90,7 +89,7 @@ def test_every_second_step_is_guided_twice_as_strongly() -> None:
 
 def test_running_out_of_memory_changes_no_image(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     config = with_values(tiny, {"stages.candidates": 3})
-    expected = sample_lgd(materials_of(config, finished, range(4)))
+    expected = sample_lgd(second_increment(config, finished, range(4)))
     inner, calls = drawing_module.sample, []
 
     def scarce(denoiser: Any, scheduler: Any, noise: Tensor, streams: Sequence[torch.Generator], **rest: Any) -> Tensor:
@@ -101,7 +100,7 @@ def test_running_out_of_memory_changes_no_image(finished: Path, tiny: Config, mo
         return result
 
     monkeypatch.setattr(drawing_module, "sample", scarce)
-    resources = materials_of(config, finished, range(4))
+    resources = second_increment(config, finished, range(4))
     for got, wanted in zip(sample_lgd(resources), expected, strict=True):
         assert (got.label, got.slot, got.chosen) == (wanted.label, wanted.slot, wanted.chosen)
         torch.testing.assert_close(got.latent, wanted.latent, rtol=1e-3, atol=1e-3)
@@ -112,7 +111,7 @@ def test_running_out_of_memory_changes_no_image(finished: Path, tiny: Config, mo
 
 def test_slots_without_memory_are_drawn_together(finished: Path, tiny: Config) -> None:
     """And are what they are slot by slot."""
-    resources = materials_of(tiny, finished, range(3))
+    resources = second_increment(tiny, finished, range(3))
     together = sample_unguided(resources)
     config = with_values(tiny, {"guidance.strength": 0.0, "guidance.deviation": 0.0, "stages.candidates": 1})
     common = Common(resources, config, lambda d, *_: d, {label: torch.empty(0) for label in range(3)})
@@ -135,7 +134,7 @@ def test_guidance_has_a_decoder_of_its_own(finished: Path, tiny: Config, monkeyp
             return self.inner.decode(z)
 
     config = with_values(tiny, {"stages.candidates": 2})
-    resources = materials_of(config, finished, range(1))
+    resources = second_increment(config, finished, range(1))
     own = Spy("own", resources.generator.autoencoder)
     resources.generator = replace(resources.generator, autoencoder=own)  # type: ignore[misc]
     resources.guiding = Spy("small", own.inner)  # type: ignore[misc, assignment]

@@ -1,4 +1,4 @@
-"""The commands that grow, judge, analyse and hand on sets. What is heavy is imported when it is run."""
+"""The commands that run experiments and read their results. Each imports torch and the like only when it is run."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def report(arguments: Sequence[str]) -> int:
 
 def reference(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] != "train":
-        raise UserError("lgd reference knows one verb: lgd reference train PRESET_OR_TOML --out DIR")
+        raise UserError("lgd reference has one verb: lgd reference train PRESET_OR_TOML --out DIR")
     preset, config, rest = preset_first("reference train", arguments[1:])
     options = parse(
         ReferenceOptions, f"lgd reference train {preset}", rest, ReferenceOptions(tyro.MISSING, config=config)

@@ -1,4 +1,4 @@
-"""The check of the seed set, before anyone waits for the increments that build on it."""
+"""Warn when the reference does not recognise the seed set."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .methods import method_named
 from .recipe import Growth
 from .store import read_increment
 
-ENOUGH = 0.5
-"""share of the seed set that the reference has to recognise"""
+LEAST_RECOGNISED = 0.5
+"""share of the seed set that the reference must recognise"""
 
 
 def seed_set_warning(growth: Growth) -> str:
-    """Return a warning when the reference recognises less than half of the generated seed set, else an empty text.
+    """Return a warning when the reference recognises less than half of the generated seed set, else an empty string.
 
-    A generator that was trained too briefly makes images that pass through all later stages without an error.
+    The images of a generator that was trained too briefly pass all later stages without an error.
     """
     if not method_named(growth.seed.method).needs_generator:
         return ""
@@ -26,13 +26,12 @@ def seed_set_warning(growth: Growth) -> str:
     reference = load_classifier(assets.reference_file, assets.reference, train, assets.device)
     images = read_increment(folder, growth.class_names)
     recognised = int(predict(reference, images).argmax(1).eq(images.labels).sum())
-    if recognised >= ENOUGH * len(images):
+    if recognised >= LEAST_RECOGNISED * len(images):
         return ""
     chance = len(images) / len(growth.class_names)
     longer = "" if assets.generator.source else ", one trained for longer (generator.steps)"
     return (
-        f"warning: the reference recognises {recognised} of the {len(images)} generated images of increment 1, where"
-        f" guessing has {chance:.0f}: this generator does not show the classes, and the set will teach little. Look at"
-        f" {folder}. What may help: another generator (generator.source){longer}, or --method herding, which picks real"
-        " images"
+        f"warning: the reference recognises only {recognised} of the {len(images)} generated images of increment 1"
+        f" (guessing: {chance:.0f}), so the generator does not show the classes and the set will teach little. Look at"
+        f" {folder}. Use another generator (generator.source){longer}, or --method herding, which selects real images"
     )

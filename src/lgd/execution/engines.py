@@ -1,4 +1,4 @@
-"""Choose the engine that runs the units of work."""
+"""Choose an engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .ray import OnRay
 
 
 def engine_for(compute: ComputeConfig, root: Path) -> Local | OnRay:
-    """What runs the units of a run in `root`."""
+    """Return the configured engine for the units of a run in directory `root`."""
     if compute.engine == "ray":
         return OnRay(compute, root)
     return Local(worker_count(compute), root, compute.retries)

@@ -1,4 +1,4 @@
-"""The definition of a method: a way of making the images of an increment."""
+"""The types of methods and of the assets that they train."""
 
 from __future__ import annotations
 
@@ -16,35 +16,39 @@ from lgd.distillation.store import SelectedImage
 
 @dataclass(frozen=True)
 class Asset:
-    """Networks of a method's own, trained once per assets directory and shared by its runs."""
+    """Networks of one method, trained once per assets directory and shared by the runs in it."""
 
     name: str
-    """of its folder below the assets directory"""
+    """name of its folder in the assets directory"""
     done: str
-    """file in that folder that is written last"""
+    """name of the file in that folder that is written last"""
     made_from: Callable[[Assets], Any]
-    """the part of the configuration, a dataclass, that the asset depends on beside the image set"""
+    """returns the part of the configuration, a dataclass, on which the asset depends besides the image set"""
     make: Callable[[Assets, Path, ImageSet, Callable[[], None]], None]
-    """write the asset into a folder, from the training images, and call the last argument after every step"""
+    """makes the asset: takes (assets, folder, training images, advance) and calls `advance` after every step"""
     steps: Callable[[Assets], int]
-    """number of those steps"""
+    """returns the number of those steps"""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way of making images."""
+    """A way to make images."""
 
     sample: Callable[[Resources], list[SelectedImage]]
-    """make the images of one group of classes of one increment"""
+    """makes the images of one group of classes of one increment"""
     summary: str
+    """one line about the method"""
     needs_learner: bool = False
+    """whether it needs a learner, and so a seed set of another method"""
     needs_generator: bool = True
+    """whether it samples from the generator"""
     assets: tuple[Asset, ...] = ()
+    """networks of its own"""
     guidance: Callable[[Recipe], GuidanceConfig] | None = None
-    """the settings of a guidance that differentiates a score; None: the method has none"""
+    """returns the settings of its guidance by a score's gradient; None: it has no such guidance"""
     one_real_image_each: bool = False
-    """every image stands on a real image, or a cluster, of its own: no class may have fewer of them than the IPC"""
+    """whether every image needs a real image, or a cluster, of its own, so that no class may have fewer than the IPC"""
     fixed_size: bool = False
-    """the whole real set: a ceiling, without IPC and increments"""
+    """whether it takes the whole real set and ignores IPC and increments"""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """dotted fields of the configuration that the method sets"""

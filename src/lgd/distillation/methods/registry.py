@@ -1,4 +1,4 @@
-"""All methods, by the names that configurations and command lines know."""
+"""The registry of methods: METHODS, by the names that `--method` takes."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ METHODS = {
     "lgd-selection-only": lgd_without(
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
-    "dit": Method(sample_unguided, "unguided diffusion, one candidate"),
+    "dit": Method(sample_unguided, "unguided diffusion"),
     "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
-    "mgd3": Method(sample_mgd3, "diffusion drawn to the modes of each class", one_real_image_each=True),
-    "random": Method(select_random, "real images drawn at random", needs_generator=False, one_real_image_each=True),
+    "mgd3": Method(sample_mgd3, "diffusion guided to the modes of each class", one_real_image_each=True),
+    "random": Method(select_random, "real images chosen at random", needs_generator=False, one_real_image_each=True),
     "herding": Method(
         select_herding,
-        "real images that keep the mean of the features",
+        "real images by herding: they keep the mean of the features",
         needs_generator=False,
         one_real_image_each=True,
     ),
     "k-center": Method(
         select_k_center,
-        "real images far from each other in the features",
+        "real images by k-center: they lie far apart in the features",
         needs_generator=False,
         one_real_image_each=True,
     ),
@@ -70,14 +70,14 @@ METHODS = {
 
 
 def method_named(name: str) -> Method:
-    """Errors: UserError that lists the known methods."""
+    """Return the method of this name. Errors: UserError that lists the known ones."""
     if name not in METHODS:
         raise UserError(f"unknown method {name!r}{nearest(name, METHODS)}")
     return METHODS[name]
 
 
 def with_method(config: Config, name: str) -> Config:
-    """The configuration of a run of this method, with the fields that the method itself decides.
+    """Return the configuration of a run of this method, with the fields that the method sets itself.
 
     Errors: UserError for an unknown method.
     """
@@ -107,10 +107,10 @@ def methods_used(config: Config) -> list[Method]:
 
 
 def check_method(config: Config, train: ImageSet) -> None:
-    """Find out before any work what the method, or the seed set's, cannot do.
+    """Check before any work that the method and the seed method can make the set.
 
-    Errors: UserError for an unknown method, for a seed method that needs a seed set itself or has no fixed number of
-    images, and naming a class with fewer real images than the IPC asks for.
+    Errors: UserError for an unknown method; for a seed method that needs a seed set itself or ignores the number of
+    images; and, naming the class, for a class with fewer real images than the method needs.
     """
     config = with_method(config, config.method)
     check_budget(config, train)
@@ -124,7 +124,7 @@ def check_method(config: Config, train: ImageSet) -> None:
 
 
 def check_budget(config: Config, train: ImageSet) -> None:
-    """Errors: UserError naming the smallest class when the method would run out of its images."""
+    """Check that no class has fewer real images than the method needs. Errors: UserError naming the smallest class."""
     if not method_named(config.method).one_real_image_each:
         return
     ipc = config.stages.increments * config.stages.images_per_increment
