@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 from tests.conftest import resources_of
+from tests.denoisers import of_noise
 from torch import Tensor
 
 from lgd.config import Config, with_values
-from lgd.diffusion.types import Prediction, Step
+from lgd.diffusion.types import Step
 from lgd.distillation.methods import sampling as drawing_module
 from lgd.distillation.methods.sampled import sample_lgd, sample_unguided
 from lgd.distillation.methods.sampling import SamplingContext as Common
@@ -62,7 +63,7 @@ def test_fast_drawing_equals_the_lineage_loop(
 
 def test_every_second_step_is_guided_twice_as_strongly() -> None:
     """Against a window of single steps, and as a sum: a constant direction moves as far as with every step."""
-    inner = lambda x, step: Prediction(torch.full_like(x, 2.0))  # noqa: E731
+    inner = lambda x, step: of_noise(torch.full_like(x, 2.0), x, step)  # noqa: E731
     score = lambda x0: x0.flatten(1).sum(1)  # noqa: E731
     x, memory = torch.ones(2, 1, 4, 4), [torch.randn(3, 1, 4, 4)] * 2
     config = with_values(

@@ -28,7 +28,7 @@ commands:
   analyze   RUN_OR_FOLDER... --out DIR                    measure redundancy, learning dynamics, validity, ...
   reference train PRESET_OR_TOML --out DIR                train the reference classifier alone
   report    RUN... --out FILE.html                        write one HTML page about runs
-  export    RUN --to FORMAT --out DIR                     copy a set as imagefolder, hf, parquet, webdataset or pt
+  export    RUN --to FORMAT --out DIR                     copy a set into a format that other software reads
   status    RUN                                           show finished and remaining work
   generator train | sample | show                         train a generator, sample from it, describe it
   plan      PRESET_OR_TOML                                estimate the time and memory of a run

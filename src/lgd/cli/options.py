@@ -140,9 +140,8 @@ class ExportOptions:
 
     run: Positional[Path]
     """Directory of a finished run."""
-    to: Literal["imagefolder", "hf", "parquet", "webdataset", "pt"]
-    """Format: imagefolder, hf (for datasets.load_dataset("imagefolder")), parquet, webdataset, or pt (tensors for
-    DD-Ranking)."""
+    to: str
+    """Format, one of those listed above."""
     out: Path
     """Directory to write."""
     overwrite: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from .classifiers import ClassifierConfig
 from .types import Count, Positive, Size, Whole
@@ -29,9 +28,8 @@ class TeacherConfig:
 class EvaluationConfig:
     """How a set is evaluated: fresh classifiers are trained on it and tested on real images."""
 
-    protocol: Literal["configured", "minimax", "igd", "soft"] = "configured"
-    """Training protocol: configured (evaluation.classifier.training), minimax or igd (hard labels), or soft (the soft
-    labels of RDED); see docs/protocols.md."""
+    protocol: str = "configured"
+    """Training protocol, one of those that --help lists (docs/protocols.md)."""
     epochs_factor: Positive = 1.0
     """Factor on the protocol's number of epochs."""
     evaluations: Count = 5

@@ -68,9 +68,11 @@ def check_device(name: str) -> None:
 
 def worker_count(compute: ComputeConfig) -> int:
     """Processes for units of work: as configured, or one per core; one where a GPU does the work."""
+    from loky import cpu_count
+
     if compute.workers:
         return compute.workers
-    return 1 if resolve_device(compute.device).startswith("cuda") else len(os.sched_getaffinity(0))
+    return 1 if resolve_device(compute.device).startswith("cuda") else cpu_count()
 
 
 def computes_in_bfloat16(device: str = "") -> bool:

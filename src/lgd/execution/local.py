@@ -11,6 +11,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from loky import cpu_count
+
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.progress import progress_bar
 from lgd.storage.object_store import Mirror, active_mirror
@@ -57,7 +59,7 @@ class Local:
     def beside(self, units: Sequence[Unit], what: str, threads: int) -> Iterator[None]:
         """As `Engine`: a worker begins where its threads and as many of this process have cores of their own."""
         todo = unfinished(units, self.root)
-        if self.workers == 1 or 2 * threads > len(os.sched_getaffinity(0)):
+        if self.workers == 1 or 2 * threads > cpu_count():
             todo = []
         futures = self._submit(todo)
         try:

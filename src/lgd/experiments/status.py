@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from lgd.errors import UserError, reading
 from lgd.evaluation.schedule import cells_of
 from lgd.report.events import read_events
 from lgd.storage.files import read_json
+from lgd.storage.locks import holder_of
 
 
 @dataclass(frozen=True)
@@ -123,15 +123,8 @@ def duration(seconds: float) -> str:
 
 
 def in_use(root: Path) -> bool:
-    """Whether a process holds the lock of this directory or of the compare directory around it."""
-    for path in (root / ".lock", root.parent / ".lock"):
-        if path.is_file():
-            with path.open() as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return True
-    return False
+    """Return whether a process holds this directory or the compare directory around it."""
+    return any(holder_of(folder) for folder in (root, root.parent))
 
 
 def _next(phases: list[Phase]) -> str:

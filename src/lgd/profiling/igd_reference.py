@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.generator import Generator
-from lgd.diffusion.prediction_type import noise_of
+from lgd.diffusion.prediction_type import x0_and_eps
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.guidance.vectors import LINEAGE_U
@@ -72,7 +72,8 @@ def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed:
             eps = eps - guidance.strength * sigma * eps.norm() * g / g.norm()
         elif guided:
             shift = guidance.strength * LINEAGE_U * sigma * eps.norm() / g.norm() * g
-        output = torch.cat([eps, output.detach()[:, C:]], dim=1)
+        given = eps if scheduler.config.prediction_type == "epsilon" else (x - sigma * eps) / abar**0.5
+        output = torch.cat([given, output.detach()[:, C:]], dim=1)
         extra = {"generator": [stream]} if config.sampling.scheduler != "dpm++" else {}
         with torch.no_grad():
             x = scheduler.step(output, t, x, **extra).prev_sample + shift
@@ -84,7 +85,7 @@ def call(generator: Generator, x: Tensor, t: int, abar: float, class_id: int) ->
     ids = torch.tensor([class_id], device=x.device)
     output = generator.denoiser(x, timestep=torch.tensor([t], device=x.device), class_labels=ids).sample
     C = x.shape[1]
-    return torch.cat([noise_of(output[:, :C], x, abar, generator.predicts), output[:, C:]], dim=1)
+    return torch.cat([x0_and_eps(output[:, :C], x, abar, generator.predicts)[1], output[:, C:]], dim=1)
 
 
 def score(networks: Networks | Resources, images: Tensor, label: int, omega: float) -> Tensor:
