@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-import lgd.experiments.distill
 from lgd.cli.main import main
 from lgd.config import Config, to_dict, with_values
 from lgd.errors import IncompleteError, UserError
 from lgd.evaluation import cells
 from lgd.evaluation.cells import evaluators
 from lgd.experiments.compare import compare_methods
-from lgd.experiments.distill import evaluate
+from lgd.experiments.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +185,7 @@ def test_soft_labels_end_to_end(stored: bool, small: Config, tmp_path: Path, mon
     cell = json.loads((run / "evaluation/accuracy-convnet-02-0.json").read_text())
     assert cell["epochs"] == 3
     assert (run / "dataset" / "soft_labels.safetensors").exists() == stored
-    monkeypatch.setattr(lgd.experiments.distill, "checked", lambda name: config)
+    monkeypatch.setattr("lgd.experiments.evaluate.load_config", lambda name: config)
     if stored:
         assert evaluate(run, "digits", seeds=1)["protocol"]["name"] == "soft"
     else:

@@ -32,21 +32,17 @@ def sample(
     noise: Tensor,
     generators: Sequence[torch.Generator] | None = None,
     on_step: OnStep | None = None,
-    steps: Sequence[Step] | None = None,
 ) -> Tensor:
     """Run the scheduler from `noise` (B, C, H, W) to samples of the same shape.
 
     generators: one per image, for schedulers that add noise on the way. on_step is called after every step with the
-    step, x_{t-1} and the prediction. steps: a part of the schedule; where it does not begin with the noisiest, `noise`
-    is what the steps before left. Errors: NonFiniteError naming the step.
+    step, x_{t-1} and the prediction. Errors: NonFiniteError naming the step.
     """
     takes_generator = "generator" in inspect.signature(scheduler.step).parameters
     extra = {"generator": list(generators)} if takes_generator and generators is not None else {}
     takes_variance = str(scheduler.config.get("variance_type")).startswith("learned")
-    everything = steps_of(scheduler)
-    steps = everything if steps is None else steps
-    x_t = noise * scheduler.init_noise_sigma if steps and steps[0] == everything[0] else noise
-    for step in steps:
+    x_t = noise * scheduler.init_noise_sigma
+    for step in steps_of(scheduler):
         prediction = denoiser(scheduler.scale_model_input(x_t, step.timestep), step)
         output = prediction.eps
         if takes_variance and prediction.variance is not None:
@@ -59,16 +55,3 @@ def sample(
         if on_step is not None:
             on_step(step, x_t, prediction)
     return x_t
-
-
-def memory_of(scheduler: Any) -> list[Tensor]:
-    """What a multistep scheduler remembers of the steps before, oldest first, each (B, C, H, W)."""
-    return [output for output in getattr(scheduler, "model_outputs", []) if output is not None]
-
-
-def remind(scheduler: Any, outputs: Sequence[Tensor]) -> None:
-    """Give a fresh scheduler what another one remembers, perhaps of fewer images, so that it goes on in its place."""
-    if outputs:
-        missing = len(scheduler.model_outputs) - len(outputs)
-        scheduler.model_outputs = [*[None] * missing, *outputs]
-        scheduler.lower_order_nums = len(outputs)

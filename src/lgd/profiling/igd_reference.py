@@ -1,7 +1,7 @@
-"""Guided sampling as the public code that the method descends from does it: the slow, obvious loop.
+"""Guided sampling by the loop of IGD's public code, on which LGD builds: slow and plain.
 
-For comparison in `lgd bench`, and as a test's second opinion. One image at a time in float32; at every step of the
-window the score's gradient goes back through the decoder and the whole denoiser; every candidate is drawn to the end.
+`lgd bench` compares with it, and tests use it as an independent implementation. It samples one image at a time in
+float32, and at every step of the window it differentiates the score through the decoder and the whole denoiser.
 """
 
 from __future__ import annotations
@@ -12,46 +12,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lgd.classifiers.architectures import Classifier
-from lgd.config import Config
 from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.prediction_type import noise_of
+from lgd.distillation.recipe import Recipe
+from lgd.distillation.resources import Resources
 from lgd.guidance.vectors import LINEAGE_U
 
+from .networks import Networks
 
-def lineage_slot(
-    generator: Generator,
-    learners: Sequence[Classifier],
-    reference: Classifier,
-    config: Config,
-    label: int,
-    seeds: Sequence[int],
+
+def igd_candidates(
+    networks: Networks | Resources, config: Recipe, label: int, seeds: Sequence[int]
 ) -> tuple[list[Tensor], list[float]]:
-    """All candidates of one slot: latents (C, H, W), and the scores of the images as they would be stored.
+    """Sample all candidates of one slot; returns latents (C, H, W) and the scores of the images in 8 bits.
 
-    The memory is taken to be empty. seeds: one per candidate.
+    seeds: one per candidate. The memory is empty, so there is no deviation guidance.
     """
     latents, scores = [], []
     for seed in seeds:
-        z = lineage_sample(generator, learners, reference, config, label, seed)
+        z = igd_sample(networks, config, label, seed)
         with torch.no_grad():
-            stored = to_float(to_bytes(generator.autoencoder.decode(z[None])))
-            scores.append(float(score(stored, label, learners, reference, config.guidance.omega)))
+            stored = to_float(to_bytes(networks.generator.autoencoder.decode(z[None])))
+            scores.append(float(score(networks, stored, label, config.guidance.omega)))
         latents.append(z)
     return latents, scores
 
 
-def lineage_sample(
-    generator: Generator,
-    learners: Sequence[Classifier],
-    reference: Classifier,
-    config: Config,
-    label: int,
-    seed: int,
-) -> Tensor:
-    """One guided sample (C, H, W)."""
-    guidance, scale = config.guidance, config.sampling.classifier_free_scale
+def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed: int) -> Tensor:
+    """Sample one guided latent (C, H, W)."""
+    generator, guidance, scale = networks.generator, config.guidance, config.sampling.classifier_free_scale
     scheduler, device = generator.schedule(config.sampling), generator.device
     stream = torch.Generator().manual_seed(seed)
     C = generator.latent_shape[0]
@@ -74,7 +64,7 @@ def lineage_sample(
             g = torch.zeros_like(x)
             if guided:
                 x0 = (x - (1 - abar) ** 0.5 * eps) / abar**0.5
-                S = score(generator.autoencoder.decode(x0), label, learners, reference, guidance.omega)
+                S = score(networks, generator.autoencoder.decode(x0), label, guidance.omega)
                 (g,) = torch.autograd.grad(S.sum(), x)
         x, eps = x.detach(), eps.detach()
         sigma, shift = (1 - abar) ** 0.5, torch.zeros_like(x)
@@ -90,15 +80,15 @@ def lineage_sample(
 
 
 def call(generator: Generator, x: Tensor, t: int, abar: float, class_id: int) -> Tensor:
-    """The noise, and what else the denoiser says, (1, C or 2C, H, W)."""
+    """Return the predicted noise and, where the denoiser has it, the variance, (1, C or 2C, H, W)."""
     ids = torch.tensor([class_id], device=x.device)
     output = generator.denoiser(x, timestep=torch.tensor([t], device=x.device), class_labels=ids).sample
     C = x.shape[1]
     return torch.cat([noise_of(output[:, :C], x, abar, generator.predicts), output[:, C:]], dim=1)
 
 
-def score(images: Tensor, label: int, learners: Sequence[Classifier], reference: Classifier, omega: float) -> Tensor:
-    """S of one image (1, C, H, W), (1,)."""
+def score(networks: Networks | Resources, images: Tensor, label: int, omega: float) -> Tensor:
+    """Return the learnability score S of one image (1, C, H, W), (1,)."""
     y = torch.tensor([label], device=images.device)
-    losses = [F.cross_entropy(learner(images), y) for learner in learners]
-    return (sum(losses) / len(losses) - omega * F.cross_entropy(reference(images), y))[None]
+    losses = [F.cross_entropy(learner(images), y) for learner in networks.learners]
+    return (sum(losses) / len(losses) - omega * F.cross_entropy(networks.reference(images), y))[None]
