@@ -21,6 +21,7 @@ from lgd.distillation.layout import Run
 from lgd.distillation.methods import check_method, growth_of, methods_used, with_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
 from lgd.evaluation.cells import Evaluation
+from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
 from lgd.execution.hardware import check_device, resolve_device
@@ -132,7 +133,8 @@ def has_surrogate(config: Config, splits: Splits) -> None:
 
 
 def has_evaluation(config: Config, splits: Splits) -> None:
-    """Errors: UserError for a classifier that cannot be built, or a teacher that cannot be loaded."""
+    """Errors: UserError for an unknown protocol, or a classifier or teacher that cannot be built or loaded."""
+    training_for(config.evaluation, 1, splits.train.shape, len(splits.train.class_names))
     for name in evaluators(config.evaluation):
         probe(replace(config.evaluation.classifier, architecture=name), splits.train)
     if config.evaluation.teacher.weights and (teacher := teacher_of(config.evaluation, None)):
