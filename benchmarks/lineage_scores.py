@@ -57,7 +57,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     networks = run_networks(options.run, options.candidates, 10**6, "cpu", options.decoder)
-    base = with_steps(networks.config, Settings(options.steps, 1, 1, 0.5, 1))
+    base = with_steps(networks.config, Settings(options.steps, 1, 1, 1))
     millions = sum(p.numel() for p in networks.generator.denoiser.parameters()) / 1e6
     guidance, slots = base.guidance, list(range(options.first, options.first + options.slots))
     print(f"{millions:.1f} M parameters, {options.steps} steps, window {guidance.window}, omega {guidance.omega}\n")
@@ -94,7 +94,7 @@ def main() -> None:
     for way in options.fast:
         route, _, strength = way.partition(":")
         values = {"strength": float(strength), "route": route, "every": options.every}
-        fast = with_values(base, {f"guidance__{name}": value for name, value in values.items()})
+        fast = with_values(base, {f"guidance.{name}": value for name, value in values.items()})
         row(f"{route}, every {options.every}", float(strength), *drawn(fast, by_learnability))
 
 

@@ -179,11 +179,8 @@ def lineage_score(networks: Networks, config: Config, label: int, slot: int = 0)
         image_seed(config.seed, networks.increment, label, slot, candidate)
         for candidate in range(config.stages.candidates)
     ]
-    latents, scores = lineage_slot(networks.generator, networks.learners, networks.reference, config, label, seeds)
-    with torch.no_grad():
-        images = networks.generator.autoencoder.decode(torch.stack(latents)).clamp(0, 1)
-        valid = networks.reference(images).argmax(1).cpu() == label
-    return scores[int(select(torch.tensor([scores]), valid[None], config.stages.selection))]
+    _, scores = lineage_slot(networks.generator, networks.learners, networks.reference, config, label, seeds)
+    return float(scores.score[select(scores.by_slot(len(seeds)), config.stages.selection)])
 
 
 def matmul_peaks(n: int, device: str, rounds: int, clock: Clock = perf_counter) -> dict[str, float]:

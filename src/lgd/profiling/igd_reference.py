@@ -17,6 +17,7 @@ from lgd.config import Config
 from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.prediction_type import x0_and_eps
+from lgd.distillation.selection import CandidateScores
 from lgd.guidance.vectors import LINEAGE_U
 
 
@@ -27,19 +28,22 @@ def lineage_slot(
     config: Config,
     label: int,
     seeds: Sequence[int],
-) -> tuple[list[Tensor], list[float]]:
-    """All candidates of one slot: latents (C, H, W), and the scores of the images as they would be stored.
+) -> tuple[list[Tensor], CandidateScores]:
+    """All candidates of one slot: latents (C, H, W), and measurements (kappa,) of the images as they would be stored.
 
     The memory is taken to be empty. seeds: one per candidate.
     """
-    latents, scores = [], []
+    latents, losses, valid = [], [], []
     for seed in seeds:
         z = lineage_sample(generator, learners, reference, config, label, seed)
         with torch.no_grad():
             stored = to_float(to_bytes(generator.autoencoder.decode(z[None])))
-            scores.append(float(score(stored, label, learners, reference, config.guidance.omega)))
+            losses.append([float(loss(stored, label, learners)), float(loss(stored, label, [reference]))])
+            valid.append(int(reference(stored).argmax()) == label)
         latents.append(z)
-    return latents, scores
+    learner, of_reference = torch.tensor(losses).T
+    score = learner - config.guidance.omega * of_reference
+    return latents, CandidateScores(score, learner, of_reference, torch.tensor(valid))
 
 
 def lineage_sample(
@@ -74,8 +78,9 @@ def lineage_sample(
             g = torch.zeros_like(x)
             if guided:
                 x0 = (x - (1 - abar) ** 0.5 * eps) / abar**0.5
-                S = score(generator.autoencoder.decode(x0), label, learners, reference, guidance.omega)
-                (g,) = torch.autograd.grad(S.sum(), x)
+                image = generator.autoencoder.decode(x0)
+                S = loss(image, label, learners) - guidance.omega * loss(image, label, [reference])
+                (g,) = torch.autograd.grad(S, x)
         x, eps = x.detach(), eps.detach()
         sigma, shift = (1 - abar) ** 0.5, torch.zeros_like(x)
         if guided and guidance.space == "noise":
@@ -98,8 +103,7 @@ def call(generator: Generator, x: Tensor, t: int, abar: float, class_id: int) ->
     return torch.cat([x0_and_eps(output[:, :C], x, abar, generator.predicts)[1], output[:, C:]], dim=1)
 
 
-def score(images: Tensor, label: int, learners: Sequence[Classifier], reference: Classifier, omega: float) -> Tensor:
-    """S of one image (1, C, H, W), (1,)."""
-    y = torch.tensor([label], device=images.device)
-    losses = [F.cross_entropy(learner(images), y) for learner in learners]
-    return (sum(losses) / len(losses) - omega * F.cross_entropy(reference(images), y))[None]
+def loss(image: Tensor, label: int, classifiers: Sequence[Classifier]) -> Tensor:
+    """Mean cross-entropy of one image (1, C, H, W), a scalar."""
+    y = torch.tensor([label], device=image.device)
+    return torch.stack([F.cross_entropy(classifier(image), y) for classifier in classifiers]).mean()
