@@ -1,10 +1,10 @@
-"""How good a generator is, by a reference classifier: what it recognises, and the FID in its features.
+"""Measure a generator by a reference classifier: the share of samples it recognises, and FID in its features.
 
     python benchmarks/generator_quality.py ASSETS [--per-class 100] [--scales 1 1.5 2 3]
 
 ASSETS: a directory of `lgd compare` or a run, with config.json, generator/ and reference.safetensors. FID compares the
-samples with the first so many test images of every class; the last row compares training images with them, which is
-the least to be expected. Features of the reference are not Inception's: compare within one table only.
+samples with the first test images of every class, as many as --per-class says. The last rows give the same numbers for
+real images, as a bound. The features are the reference's, not Inception's: compare within one table only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lgd.experiments.preview import preview_samples
 
 
 def first(images: ImageSet, count: int) -> ImageSet:
-    """So many of every class."""
+    """Return the first `count` images of every class."""
     return images.subset(torch.cat([images.indices_of(label)[:count] for label in range(len(images.class_names))]))
 
 
@@ -57,8 +57,8 @@ def main() -> None:
     for scale in options.scales:
         start = perf_counter()
         own = replace(sampling, classifier_free_scale=scale)
-        drawn = preview_samples(generator, range(len(train.class_names)), options.per_class, own, config.seed)
-        print(row(f"CFG {scale}", drawn, f"{len(drawn) / (perf_counter() - start):.1f}"), flush=True)
+        samples = preview_samples(generator, range(len(train.class_names)), options.per_class, own, config.seed)
+        print(row(f"CFG {scale}", samples, f"{len(samples) / (perf_counter() - start):.1f}"), flush=True)
     print(row("training images", first(train, options.per_class)))
     print(row("these test images", test))
 

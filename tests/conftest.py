@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from lgd.config import Config, load_config, with_values
 from lgd.progress import log
+
+if TYPE_CHECKING:
+    from lgd.distillation.resources import Resources
 
 pytest_plugins = ["tests.machines"]
 
@@ -94,3 +98,13 @@ def finished(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lgd import distill
 
     return distill(tiny, tmp_path_factory.mktemp("finished") / "run").root
+
+
+def resources_of(config: Config, root: Path, increment: int, classes: range) -> Resources:
+    """Return what the methods of a finished run in `root` sample with."""
+    from lgd.distillation.layout import Run
+    from lgd.distillation.resources import Resources
+    from lgd.experiments.resolve import resolve
+
+    experiment = resolve(config)
+    return Resources(experiment.growth(Run(root), experiment.assets(root)), increment, classes)

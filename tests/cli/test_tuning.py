@@ -147,7 +147,7 @@ def with_map(text: str) -> Callable[[Path], object]:
         (lambda f: None, ["--generator.source", ""], "generator.tune: 'difffit' needs a generator.source to start"),
         (lambda f: None, ["--generator.source", "pretrained:/nowhere"], "no such folder: /nowhere"),
         (lambda f: None, ["--generator.tune", "lora"], "'lora'"),
-        (lambda f: None, ["--generator.tune", "none"], "is there already; --generator.tune full or difffit trains"),
+        (lambda f: None, ["--generator.tune", "none"], "is trained already; --generator.tune full or difffit trains"),
     ],
 )
 def test_mistakes_are_one_line(

@@ -1,4 +1,4 @@
-"""Fast ways of drawing against the slow, obvious ones."""
+"""Sampling in batches against slow loops over single images."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conftest import resources_of
 from tests.denoisers import of_noise
 from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.config import Config, with_values
 from lgd.diffusion.types import Step
-from lgd.distillation.methods import sampling as drawing_module
+from lgd.distillation.methods import sampling as sampling_module
 from lgd.distillation.methods.sampled import sample_lgd, sample_unguided
-from lgd.distillation.methods.sampling import SamplingContext as Common
-from lgd.distillation.methods.sampling import decode, sample_slots, score_candidates
+from lgd.distillation.methods.sampling import SamplingContext, decode, sample_slots, score_candidates
 from lgd.distillation.resources import Resources
-from lgd.distillation.store import Run, SelectedImage
+from lgd.distillation.store import SelectedImage
 from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import in_window, learnability_guided
-from lgd.profiling.igd_reference import lineage_slot
+from lgd.profiling.igd_reference import igd_candidates
 from lgd.rng import image_seed
 
 
-def materials_of(config: Config, finished: Path, classes: range = range(10)) -> Resources:
-    return Resources(config, Run(finished), finished, 2, classes)
+def second_increment(config: Config, finished: Path, classes: range = range(10)) -> Resources:
+    """Return the resources of increment 2 of a finished run."""
+    return resources_of(config, finished, 2, classes)
 
 
 @pytest.mark.parametrize(
     ("space", "scheduler", "scale"), [("noise", "ddpm", 1.5), ("noise", "dpm++", 1.0), ("sample", "ddpm", 1.5)]
 )
-def test_fast_drawing_equals_the_lineage_loop(
+def test_sampling_in_batches_equals_the_igd_reference_loop(
     space: str, scheduler: str, scale: float, finished: Path, tiny: Config
 ) -> None:
     """In batches, at equal settings: the same candidates, the same scores, the same choice."""
@@ -50,12 +51,10 @@ def test_fast_drawing_equals_the_lineage_loop(
             "stages.candidates": 3,
         },
     )
-    resources = materials_of(config, finished, range(2, 4))
+    resources = second_increment(config, finished, range(2, 4))
     for item in sample_lgd(resources):
         seeds = [image_seed(0, 2, item.label, item.slot, k) for k in range(3)]
-        latents, scores = lineage_slot(
-            resources.generator, resources.learners, resources.reference, config, item.label, seeds
-        )
+        latents, scores = igd_candidates(resources, resources.config, item.label, seeds)
         assert [candidate.seed for candidate in item.candidates] == seeds
         torch.testing.assert_close(item.latent, latents[item.chosen], rtol=1e-3, atol=1e-3)
         ours = torch.tensor([candidate.score for candidate in item.candidates])
@@ -91,8 +90,8 @@ def test_every_second_step_is_guided_twice_as_strongly() -> None:
 
 def test_running_out_of_memory_changes_no_image(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     config = with_values(tiny, {"stages.candidates": 3})
-    expected = sample_lgd(materials_of(config, finished, range(4)))
-    inner, calls = drawing_module.sample, []
+    expected = sample_lgd(second_increment(config, finished, range(4)))
+    inner, calls = sampling_module.sample, []
 
     def scarce(denoiser: Any, scheduler: Any, noise: Tensor, streams: Sequence[torch.Generator], **rest: Any) -> Tensor:
         calls.append(len(noise))
@@ -101,8 +100,8 @@ def test_running_out_of_memory_changes_no_image(finished: Path, tiny: Config, mo
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return result
 
-    monkeypatch.setattr(drawing_module, "sample", scarce)
-    resources = materials_of(config, finished, range(4))
+    monkeypatch.setattr(sampling_module, "sample", scarce)
+    resources = second_increment(config, finished, range(4))
     for got, wanted in zip(sample_lgd(resources), expected, strict=True):
         assert (got.label, got.slot, got.chosen) == (wanted.label, wanted.slot, wanted.chosen)
         torch.testing.assert_close(got.latent, wanted.latent, rtol=1e-3, atol=1e-3)
@@ -113,11 +112,11 @@ def test_running_out_of_memory_changes_no_image(finished: Path, tiny: Config, mo
 
 def test_slots_without_memory_are_drawn_together(finished: Path, tiny: Config) -> None:
     """And are what they are slot by slot."""
-    resources = materials_of(tiny, finished, range(3))
+    resources = second_increment(tiny, finished, range(3))
     together = sample_unguided(resources)
     config = with_values(tiny, {"guidance.strength": 0.0, "guidance.deviation": 0.0, "stages.candidates": 1})
-    common = Common(resources, config, lambda d, *_: d, {label: torch.empty(0) for label in range(3)})
-    apart: list[SelectedImage] = [item for slot in range(2) for item in sample_slots(common, [slot], False)]
+    context = SamplingContext(resources, config, lambda d, *_: d, {label: torch.empty(0) for label in range(3)})
+    apart: list[SelectedImage] = [item for slot in range(2) for item in sample_slots(context, [slot], False)]
     assert [(d.label, d.slot) for d in together] == [(d.label, d.slot) for d in apart]
     for a, b in zip(together, apart, strict=True):
         torch.testing.assert_close(a.latent, b.latent, rtol=1e-3, atol=1e-3)
@@ -136,7 +135,7 @@ def test_guidance_has_a_decoder_of_its_own(finished: Path, tiny: Config, monkeyp
             return self.inner.decode(z)
 
     config = with_values(tiny, {"stages.candidates": 2})
-    resources = materials_of(config, finished, range(1))
+    resources = second_increment(config, finished, range(1))
     own = Spy("own", resources.generator.autoencoder)
     resources.generator = replace(resources.generator, autoencoder=own)  # type: ignore[misc]
     resources.guiding = Spy("small", own.inner)  # type: ignore[misc, assignment]
@@ -149,7 +148,7 @@ def test_guidance_has_a_decoder_of_its_own(finished: Path, tiny: Config, monkeyp
 @pytest.mark.parametrize("scored", [True, False])
 def test_scores_are_measured_in_batches_on_the_stored_image(scored: bool, finished: Path, tiny: Config) -> None:
     """Against one image at a time; at most `sampling.batch_size` at once."""
-    resources = materials_of(with_values(tiny, {"sampling.batch_size": 3, "stages.learners": 1}), finished)
+    resources = second_increment(with_values(tiny, {"sampling.batch_size": 3, "stages.learners": 1}), finished)
     images = torch.randint(0, 256, (7, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     labels, sizes = torch.arange(7), []
     handle = resources.reference.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
@@ -172,10 +171,10 @@ def test_deviation_looks_at_the_newest_latents_alone(
 ) -> None:
     seen: list[list[Tensor]] = []
     monkeypatch.setattr(
-        drawing_module, "deviation_guided", lambda denoiser, memory, config: seen.append(memory) or denoiser
+        sampling_module, "deviation_guided", lambda denoiser, memory, config: seen.append(memory) or denoiser
     )
     config = with_values(tiny, {"guidance.memory": 3, "stages.images_per_increment": 3, "stages.candidates": 1})
-    resources = materials_of(config, finished, range(1, 3))
+    resources = second_increment(config, finished, range(1, 3))
     images = {(item.label, item.slot): item.latent for item in sample_lgd(resources)}
     stored = resources.memory()  # two of increment 1
     assert [[len(own) for own in memory] for memory in seen] == [[2, 2], [3, 3], [3, 3]]

@@ -11,9 +11,11 @@ from torch.nn import functional as F
 from lgd.classifiers.train import load_classifier
 from lgd.config import ClassifierConfig, Config, SurrogateConfig, TrainingConfig, with_values
 from lgd.data.imageset import ImageSet
+from lgd.distillation.methods.registry import SURROGATE
+from lgd.distillation.recipe import assets_of
 from lgd.distillation.surrogate import load_surrogate, real_images, train_surrogate
 from lgd.errors import UserError
-from lgd.experiments.prepare import prepare_surrogate
+from lgd.experiments.prepare import prepare_asset
 from lgd.guidance.influence import class_gradients
 from lgd.storage.files import read_json, save_tensors
 
@@ -68,7 +70,7 @@ def test_too_few_checkpoints_are_used_as_they_are(tmp_path: Path) -> None:
 
 
 def prepared(assets: Path, config: Config) -> Path:
-    prepare_surrogate(config, assets / "surrogate", two_classes())
+    prepare_asset(SURROGATE, assets_of(config, assets, "cpu"), two_classes())
     return assets / "surrogate"
 
 

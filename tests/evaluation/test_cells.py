@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-import lgd.experiments.distill
 from lgd.cli.main import main
 from lgd.config import Config, to_dict, with_values
 from lgd.errors import IncompleteError, UserError
 from lgd.evaluation import cells
 from lgd.evaluation.cells import evaluators
 from lgd.experiments.compare import compare_methods
-from lgd.experiments.distill import evaluate
+from lgd.experiments.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -87,14 +86,14 @@ def test_rerunning_does_nothing_twice_and_a_deleted_cell_alone_comes_back(compar
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Let the classifier number 1 of the second run fail."""
-    original = cells.judged
+    original = cells.train_and_test
 
-    def judged(train: Any, test: Any, config: Config, architecture: str, seed: int, teacher: Any = None) -> Any:
-        if (config.seed, architecture, seed) == (1, "alexnet", 1):
+    def failing(evaluation: cells.Evaluation, train: Any, test: Any, architecture: str, seed: int, *rest: Any) -> Any:
+        if (evaluation.seed, architecture, seed) == (1, "alexnet", 1):
             raise error
-        return original(train, test, config, architecture, seed, teacher)
+        return original(evaluation, train, test, architecture, seed, *rest)
 
-    monkeypatch.setattr(cells, "judged", judged)
+    monkeypatch.setattr(cells, "train_and_test", failing)
 
 
 def without_last_cells(compared: Path, target: Path) -> Path:
@@ -186,7 +185,7 @@ def test_soft_labels_end_to_end(stored: bool, small: Config, tmp_path: Path, mon
     cell = json.loads((run / "evaluation/accuracy-convnet-02-0.json").read_text())
     assert cell["epochs"] == 3
     assert (run / "dataset" / "soft_labels.safetensors").exists() == stored
-    monkeypatch.setattr(lgd.experiments.distill, "checked", lambda name: config)
+    monkeypatch.setattr("lgd.experiments.evaluate.load_config", lambda name: config)
     if stored:
         assert evaluate(run, "digits", seeds=1)["protocol"]["name"] == "soft"
     else:
@@ -194,7 +193,7 @@ def test_soft_labels_end_to_end(stored: bool, small: Config, tmp_path: Path, mon
             evaluate(run, "digits", seeds=1)
 
 
-def test_judged_at_some_ipc_only(small: Config, compared: Path, tmp_path: Path) -> None:
+def test_evaluated_at_some_ipc_only(small: Config, compared: Path, tmp_path: Path) -> None:
     """Fewer cells with the same numbers in them; validity is still that of every image."""
     ipc = small.stages.images_per_increment
     every = with_values(small, {"stages.increments": 3, "evaluation.redundancy_seeds": 0})

@@ -28,7 +28,8 @@ from lgd.distillation import resources
 from lgd.errors import IncompleteError, UserError
 from lgd.execution.ray import OnRay
 from lgd.execution.units import Unit
-from lgd.experiments.distill import distill, train_reference
+from lgd.experiments.distill import distill
+from lgd.experiments.train_reference import train_reference
 from lgd.storage.files import output_directory, sha256, write_json
 
 pytestmark = pytest.mark.xdist_group("ray")

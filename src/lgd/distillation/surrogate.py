@@ -1,4 +1,4 @@
-"""The surrogate of influence guidance: trained once per assets directory, with the class gradients of its checkpoints.
+"""Train, save and load the surrogate of influence guidance: checkpoints of a classifier and their class gradients.
 
 ASSETS/surrogate/0.safetensors   0.gradients.safetensors   ...   checkpoints.json, written last
 """
@@ -23,15 +23,17 @@ from lgd.rng import derive_seed
 from lgd.rng import generator as rng
 from lgd.storage.files import load_tensors, read_json, save_tensors, write_json
 
+from .recipe import Assets
+
 
 def train_surrogate(
     folder: Path, config: SurrogateConfig, train: ImageSet, device: str, advance: Callable[[], None]
 ) -> None:
-    """Train on the real set; keep the checkpoints whose class gradients differ, and those gradients (IGD, section 3).
+    """Train the surrogate on the real set and write the checkpoints whose class gradients differ (IGD, section 3).
 
-    The first is that of epoch 1; then that of every epoch whose gradients have, averaged over the classes, a cosine
-    below `similarity` to the gradients of the one kept before. Training ends with the last checkpoint. Where the epochs
-    hold fewer of them, influence is averaged over those there are. Errors: NonFiniteError.
+    The first checkpoint is that of epoch 1. A later epoch is kept when its class gradients have a mean cosine, over the
+    classes, below `similarity` to those of the checkpoint kept before. Training ends with checkpoint number
+    `checkpoints`; where the epochs yield fewer, influence is the mean over fewer. Errors: NonFiniteError.
     """
     labels = list(range(len(train.class_names)))
     epochs: list[int] = []
@@ -60,8 +62,13 @@ def train_surrogate(
     write_json(folder / "checkpoints.json", {"epochs": epochs, "cosines": cosines})
 
 
+def make_surrogate(assets: Assets, folder: Path, train: ImageSet, advance: Callable[[], None]) -> None:
+    """Train the surrogate of an assets directory into `folder`. Errors: NonFiniteError."""
+    train_surrogate(folder, assets.surrogate, train, assets.device, advance)
+
+
 def real_images(train: ImageSet, label: int, config: SurrogateConfig) -> Tensor:
-    """At most `config.images` images of a class, drawn with the surrogate's seed, float (N, C, H, W)."""
+    """Return at most `config.images` images of a class, chosen with the surrogate's seed, float (N, C, H, W)."""
     members = train.indices_of(label)
     draw = rng(config.classifier.seed, "surrogate", train.class_names[label])
     return to_float(train.pixels(members[torch.randperm(len(members), generator=draw)[: config.images]]))
@@ -70,7 +77,7 @@ def real_images(train: ImageSet, label: int, config: SurrogateConfig) -> Tensor:
 def load_surrogate(
     folder: Path, config: SurrogateConfig, train: ImageSet, labels: Iterable[int], device: str
 ) -> Surrogate:
-    """All checkpoints, with the class gradients of `labels` alone.
+    """Read all checkpoints, and their gradients of the classes `labels`.
 
     Errors: UserError naming the file that is missing, corrupt, or of another network.
     """
@@ -88,8 +95,9 @@ def load_surrogate(
 
 
 def _gradients(path: Path, names: list[str], size: int) -> dict[str, Tensor]:
+    """Read class gradients of length `size`. Errors: UserError naming the file."""
     found = load_tensors(path, names)
     for name, gradient in found.items():
         if gradient.shape != (size,):
-            raise UserError(f"{path}: not of this surrogate: {name} is of shape {list(gradient.shape)}, not [{size}]")
+            raise UserError(f"{path}: not of this surrogate: {name} has shape {list(gradient.shape)}, not [{size}]")
     return found

@@ -1,7 +1,7 @@
-"""Guided sampling as the public code that the method descends from does it: the slow, obvious loop.
+"""Guided sampling by the loop of IGD's public code, on which LGD builds: slow and plain.
 
-For comparison in `lgd bench`, and as a test's second opinion. One image at a time in float32; at every step of the
-window the score's gradient goes back through the decoder and the whole denoiser; every candidate is drawn to the end.
+`lgd bench` compares with it, and tests use it as an independent implementation. It samples one image at a time in
+float32, and at every step of the window it differentiates the score through the decoder and the whole denoiser.
 """
 
 from __future__ import annotations
@@ -13,49 +13,40 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.classifiers.architectures import Classifier
-from lgd.config import Config
 from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.prediction_type import x0_and_eps
+from lgd.distillation.recipe import Recipe
+from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores
 from lgd.guidance.vectors import LINEAGE_U
 
+from .networks import Networks
 
-def lineage_slot(
-    generator: Generator,
-    learners: Sequence[Classifier],
-    reference: Classifier,
-    config: Config,
-    label: int,
-    seeds: Sequence[int],
+
+def igd_candidates(
+    networks: Networks | Resources, config: Recipe, label: int, seeds: Sequence[int]
 ) -> tuple[list[Tensor], CandidateScores]:
-    """All candidates of one slot: latents (C, H, W), and measurements (kappa,) of the images as they would be stored.
+    """Sample all candidates of one slot; returns latents (C, H, W) and measurements (kappa,) of the images in 8 bits.
 
-    The memory is taken to be empty. seeds: one per candidate.
+    seeds: one per candidate. The memory is empty, so there is no deviation guidance.
     """
     latents, losses, valid = [], [], []
     for seed in seeds:
-        z = lineage_sample(generator, learners, reference, config, label, seed)
+        z = igd_sample(networks, config, label, seed)
         with torch.no_grad():
-            stored = to_float(to_bytes(generator.autoencoder.decode(z[None])))
-            losses.append([float(loss(stored, label, learners)), float(loss(stored, label, [reference]))])
-            valid.append(int(reference(stored).argmax()) == label)
+            stored = to_float(to_bytes(networks.generator.autoencoder.decode(z[None])))
+            losses.append([float(loss(stored, label, of)) for of in (networks.learners, [networks.reference])])
+            valid.append(int(networks.reference(stored).argmax()) == label)
         latents.append(z)
-    learner, of_reference = torch.tensor(losses).T
-    score = learner - config.guidance.omega * of_reference
-    return latents, CandidateScores(score, learner, of_reference, torch.tensor(valid))
+    learner, reference = torch.tensor(losses).T
+    score = learner - config.guidance.omega * reference
+    return latents, CandidateScores(score, learner, reference, torch.tensor(valid))
 
 
-def lineage_sample(
-    generator: Generator,
-    learners: Sequence[Classifier],
-    reference: Classifier,
-    config: Config,
-    label: int,
-    seed: int,
-) -> Tensor:
-    """One guided sample (C, H, W)."""
-    guidance, scale = config.guidance, config.sampling.classifier_free_scale
+def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed: int) -> Tensor:
+    """Sample one guided latent (C, H, W)."""
+    generator, guidance, scale = networks.generator, config.guidance, config.sampling.classifier_free_scale
     scheduler, device = generator.schedule(config.sampling), generator.device
     stream = torch.Generator().manual_seed(seed)
     C = generator.latent_shape[0]
@@ -79,7 +70,7 @@ def lineage_sample(
             if guided:
                 x0 = (x - (1 - abar) ** 0.5 * eps) / abar**0.5
                 image = generator.autoencoder.decode(x0)
-                S = loss(image, label, learners) - guidance.omega * loss(image, label, [reference])
+                S = loss(image, label, networks.learners) - guidance.omega * loss(image, label, [networks.reference])
                 (g,) = torch.autograd.grad(S, x)
         x, eps = x.detach(), eps.detach()
         sigma, shift = (1 - abar) ** 0.5, torch.zeros_like(x)
@@ -96,7 +87,7 @@ def lineage_sample(
 
 
 def call(generator: Generator, x: Tensor, t: int, abar: float, class_id: int) -> Tensor:
-    """The noise, and what else the denoiser says, (1, C or 2C, H, W)."""
+    """Return the predicted noise and, where the denoiser has it, the variance, (1, C or 2C, H, W)."""
     ids = torch.tensor([class_id], device=x.device)
     output = generator.denoiser(x, timestep=torch.tensor([t], device=x.device), class_labels=ids).sample
     C = x.shape[1]
@@ -104,6 +95,6 @@ def call(generator: Generator, x: Tensor, t: int, abar: float, class_id: int) ->
 
 
 def loss(image: Tensor, label: int, classifiers: Sequence[Classifier]) -> Tensor:
-    """Mean cross-entropy of one image (1, C, H, W), a scalar."""
+    """Return the mean cross-entropy of one image (1, C, H, W), a scalar."""
     y = torch.tensor([label], device=image.device)
     return torch.stack([F.cross_entropy(classifier(image), y) for classifier in classifiers]).mean()

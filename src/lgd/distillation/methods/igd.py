@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from lgd.config import GuidanceConfig
 from lgd.diffusion.types import Denoiser
+from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.influence import influence
@@ -15,15 +17,15 @@ from lgd.guidance.learnability import learnability_guided
 from .sampling import sample_slots_in_order, without_selection
 
 
+def influence_guidance(recipe: Recipe) -> GuidanceConfig:
+    """Return the strength, window, space and route of influence guidance."""
+    own, window = recipe.influence, recipe.influence.window or recipe.guidance.window
+    return replace(recipe.guidance, strength=own.strength, deviation=own.deviation, window=window)
+
+
 def sample_igd(resources: Resources) -> list[SelectedImage]:
     """Influence guidance takes learnability guidance's steps, with another score: sampling climbs the influence."""
-    config, own = resources.config, resources.config.influence
-    guidance = replace(
-        config.guidance,
-        strength=own.strength,
-        deviation=own.deviation,
-        window=own.window or config.guidance.window,
-    )
+    config, guidance = resources.config, influence_guidance(resources.config)
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
         def score(x0: Tensor) -> Tensor:

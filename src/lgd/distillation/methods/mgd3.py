@@ -44,7 +44,7 @@ def class_modes(resources: Resources, label: int, count: int) -> Tensor:
 
     Errors: UserError naming a corrupt file.
     """
-    path = resources.run.modes(label)
+    path = resources.growth.run.modes(label)
     if path.exists():
         return load_tensors(path, ["modes"])["modes"]
     train, encode = resources.splits.train, resources.generator.autoencoder.encode

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lgd.config import Config, GuidanceConfig
+from lgd.config import GuidanceConfig
 from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.batches import in_batches
+from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores, select
 from lgd.distillation.store import Candidate, SelectedImage
@@ -41,7 +42,7 @@ class SamplingContext:
     """Everything that the images of one unit share."""
 
     resources: Resources
-    config: Config
+    config: Recipe
     """the run's, as the method changes it"""
     guide: Guide
     memory: dict[int, Tensor]
@@ -56,14 +57,14 @@ class SamplingContext:
         return deviation_guided(self.guide(plain, labels, slots), newest, guidance)
 
 
-def without_selection(config: Config, guidance: GuidanceConfig | None = None) -> Config:
-    """The configuration with one candidate a slot, and with this guidance or none."""
+def without_selection(config: Recipe, guidance: GuidanceConfig | None = None) -> Recipe:
+    """The settings with one candidate a slot, and with this guidance or none."""
     guidance = guidance or replace(config.guidance, strength=0.0, deviation=0.0)
     return replace(config, guidance=guidance, stages=replace(config.stages, candidates=1))
 
 
 def sample_slots_in_order(
-    resources: Resources, config: Config, guide: Guide, scored: bool = False
+    resources: Resources, config: Recipe, guide: Guide, scored: bool = False
 ) -> list[SelectedImage]:
     """Sample the images of one unit: one group of classes of one increment (method.md, sections 1 and 3).
 
