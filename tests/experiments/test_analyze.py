@@ -1,4 +1,4 @@
-"""`lgd analyze` end to end on tiny runs and folders, and on what is wrong with them."""
+"""`lgd analyze` end to end on tiny runs and folders, and on damaged ones."""
 
 from __future__ import annotations
 
