@@ -50,8 +50,8 @@ def main() -> None:
     def row(name: str, images: ImageSet, rate: str = "-") -> str:
         features = features_of(reference, images)
         recognised = 100 * predict(reference, images).argmax(1).eq(images.labels).float().mean().item()
-        manifold = f"{precision(real, features):.0f} | {recall(real, features):.0f}"
-        return f"| {name} | {recognised:.1f} | {fid(real, features):.2f} | {manifold} | {rate} |"
+        near, covered = precision(real, features) or 0.0, recall(real, features) or 0.0
+        return f"| {name} | {recognised:.1f} | {fid(real, features):.2f} | {near:.0f} | {covered:.0f} | {rate} |"
 
     print("| samples | recognised, % | FID | precision | recall | images/s |\n|---|---:|---:|---:|---:|---:|")
     for scale in options.scales:

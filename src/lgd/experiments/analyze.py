@@ -15,6 +15,7 @@ from lgd.analysis.inputs import SetSource, content_digest, expand, is_run, load_
 from lgd.config import Config, differences, to_dict
 from lgd.data.imageset import Splits
 from lgd.data.splits import cached_splits
+from lgd.distillation.recipe import assets_of
 from lgd.errors import UserError
 from lgd.execution.hardware import resolve_device
 from lgd.execution.local import Local
@@ -22,7 +23,7 @@ from lgd.progress import log, progress_bar
 from lgd.storage.files import output_directory, read_json, write_json
 
 from .auto import load_config
-from .prepare import make_reference
+from .reference import make_reference
 from .run_directory import claim
 
 
@@ -56,11 +57,11 @@ def analyze(
     }
     with output_directory(out, overwrite) as root, Local(workers, root) as engine:
         claim(root / "config.json", made_from)
-        weights = _reference_path(places, root)
+        weights, device = _reference_path(places, root), resolve_device(config.compute.device)
         if not weights.exists():
             with progress_bar(config.reference.training.epochs, "reference") as advance:
-                make_reference(config, weights.parent, advance)
-        classifier, device = config.evaluation.classifier, resolve_device(config.compute.device)
+                make_reference(assets_of(config, weights.parent, device), advance)
+        classifier = config.evaluation.classifier
         context = AnalysisContext(config.dataset, config.reference, weights, classifier, settings, device)
         units = [unit for source in (None, *sources) for unit in units_of(root, context, source)]
         engine.run(units, "analysis")
