@@ -28,10 +28,8 @@ def sample_igd(resources: Resources) -> list[SelectedImage]:
     config, guidance = resources.config, influence_guidance(resources.config)
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        y = labels.to(resources.device)
-
         def score(x0: Tensor) -> Tensor:
-            return influence(resources.guiding.decode(x0), y, resources.surrogate)
+            return influence(resources.guiding.decode(x0), labels, resources.surrogate)
 
         return learnability_guided(denoiser, score, guidance)
 

@@ -29,12 +29,12 @@ def sample_mgd3(resources: Resources) -> list[SelectedImage]:
             f" {config.sampling.steps} it must be below {config.sampling.steps - 1}"
         )
     n = config.stages.images_per_increment
-    modes = {label: class_modes(resources, label, config.stages.increments * n) for label in resources.classes}
+    count = config.stages.increments * n
+    modes = torch.stack([class_modes(resources, label, count) for label in resources.classes]).to(resources.device)
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        places = ((resources.increment - 1) * n + slots).tolist()
-        own = torch.stack([modes[label][place] for label, place in zip(labels.tolist(), places, strict=True)])
-        return mode_guided(denoiser, own.to(resources.device), config.modes)
+        own = modes[labels - resources.classes.start, (resources.increment - 1) * n + slots]  # (B, C, H, W)
+        return mode_guided(denoiser, own, config.modes)
 
     return sample_slots_in_order(resources, without_selection(config), guide)
 

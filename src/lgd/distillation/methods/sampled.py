@@ -23,11 +23,9 @@ def by_learnability(resources: Resources) -> Guide:
     config = resources.config
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        y = labels.to(resources.device)
-
         def score(x0: Tensor) -> Tensor:
             images = resources.guiding.decode(x0)
-            return learnability(images, y, resources.learners, resources.reference, config.guidance.omega)
+            return learnability(images, labels, resources.learners, resources.reference, config.guidance.omega)
 
         return learnability_guided(denoiser, score, config.guidance)
 
