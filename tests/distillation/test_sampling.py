@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from igd_reference import igd_candidates
 from tests.conftest import resources_of
 from tests.denoisers import of_noise
 from torch import Tensor
@@ -23,7 +24,6 @@ from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import in_window, learnability_guided
-from lgd.profiling.igd_reference import igd_candidates
 from lgd.rng import image_seed
 
 

@@ -1,12 +1,15 @@
 """Guided sampling by the loop of IGD's public code, on which LGD builds: slow and plain.
 
-`lgd bench` compares with it, and tests use it as an independent implementation. It samples one image at a time in
-float32, and at every step of the window it differentiates the score through the decoder and the whole denoiser.
+`igd_reference_scores.py` compares with it, and tests use it as an independent implementation. It samples one image at
+a time in float32, and at every step of the window it differentiates the score through decoder and denoiser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,14 +17,15 @@ from torch.nn import functional as F
 
 from lgd.classifiers.architectures import Classifier
 from lgd.data.imageset import to_bytes, to_float
+from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.prediction_type import x0_and_eps
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
-from lgd.distillation.selection import CandidateScores
+from lgd.distillation.selection import CandidateScores, select
 from lgd.guidance.vectors import LINEAGE_U
-
-from .networks import Networks
+from lgd.profiling.networks import Networks
+from lgd.rng import image_seed
 
 
 def igd_candidates(
@@ -98,3 +102,24 @@ def loss(image: Tensor, label: int, classifiers: Sequence[Classifier]) -> Tensor
     """Return the mean cross-entropy of one image (1, C, H, W), a scalar."""
     y = torch.tensor([label], device=image.device)
     return torch.stack([F.cross_entropy(classifier(image), y) for classifier in classifiers]).mean()
+
+
+def exact_copy(networks: Networks) -> Networks:
+    """Copy the networks in float32, the precision of IGD's loop."""
+    generator = networks.generator
+    dit = in_precision(deepcopy(generator.denoiser), "float32")
+    autoencoder: Any = generator.autoencoder
+    if hasattr(autoencoder, "network"):
+        autoencoder = replace(autoencoder, network=in_precision(deepcopy(autoencoder.network), "float32"))
+    return replace(networks, generator=replace(generator, denoiser=dit, autoencoder=autoencoder))
+
+
+def igd_score(networks: Networks, config: Recipe, label: int, slot: int = 0) -> float:
+    """Return the learnability score of the image that IGD's loop keeps in one slot."""
+    config = replace(config, guidance=replace(config.guidance, route="denoiser", every=1))
+    seeds = [
+        image_seed(config.seed, networks.increment, label, slot, candidate)
+        for candidate in range(config.stages.candidates)
+    ]
+    _, scores = igd_candidates(networks, config, label, seeds)
+    return float(scores.score[select(scores.by_slot(len(seeds)), config.stages.selection)])
