@@ -29,7 +29,7 @@ from lgd.storage.files import sha256
 
 
 def digests(root: Path) -> dict[str, str]:
-    """SHA-256 of everything that a run makes, times aside."""
+    """Return the SHA-256 of every file of a run, except times."""
     made = [*root.glob("increments/**/*"), *root.glob("dataset/**/*"), *root.glob("evaluation/*")]
     return {str(path.relative_to(root)): sha256(path) for path in made if path.is_file()}
 
@@ -201,7 +201,7 @@ def test_overwrite_starts_anew(finished: Path, tiny: Config, tmp_path: Path) -> 
 def test_a_file_corrupted_after_it_was_written_is_found_told_and_made_again_to_the_bit(
     file: str, finished: Path, tiny: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One bit, so that the file still reads well; nothing else is made again."""
+    """Flips one bit, so that the file can still be read; no other file is made again."""
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     path = copy / file
