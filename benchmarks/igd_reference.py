@@ -22,8 +22,8 @@ from lgd.diffusion.generator import Generator
 from lgd.diffusion.prediction_type import x0_and_eps
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
-from lgd.distillation.selection import CandidateScores, select
-from lgd.guidance.vectors import LINEAGE_U
+from lgd.distillation.selection import CandidateScores, rule_named
+from lgd.guidance.vectors import IGD_U
 from lgd.profiling.networks import Networks
 from lgd.rng import image_seed
 
@@ -81,7 +81,7 @@ def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed:
         if guided and guidance.space == "noise":
             eps = eps - guidance.strength * sigma * eps.norm() * g / g.norm()
         elif guided:
-            shift = guidance.strength * LINEAGE_U * sigma * eps.norm() / g.norm() * g
+            shift = guidance.strength * IGD_U * sigma * eps.norm() / g.norm() * g
         given = eps if scheduler.config.prediction_type == "epsilon" else (x - sigma * eps) / abar**0.5
         output = torch.cat([given, output.detach()[:, C:]], dim=1)
         extra = {"generator": [stream]} if config.sampling.scheduler != "dpm++" else {}
@@ -122,4 +122,4 @@ def igd_score(networks: Networks, config: Recipe, label: int, slot: int = 0) -> 
         for candidate in range(config.stages.candidates)
     ]
     _, scores = igd_candidates(networks, config, label, seeds)
-    return float(scores.score[select(scores.by_slot(len(seeds)), config.stages.selection)])
+    return float(scores.score[rule_named(config.stages.selection).choose(scores.by_slot(len(seeds)))])

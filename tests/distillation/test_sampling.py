@@ -12,12 +12,14 @@ import torch
 from igd_reference import igd_candidates
 from tests.conftest import resources_of
 from tests.denoisers import of_noise
+from tests.worked_examples import worked_example
 from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.config import Config, with_values
 from lgd.diffusion.types import Step
 from lgd.distillation.methods import sampling as sampling_module
+from lgd.distillation.methods.base import Method
 from lgd.distillation.methods.sampled import sample_lgd, sample_unguided
 from lgd.distillation.methods.sampling import SamplingContext, decode, sample_slots, score_candidates
 from lgd.distillation.resources import Resources
@@ -110,7 +112,7 @@ def test_running_out_of_memory_changes_no_image(finished: Path, tiny: Config, mo
     assert resources.batch_size == 3
 
 
-def test_slots_without_memory_are_drawn_together(finished: Path, tiny: Config) -> None:
+def test_slots_without_memory_are_sampled_together(finished: Path, tiny: Config) -> None:
     """And are what they are slot by slot."""
     resources = second_increment(tiny, finished, range(3))
     together = sample_unguided(resources)
@@ -181,3 +183,15 @@ def test_deviation_looks_at_the_newest_latents_alone(
     for place, label in enumerate((1, 2)):
         expected = torch.stack([stored[label][1], images[label, 0], images[label, 1]])  # type: ignore[list-item]
         assert torch.equal(seen[2][place], expected)
+
+
+def test_the_worked_example_of_a_guidance_method(finished: Path, tiny: Config) -> None:
+    """Its images have a lower loss of the reference than unguided ones from the same noise."""
+    ((_, method),) = worked_example("method.md", "Add a guidance method", {"Method": Method}).items()
+    config = with_values(tiny, {"guidance.strength": 0.5, "guidance.deviation": 0.0})
+    guided, unguided = (
+        [image.candidates[0].reference_loss for image in sample(second_increment(config, finished))]
+        for sample in (method.sample, sample_unguided)
+    )
+    assert len(guided) == 20
+    assert sum(guided) < sum(unguided)  # type: ignore[arg-type]

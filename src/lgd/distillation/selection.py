@@ -1,10 +1,13 @@
-"""Which candidate of a slot is kept."""
+"""The registry of selection rules: SELECTION_RULES, by the names that `stages.selection` takes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from lgd.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -14,25 +17,46 @@ class CandidateScores:
     score: Tensor
     """learnability"""
     learner_loss: Tensor
-    """cross-entropy, mean over the learners"""
+    """cross-entropy in nats, mean over the learners"""
     reference_loss: Tensor
-    """cross-entropy"""
+    """cross-entropy in nats"""
     valid: Tensor
     """bool: the reference classifies the image correctly"""
 
     def by_slot(self, kappa: int) -> CandidateScores:
-        """The same (S, kappa), from candidates that are listed slot after slot."""
+        """Return the same measurements as (S, kappa), from candidates that are listed slot after slot."""
         return CandidateScores(*(values.view(-1, kappa) for values in vars(self).values()))
 
 
-def select(slots: CandidateScores, rule: str) -> Tensor:
-    """Index of the kept candidate of each slot, (S,).
+@dataclass(frozen=True)
+class SelectionRule:
+    """A way to choose one candidate of each slot."""
 
-    `score`: the highest score. `valid-first`: the highest of the valid ones, or of all where none is valid. The first
-    wins a tie.
-    """
-    scores = slots.score
-    if rule == "valid-first":
-        competes = slots.valid | ~slots.valid.any(dim=1, keepdim=True)
-        scores = scores.masked_fill(~competes, float("-inf"))
-    return scores.argmax(dim=1)
+    choose: Callable[[CandidateScores], Tensor]
+    """takes measurements (S, kappa) and returns the index of the kept candidate of each slot, (S,)"""
+    summary: str
+    """one line about the rule"""
+
+
+def highest_score(slots: CandidateScores) -> Tensor:
+    """Choose the highest score; the first wins a tie."""
+    return slots.score.argmax(dim=1)
+
+
+def highest_valid_score(slots: CandidateScores) -> Tensor:
+    """Choose the highest score of the valid candidates, or of all where none is valid; the first wins a tie."""
+    competes = slots.valid | ~slots.valid.any(dim=1, keepdim=True)
+    return slots.score.masked_fill(~competes, float("-inf")).argmax(dim=1)
+
+
+SELECTION_RULES = {
+    "score": SelectionRule(highest_score, "the highest score"),
+    "valid-first": SelectionRule(highest_valid_score, "the highest score of those that the reference recognises"),
+}
+
+
+def rule_named(name: str) -> SelectionRule:
+    """Return the selection rule of this name. Errors: UserError that lists the known ones."""
+    if name not in SELECTION_RULES:
+        raise UserError(f"stages.selection: unknown rule {name!r}{nearest(name, SELECTION_RULES)}")
+    return SELECTION_RULES[name]

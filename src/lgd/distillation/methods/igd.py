@@ -1,4 +1,4 @@
-"""IGD: samples whose gradients pull a classifier's weights the way their class's real images do."""
+"""IGD: sample images whose loss gradients agree with those of their class's real images."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ from dataclasses import replace
 from torch import Tensor
 
 from lgd.config import GuidanceConfig
-from lgd.diffusion.types import Denoiser
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.influence import influence
-from lgd.guidance.learnability import learnability_guided
 
-from .sampling import sample_slots_in_order, without_selection
+from .sampling import climbing, sample_slots_in_order, without_selection
 
 
 def influence_guidance(recipe: Recipe) -> GuidanceConfig:
@@ -24,13 +22,11 @@ def influence_guidance(recipe: Recipe) -> GuidanceConfig:
 
 
 def sample_igd(resources: Resources) -> list[SelectedImage]:
-    """Influence guidance takes learnability guidance's steps, with another score: sampling climbs the influence."""
-    config, guidance = resources.config, influence_guidance(resources.config)
+    """Sample one candidate a slot with influence guidance: learnability guidance's steps, up the influence."""
+    guidance = influence_guidance(resources.config)
 
-    def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        def score(x0: Tensor) -> Tensor:
-            return influence(resources.guiding.decode(x0), labels, resources.surrogate)
+    def score(images: Tensor, labels: Tensor) -> Tensor:
+        return influence(images, labels, resources.surrogate)
 
-        return learnability_guided(denoiser, score, guidance)
-
-    return sample_slots_in_order(resources, without_selection(config, guidance), guide)
+    guide = climbing(resources, score, guidance)
+    return sample_slots_in_order(resources, without_selection(resources.config, guidance), guide)

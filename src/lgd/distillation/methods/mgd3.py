@@ -1,4 +1,4 @@
-"""MGD3: image j of a class is drawn to the j-th mode of the real images' latents."""
+"""MGD3: sample image j of a class with guidance to the j-th mode of the real images' latents."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from .sampling import sample_slots_in_order, without_selection
 
 
 def sample_mgd3(resources: Resources) -> list[SelectedImage]:
-    """As many modes per class as the whole set holds images; increment i takes the i-th n of them.
+    """Sample one candidate a slot with mode guidance.
 
-    Errors: UserError when `modes.stop` leaves no step.
+    A class has as many modes as the whole set holds images of it; increment i takes the i-th n of them. Errors:
+    UserError when `modes.stop` leaves no step.
     """
     config = resources.config
     if config.modes.stop >= config.sampling.steps - 1:
@@ -40,7 +41,7 @@ def sample_mgd3(resources: Resources) -> list[SelectedImage]:
 
 
 def class_modes(resources: Resources, label: int, count: int) -> Tensor:
-    """The modes of one class, (count, C, H, W), on the CPU: found by the first increment, read from disk by the others.
+    """Return the modes of one class, (count, C, H, W), on the CPU; the first increment finds and writes them.
 
     Errors: UserError naming a corrupt file.
     """

@@ -16,10 +16,11 @@ from lgd.diffusion.types import Denoiser
 from lgd.distillation.batches import in_batches
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
-from lgd.distillation.selection import CandidateScores, select
+from lgd.distillation.selection import CandidateScores, rule_named
 from lgd.distillation.store import Candidate, SelectedImage
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.deviation import deviation_guided
+from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import mean_loss
 from lgd.rng import image_seed, noise
 
@@ -49,7 +50,7 @@ class SamplingContext:
     """by label, latents (M, C, H, W) of images already in the set, oldest first; on the device"""
 
     def denoiser(self, specs: Sequence[CandidateSpec]) -> Denoiser:
-        """The denoiser of a batch of candidates under classifier-free, the method's and deviation guidance."""
+        """Return the denoiser of a batch of candidates under classifier-free, the method's and deviation guidance."""
         generator, sampling, guidance = self.resources.generator, self.config.sampling, self.config.guidance
         labels, slots = torch.tensor([(spec.label, spec.slot) for spec in specs], device=self.resources.device).T
         plain = classifier_free(generator, labels, sampling.classifier_free_scale, sampling.guided_channels)
@@ -57,8 +58,17 @@ class SamplingContext:
         return deviation_guided(self.guide(plain, labels, slots), newest, guidance)
 
 
+def climbing(resources: Resources, score: Callable[[Tensor, Tensor], Tensor], guidance: GuidanceConfig) -> Guide:
+    """Return guidance that climbs score(images (B, C, H, W) in [0, 1], labels (B,)) -> (B,) of the predicted images."""
+
+    def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
+        return learnability_guided(denoiser, lambda x0: score(resources.guiding.decode(x0), labels), guidance)
+
+    return guide
+
+
 def without_selection(config: Recipe, guidance: GuidanceConfig | None = None) -> Recipe:
-    """The settings with one candidate a slot, and with this guidance or none."""
+    """Return the settings with one candidate a slot, and with this guidance or none."""
     guidance = guidance or replace(config.guidance, strength=0.0, deviation=0.0)
     return replace(config, guidance=guidance, stages=replace(config.stages, candidates=1))
 
@@ -66,7 +76,7 @@ def without_selection(config: Recipe, guidance: GuidanceConfig | None = None) ->
 def sample_slots_in_order(
     resources: Resources, config: Recipe, guide: Guide, scored: bool = False
 ) -> list[SelectedImage]:
-    """Sample the images of one unit: one group of classes of one increment (method.md, sections 1 and 3).
+    """Sample the images of one unit: one group of classes of one increment (docs/method.md, "The loop").
 
     config: the run's, as this method changes it. scored: candidates compete by the selection rule. With deviation
     guidance a slot waits for the one before it; otherwise all slots are sampled together.
@@ -80,7 +90,7 @@ def sample_slots_in_order(
 
 
 def sample_slots(context: SamplingContext, slots: Sequence[int], scored: bool) -> list[SelectedImage]:
-    """Sample one image of each slot and class, and add its latent to the memory where there is deviation guidance."""
+    """Sample one image of each slot and class; with deviation guidance, add its latent to the memory."""
     resources, config = context.resources, context.config
     kappa, specs = config.stages.candidates, candidate_specs(context, slots)
     labels = torch.tensor([spec.label for spec in specs], device=resources.device)
@@ -88,7 +98,8 @@ def sample_slots(context: SamplingContext, slots: Sequence[int], scored: bool) -
     images = in_batches(lambda part: decode(resources, latents[part]), len(specs), resources)
     scores = score_candidates(resources, images, labels, config.guidance.omega, scored)
     first = torch.arange(0, len(specs), kappa, device=resources.device)  # of each slot and class
-    chosen = select(scores.by_slot(kappa), config.stages.selection) if scored else torch.zeros_like(first)
+    choose = rule_named(config.stages.selection).choose
+    chosen = choose(scores.by_slot(kappa)) if scored else torch.zeros_like(first)
     kept = first + chosen
     if config.guidance.deviation > 0:
         for label, latent in zip(labels[kept].tolist(), latents[kept], strict=True):
@@ -147,7 +158,7 @@ def score_candidates(
 
 
 def candidate_rows(specs: Sequence[CandidateSpec], scores: CandidateScores, scored: bool) -> list[Candidate]:
-    """The candidates as the manifest records them; score and learner loss are null without `scored`."""
+    """Return the candidates as the manifest records them; score and learner loss are null without `scored`."""
     columns = (scores.score, scores.learner_loss, scores.reference_loss, scores.valid)
     rows = [Candidate(spec.seed, *row) for spec, *row in zip(specs, *(c.tolist() for c in columns), strict=True)]
     return rows if scored else [replace(row, score=None, learner_loss=None) for row in rows]
