@@ -8,15 +8,15 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from tests.cli.test_main import toml
-from tests.test_import_order import ROOMS
-from tests.worked_examples import worked_example
 
 from lgd.cli.main import main
 from lgd.config import Config, with_values
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import METHODS, Method
 from lgd.distillation.store import read_manifest
+from tests.cli.test_main import toml
+from tests.test_import_order import ROOMS
+from tests.worked_examples import worked_example
 
 PAGE = "../CONTRIBUTING.md"
 TEXT = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
