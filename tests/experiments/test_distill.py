@@ -211,7 +211,7 @@ def test_a_file_corrupted_after_it_was_written_is_found_told_and_made_again_to_t
     distill(tiny, copy)
     assert digests(copy) == digests(finished)
     assert sha256(path) == sha256(finished / file)
-    assert f"{path}: corrupt, not what was written; made anew" in caplog.text
+    assert f"{path}: corrupt, not what was written; made again" in caplog.text
     again = {p.parent.parent for p, time in before.items() if p.stat().st_mtime_ns != time}
     assert again <= {path.parent.parent}
 
