@@ -187,7 +187,7 @@ def test_deviation_looks_at_the_newest_latents_alone(
 
 def test_the_worked_example_of_a_guidance_method(finished: Path, tiny: Config) -> None:
     """Its images have a lower loss of the reference than unguided ones from the same noise."""
-    ((_, method),) = worked_example("method.md", "Add a guidance method", {"Method": Method}).items()
+    ((_, method),) = worked_example("../CONTRIBUTING.md", "Add a guidance method", {"Method": Method}).items()
     config = with_values(tiny, {"guidance.strength": 0.5, "guidance.deviation": 0.0})
     guided, unguided = (
         [image.candidates[0].reference_loss for image in sample(second_increment(config, finished))]

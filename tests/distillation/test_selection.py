@@ -33,7 +33,9 @@ def test_against_a_plain_loop(slots: Slots) -> None:
 
 @given(st.lists(SLOT, min_size=1, max_size=5))
 def test_the_worked_example_of_the_documentation(slots: Slots) -> None:
-    ((name, rule),) = worked_example("method.md", "Add a selection rule", {"SelectionRule": SelectionRule}).items()
+    ((name, rule),) = worked_example(
+        "../CONTRIBUTING.md", "Add a selection rule", {"SelectionRule": SelectionRule}
+    ).items()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SELECTION_RULES, name, rule)
         chosen = rule_named(name).choose(measured(slots))
