@@ -19,7 +19,7 @@ class TrainingConfig:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     """adamw: weight decay decoupled; sgd: momentum 0.9"""
     learning_rate: Positive = 1e-3
-    schedule: Literal["step", "cosine", "half-cosine"] = "step"
+    schedule: Literal["constant", "step", "cosine", "half-cosine"] = "step"
     """step: x 0.2 at 2/3 and 5/6 of the epochs; cosine: to zero; half-cosine: to half the start rate"""
     weight_decay: Strength = 0.01
     decay_norms: bool = True
@@ -57,6 +57,10 @@ class ClassifierConfig:
     """channels of a ConvNet (the field: 128)"""
     depth: Whole = 0
     """blocks of a ConvNet; 0 chooses by image size. The other architectures have their published widths and depths"""
+    norm: Literal["instance", "batch"] = "instance"
+    """instance: GroupNorm with a channel a group, as the field's; batch: BatchNorm. vit and timm's keep their own"""
+    grey_padding: Annotated[int, Field(ge=1, le=16)] = 1
+    """pixels around grey images for the first convolution of a ConvNet (the field: 3, which makes 32 of 28 pixels)"""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     seed: Whole = 0
     """added to the run's seed; the reference does not depend on the run's seed"""
