@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from tests.cli.test_main import toml
+from tests.worked_examples import worked_example
 
 from lgd.classifiers.architectures import new_classifier
 from lgd.classifiers.schedule import new_optimiser, rate_factor
-from lgd.config import ClassifierConfig, EvaluationConfig, TrainingConfig
+from lgd.cli.main import main
+from lgd.config import ClassifierConfig, Config, EvaluationConfig, TrainingConfig, with_values
 from lgd.evaluation.cells import is_evaluated
-from lgd.evaluation.protocols import hard_epochs, training_for
+from lgd.evaluation.protocols import PROTOCOLS, Protocol, hard_epochs, training_for
 
 LARGE, SMALL = (3, 224, 224), (1, 8, 8)
 
@@ -59,6 +64,26 @@ def test_epochs_factor_scales_every_protocol_to_one_at_least() -> None:
     configured = EvaluationConfig(epochs_factor=0.5, classifier=ClassifierConfig(training=TrainingConfig(epochs=30)))
     assert training_for(configured, 10, SMALL, 10) == TrainingConfig(epochs=15)
     assert training_for(EvaluationConfig(protocol="soft", epochs_factor=1e-6), 10, SMALL, 10).epochs == 1
+
+
+def test_the_documented_addition(
+    finished: Path, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/protocols.md: one file and one line make a protocol that the commands take, list and name."""
+    for name, protocol in worked_example("protocols.md", "Add a protocol", {"Protocol": Protocol}).items():
+        monkeypatch.setitem(PROTOCOLS, name, protocol)
+    config = with_values(tiny, {"evaluation.protocol": "fixed-steps", "evaluation.epochs_factor": 5e-4})
+    preset, result = toml(config, tmp_path / "tiny.toml"), tmp_path / "result.json"
+    command = ["evaluate", str(finished), "--test", str(preset), "--seeds", "1", "--json", str(result)]
+    assert main([*command, "--out", str(tmp_path / "cells"), "--quiet"]) == 0
+    assert json.loads(result.read_text())["protocol"] == {"name": "fixed-steps", "epochs_factor": 5e-4}
+    assert json.loads((tmp_path / "cells" / "convnet-0.json").read_text())["epochs"] == 5
+    with pytest.raises(SystemExit):
+        main(["distill", "digits", "--help"])
+    assert "fixed-steps  hard labels, 10,000 batches of 64" in capsys.readouterr().out
+    assert main(["distill", str(preset), "--evaluation.protocol", "fixd-steps", "--out", str(tmp_path / "run")]) == 2
+    assert "evaluation.protocol: unknown 'fixd-steps'; did you mean 'fixed-steps'?" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_schedules_against_hand_values() -> None:

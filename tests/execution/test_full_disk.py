@@ -17,6 +17,7 @@ import lgd.report.events
 import lgd.storage.files
 from lgd.cli.main import main
 from lgd.config import Config
+from lgd.export.formats import FORMATS
 
 PAGE = 4096
 
@@ -134,7 +135,7 @@ def test_every_kind_of_write(
     assert digests(run) == digests(finished)
 
 
-@pytest.mark.parametrize("to", ["imagefolder", "hf", "parquet", "webdataset", "pt"])
+@pytest.mark.parametrize("to", FORMATS)
 def test_exports(to: str, finished: Path, disk: Disk, capsys: pytest.CaptureFixture[str]) -> None:
     disk.fill()
     out = disk.root / "export"

@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.worked_examples import worked_example
 
 import lgd
 from lgd.cli.main import main
 from lgd.errors import UserError
 from lgd.export import export
+from lgd.export.formats import FORMATS, ExportFormat
 from lgd.storage.files import save_tensors
 
 Pairs = list[tuple[bytes, int]]
@@ -111,6 +113,28 @@ def test_pt(soft_run: Path, finished: Path, tmp_path: Path) -> None:
     assert [labels[i] for i in places] == hard.tolist()
     plain = export(finished, "pt", tmp_path / "plain")
     assert torch.equal(torch.load(plain / "labels.pt", weights_only=True), hard)
+
+
+def test_the_documented_addition(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/export.md: one file and one line make a format that `lgd export` writes and lists."""
+    for name, form in worked_example("export.md", "Add an export format", {"ExportFormat": ExportFormat}).items():
+        monkeypatch.setitem(FORMATS, name, form)
+    out = tmp_path / "out"
+    assert main(["export", str(finished), "--to", "npz", "--out", str(out), "--quiet"]) == 0
+    with np.load(out / "train.npz", allow_pickle=False) as file:
+        found = [(image.tobytes(), int(label)) for image, label in zip(file["images"], file["labels"], strict=True)]
+        assert sorted(found) == original(finished)
+        assert file["class_names"].tolist() == [str(digit) for digit in range(10)]
+    card = (out / "README.md").read_text()
+    assert "`numpy.load` of train.npz" in card
+    assert "  train.npz\n" in card
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert "npz          one NumPy file" in capsys.readouterr().out
+    assert main(["export", str(finished), "--to", "npy", "--out", str(out)]) == 2
+    assert "--to: unknown format 'npy'; did you mean 'npz'?" in capsys.readouterr().err
 
 
 def test_soft_labels_travel_with_folders(soft_run: Path, tmp_path: Path) -> None:

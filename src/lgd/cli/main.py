@@ -28,7 +28,7 @@ commands:
   analyze   RUN_OR_FOLDER... --out DIR                    what the parts of sets repeat and teach
   reference train PRESET_OR_TOML --out DIR                train the reference classifier alone
   report    RUN... --out FILE.html                        one page to look at
-  export    RUN --to FORMAT --out DIR                     imagefolder, hf, parquet, webdataset or pt
+  export    RUN --to FORMAT --out DIR                     the set in a format that other software reads
   status    RUN                                           what is done and what is next
   generator train | sample | show                         make a generator, and look at it
   plan      PRESET_OR_TOML                                what a run will take in time and memory

@@ -128,8 +128,8 @@ class ExportOptions:
 
     run: Positional[Path]
     """a finished run"""
-    to: Literal["imagefolder", "hf", "parquet", "webdataset", "pt"]
-    """hf: for datasets.load_dataset("imagefolder"); pt: tensors for DD-Ranking"""
+    to: str
+    """format, one of those above"""
     out: Path
     """directory to make"""
     overwrite: bool = False

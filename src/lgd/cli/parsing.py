@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import tyro
 
 from lgd.config import DatasetConfig
 from lgd.errors import UserError
+from lgd.evaluation.protocols import PROTOCOLS
 from lgd.experiments.auto import is_source, load_config
+from lgd.export.formats import FORMATS
 
 T = TypeVar("T")
 
@@ -53,8 +55,24 @@ def dataset_options(arguments: Sequence[str]) -> DatasetConfig:
 
 
 def parse(options: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:
-    """tyro's reading of the arguments. Its boxed error becomes one line. Errors: UserError."""
-    return one_line(lambda: tyro.cli(options, prog=program, args=list(arguments), default=default))  # type: ignore
+    """Read the arguments by tyro, whose boxed error becomes one line. Errors: UserError."""
+    description = f"{options.__doc__}\n\n{choices(options)}"
+    arguments = list(arguments)
+    return one_line(lambda: tyro.cli(options, prog=program, description=description, args=arguments, default=default))  # type: ignore
+
+
+def choices(options: type) -> str:
+    """Return, for a command's help, the names in the registries that its options choose from."""
+    names = {field.name for field in fields(options)}
+    registries: dict[str, Mapping[str, Any]] = {}
+    if "config" in names:
+        registries["--evaluation.protocol"] = PROTOCOLS
+    if "to" in names:
+        registries["--to"] = FORMATS
+    return "\n".join(
+        f"{option}:\n" + "\n".join(f"  {name:12} {entry.summary}" for name, entry in registry.items())
+        for option, registry in registries.items()
+    )
 
 
 def one_line(read: Callable[[], T]) -> T:

@@ -204,9 +204,8 @@ class TeacherConfig:
 class EvaluationConfig:
     """How a set is judged."""
 
-    protocol: Literal["configured", "minimax", "igd", "soft"] = "configured"
-    """configured: evaluation.classifier.training as it is; minimax and igd: the field's hard-label protocols; soft: the
-    soft-label protocol of RDED (docs/protocols.md)"""
+    protocol: str = "configured"
+    """how networks are trained on the set, one of those that --help lists (docs/protocols.md)"""
     epochs_factor: Positive = 1.0
     """multiplies the epochs of whichever protocol it is"""
     evaluations: Count = 5

@@ -15,15 +15,15 @@ from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
 from lgd.storage.files import load_tensors_and_metadata, parse_json, save_tensors
 
+from .protocols import training_for
+
 FILE = "soft_labels.safetensors"
 """beside the images of a data set: `logits` (N, classes), and the files and classes they stand for as metadata"""
 
 
 def needs_teacher(config: Config) -> bool:
-    """Whether judging learns from soft labels."""
-    return config.evaluation.protocol == "soft" or (
-        config.evaluation.protocol == "configured" and config.evaluation.classifier.training.temperature > 0
-    )
+    """Return whether the protocol trains on soft labels. Errors: UserError for an unknown protocol."""
+    return training_for(config.evaluation, ipc=1, shape=(3, 1, 1), classes=2).temperature > 0  # the same for any set
 
 
 def load_teacher(config: Config, reference: Path | None, like: ImageSet, device: str) -> Classifier:

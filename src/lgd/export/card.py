@@ -11,13 +11,14 @@ from lgd.data.titles import title_of
 from lgd.evaluation.tables import plus_minus
 from lgd.storage.files import sha256
 
+from .formats import ExportFormat
 from .samples import Export
 
 LICENCES = {"digits": "the generator is trained here on scikit-learn's digits (UCI, CC BY 4.0)"}
 """of generators, by dataset; what is not listed depends on the images the generator was trained on"""
 
 
-def card(export: Export, kind: str, how_to_read: str, root: Path) -> str:
+def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> str:
     """Markdown with a YAML header. root: the finished export, whose files are listed with their SHA-256."""
     config, metrics = export.config, export.metrics
     last = metrics["increments"][-1]
@@ -32,7 +33,7 @@ def card(export: Export, kind: str, how_to_read: str, root: Path) -> str:
         "task_categories": ["image-classification"],
         "size_categories": [size],
         "tags": ["dataset-distillation", "synthetic", "lgd"],
-        **_configs(kind),
+        **_configs(form),
     }
     lines = [
         "---",
@@ -87,7 +88,7 @@ def card(export: Export, kind: str, how_to_read: str, root: Path) -> str:
         "",
         "## Checksums",
         "",
-        *_checksums(export, kind, root),
+        *_checksums(form, root),
     ]
     return "\n".join(lines) + "\n"
 
@@ -95,16 +96,16 @@ def card(export: Export, kind: str, how_to_read: str, root: Path) -> str:
 SIZES = ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**9, "100K<n<1M"))
 
 
-def _configs(kind: str) -> dict[str, Any]:
-    """Which files the Hub's viewer reads."""
-    files = {"parquet": "data/*.parquet", "webdataset": "*.tar"}.get(kind)
+def _configs(form: ExportFormat) -> dict[str, Any]:
+    """Return the header's entry that names the files for the Hub's viewer."""
+    files = form.viewer_files
     return {"configs": [{"config_name": "default", "data_files": files}]} if files else {}
 
 
-def _checksums(export: Export, kind: str, root: Path) -> list[str]:
-    """SHA-256 of every file, but of images only by the table that lists them."""
-    table = {"hf": "metadata.csv", "imagefolder": "order.csv"}.get(kind)
-    files = sorted(path for path in root.rglob("*") if path.is_file() and (table is None or path.suffix != ".png"))
+def _checksums(form: ExportFormat, root: Path) -> list[str]:
+    """List the SHA-256 of every file, but of images only by the table that lists them."""
+    table = form.image_table
+    files = sorted(path for path in root.rglob("*") if path.is_file() and not (table and path.suffix == ".png"))
     lines = [f"    {sha256(path)}  {path.relative_to(root).as_posix()}" for path in files]
     return [*([f"SHA-256; that of every image is in {table}.", ""] if table else ["SHA-256.", ""]), *lines]
 

@@ -1,17 +1,24 @@
-"""What is exported: the images of a finished run's dataset, in the order of its metadata.csv."""
+"""The images of a finished run's dataset in the order of its metadata.csv, and what the writers share."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from lgd.errors import UserError, reading
-from lgd.storage.files import load_tensors, read_json, sha256
+from lgd.storage.files import load_tensors, read_json, sha256, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Advance = Callable[[], object]
+"""called after each image, for the progress bar"""
+SHARD = 10_000
+"""images in one tar or Parquet file"""
 
 
 @dataclass(frozen=True)
@@ -112,3 +119,18 @@ def _read_soft_labels(run: Path, images: int, classes: int) -> Tensor | None:
                 )
             return soft
     return None
+
+
+def shards(export: Export) -> list[tuple[int, Sequence[Sample]]]:
+    """Return the images of each file, with the position of its first one."""
+    return [(start, export.samples[start : start + SHARD]) for start in range(0, len(export.samples), SHARD)]
+
+
+def write_order(export: Export, path: Path) -> None:
+    """Write a CSV row per image, in the order of the soft labels."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["file_name", "label", "class_name", "increment", "slot", "score", "sha256"])
+    for s in export.samples:
+        writer.writerow([s.file, s.label, s.class_name, s.increment, s.slot, s.score, s.sha256])
+    write_text(path, table.getvalue())
