@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -68,6 +69,13 @@ def _check(config: Config, where: str) -> None:
     for role in ("reference", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    surrogate = config.influence.surrogate.classifier
+    if surrogate.norm == "batch":
+        raise UserError(f"{where}: influence.surrogate.classifier.norm: checkpoints hold no statistics; use 'instance'")
+    for role in ("reference", "learner", "evaluation.classifier"):
+        network = attrgetter(role)(config)
+        if network.norm == "batch" and network.training.shards > 1:
+            raise UserError(f"{where}: {role}.training.shards: batch norm needs whole batches; use 1")
     steps = [config.stages.images_per_increment * (i + 1) for i in range(config.stages.increments)]
     for ipc in config.evaluation.ipc:
         if ipc not in steps:

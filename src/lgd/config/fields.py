@@ -196,6 +196,7 @@ class TeacherConfig:
     """of `weights`; the reference has its own"""
     width: Size = 128
     depth: Whole = 0
+    norm: Literal["instance", "batch"] = "instance"
     stored: bool = False
     """label each image once, stored beside the images, instead of each augmented batch as it comes"""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +9,16 @@ from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy, train_classifier
-from lgd.config import ClassifierConfig, Config, EvaluationConfig
+from lgd.config import Config, EvaluationConfig
 from lgd.data.imageset import ImageSet, concatenate
-from lgd.data.splits import cached_splits
+from lgd.data.splits import cached_judging, cached_splits
 from lgd.distillation.store import Run, read_increment, read_manifest
 from lgd.execution.hardware import resolve_device
 from lgd.execution.units import Unit
 from lgd.rng import derive_seed
 from lgd.storage.files import safe_name, write_json
 
-from .protocols import training_for
+from .protocols import network_for, protocol_named
 from .soft_labels import FILE, load_teacher, needs_teacher, stored_soft_labels
 
 
@@ -62,10 +61,9 @@ def evaluation_units(config: Config, run: Run, assets: Path) -> list[Unit]:
 
 def accuracy_cell(config: Config, run: Run, assets: Path, architecture: str, increment: int, seed: int) -> None:
     """Accuracy on the real judging set after training on increments 1 to `increment`."""
-    splits = cached_splits(config.dataset)
     parts = read_parts(config, run, range(1, increment + 1))
     teacher = teacher_of(config, run, assets, parts, range(1, increment + 1))
-    result = judged(concatenate(parts), splits.test, config, architecture, seed, teacher)[1]
+    result = judged(concatenate(parts), judging_images(config), config, architecture, seed, teacher)[1]
     write_json(run.cell(accuracy_kind(architecture), increment, seed), result)
 
 
@@ -81,6 +79,14 @@ def redundancy_cell(config: Config, run: Run, assets: Path, increment: int, seed
 def read_parts(config: Config, run: Run, increments: range) -> list[ImageSet]:
     names = cached_splits(config.dataset).train.class_names
     return [read_increment(run.increment(i), names) for i in increments]
+
+
+def judging_images(config: Config) -> ImageSet:
+    """Return the judging set as the protocol resizes it."""
+    test = cached_splits(config.dataset).test
+    side, resize = min(test.shape[1:]), protocol_named(config.evaluation.protocol).resize
+    wanted = resize(side) if resize else side
+    return test if wanted == side else cached_judging(config.dataset, wanted)
 
 
 def teacher_of(
@@ -112,12 +118,12 @@ def judged(
     """
     evaluation = config.evaluation
     classes = len(train.class_names)
-    training = training_for(evaluation, -(-len(train) // classes), train.shape, classes)
-    network: ClassifierConfig = replace(evaluation.classifier, architecture=architecture, training=training)
+    network = network_for(evaluation, architecture, -(-len(train) // classes), train.shape, classes)
+    epochs = network.training.epochs
     found: list[float] = []
 
     def watch(epoch: int, classifier: Classifier) -> None:
-        if test is not None and is_evaluated(epoch, training.epochs, evaluation.evaluations):
+        if test is not None and is_evaluated(epoch, epochs, evaluation.evaluations):
             found.append(accuracy(classifier.eval(), test))
             classifier.train()
 
@@ -126,7 +132,7 @@ def judged(
     classifier = train_classifier(train, network, derived, f"evaluation {seed}", device, teacher, watch)
     if test is None:
         return classifier, {}
-    return classifier, {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": training.epochs}
+    return classifier, {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": epochs}
 
 
 def is_evaluated(epoch: int, epochs: int, evaluations: int) -> bool:
@@ -158,5 +164,4 @@ def folder_cell(
     teacher: Classifier | Tensor | None = stored
     if needs_teacher(config) and stored is None:
         teacher = load_teacher(config, None, train, resolve_device(config.compute.device))
-    test = cached_splits(config.dataset).test
-    write_json(done, judged(train, test, config, architecture, seed, teacher)[1])
+    write_json(done, judged(train, judging_images(config), config, architecture, seed, teacher)[1])

@@ -33,7 +33,7 @@ def load_teacher(config: Config, reference: Path | None, like: ImageSet, device:
     """
     teacher = config.evaluation.teacher
     if teacher.weights:
-        network = ClassifierConfig(teacher.architecture, width=teacher.width, depth=teacher.depth)
+        network = ClassifierConfig(teacher.architecture, width=teacher.width, depth=teacher.depth, norm=teacher.norm)
         return load_classifier(Path(teacher.weights), network, like, device)
     if reference is None:
         raise UserError("soft labels need a teacher: set evaluation.teacher.weights to a classifier saved by lgd")

@@ -24,7 +24,7 @@ from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
 from lgd.distillation.methods import method_named
 from lgd.errors import UserError
-from lgd.evaluation.protocols import training_for
+from lgd.evaluation.protocols import network_for
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import in_window, learnability_guided
@@ -84,8 +84,8 @@ class Workloads:
     def judging(self, architecture: str, images: int) -> Workload:
         """One step of a judge's training on a set of so many images."""
         evaluation, classes = self.config.evaluation, self.sizes.classes
-        training = training_for(evaluation, -(-images // classes), self.sizes.shape, classes)
-        return self.training(replace(evaluation.classifier, architecture=architecture, training=training), images)
+        ipc = -(-images // classes)
+        return self.training(network_for(evaluation, architecture, ipc, self.sizes.shape, classes), images)
 
     def testing(self, architecture: str) -> Workload:
         """A judge's look at a batch of test images."""
