@@ -22,6 +22,7 @@ from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.vectors import along_noise, along_sample, unit
 from lgd.rng import generator
+from tests.denoisers import of_noise
 
 HERE = Step(20, 400, 0.3)
 
@@ -70,7 +71,7 @@ def test_a_gradient_that_is_none_is_named(route: str, value: float) -> None:
         weights[1] = value
         return x0.flatten(1).sum(1) * weights
 
-    guided = learnability_guided(lambda x, step: Prediction(x), score, GuidanceConfig(route=route))  # type: ignore[arg-type]
+    guided = learnability_guided(lambda x, step: of_noise(x, x, step), score, GuidanceConfig(route=route))  # type: ignore[arg-type]
     with pytest.raises(NonFiniteError, match=r"^guidance: NaN or infinite gradient at step index 20 \(t = 400\)$"):
         guided(torch.ones(3, 1, 2, 2), HERE)
 
@@ -85,7 +86,7 @@ def test_the_direction_of_a_tiny_gradient_survives_few_bits(dtype: torch.dtype, 
     tiny = (g * scale).to(dtype)
     exact = tiny.double() / tiny.double().flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     torch.testing.assert_close(unit(tiny).double(), exact, rtol=2e-2, atol=1e-4)
-    prediction = Prediction(torch.ones_like(tiny))
+    prediction = of_noise(torch.ones_like(tiny), tiny, HERE)
     for moved in (along_noise(prediction, unit(tiny), 0.3, HERE).eps, along_sample(prediction, tiny, 15.0, HERE).shift):
         assert moved is not None
         assert torch.isfinite(moved).all()
@@ -101,7 +102,7 @@ def test_no_gradient_is_an_unguided_step(space: str, dtype: torch.dtype) -> None
     x = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
 
     def inner(x_t: Tensor, step: Step) -> Prediction:
-        return Prediction(x_t * 0.5)
+        return of_noise(x_t * 0.5, x_t, step)
 
     flat = learnability_guided(inner, lambda x0: (x0 * 0).flatten(1).sum(1), config)(x, HERE)
     nowhere = deviation_guided(inner, [torch.zeros(1, 1, 4, 4, dtype=dtype)] * 2, config)(x, HERE)

@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 import torch
+from tests.denoisers import of_noise
 from torch import Tensor
 
 from lgd.config import Config, with_values
-from lgd.data.imageset import to_bytes
-from lgd.diffusion.sampler import steps_of
-from lgd.diffusion.types import Prediction, Step
+from lgd.diffusion.types import Step
 from lgd.distillation.methods import sampling as drawing_module
-from lgd.distillation.methods.sampled import by_learnability, sample_lgd, sample_unguided
-from lgd.distillation.methods.sampling import CandidateSpec, choose, decoded, judge, sample_slots
+from lgd.distillation.methods.sampled import sample_lgd, sample_unguided
 from lgd.distillation.methods.sampling import SamplingContext as Common
+from lgd.distillation.methods.sampling import decoded, sample_slots
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import Run, SelectedImage
 from lgd.guidance.deviation import deviation_guided
@@ -64,7 +63,7 @@ def test_fast_drawing_equals_the_lineage_loop(
 
 def test_every_second_step_is_guided_twice_as_strongly() -> None:
     """Against a window of single steps, and as a sum: a constant direction moves as far as with every step."""
-    inner = lambda x, step: Prediction(torch.full_like(x, 2.0))  # noqa: E731
+    inner = lambda x, step: of_noise(torch.full_like(x, 2.0), x, step)  # noqa: E731
     score = lambda x0: x0.flatten(1).sum(1)  # noqa: E731
     x, memory = torch.ones(2, 1, 4, 4), [torch.randn(3, 1, 4, 4)] * 2
     config = with_values(
@@ -89,65 +88,8 @@ def test_every_second_step_is_guided_twice_as_strongly() -> None:
         torch.testing.assert_close(moved, one * len(guided) * m)
 
 
-@pytest.mark.parametrize("scheduler", ["ddpm", "ddim", "dpm++"])
-def test_halving_equals_a_plain_loop(scheduler: str, finished: Path, tiny: Config) -> None:
-    """Candidates drawn one by one to the end, looked at on the way; the kept image is that of its own full run."""
-    config = with_values(
-        tiny,
-        {"sampling.scheduler": scheduler, "stages.candidates": 3, "guidance.deviation": 0.0, "sampling.batch_size": 4},
-    )
-    full, halved = config, with_values(config, {"stages.halving": 4})
-    labels = range(3)
-    kept = {(d.label, d.slot): d for d in sample_lgd(materials_of(halved, finished, labels))}
-    one = materials_of(with_values(full, {"sampling.batch_size": 1}), finished, labels)
-    for (label, slot), item in kept.items():
-        cases = [CandidateSpec(label, slot, image_seed(0, 2, label, slot, k)) for k in range(3)]
-        early, final = zip(*(on_the_way(one, full, case, 4) for case in cases), strict=True)
-        images = to_bytes(one.generator.autoencoder.decode(torch.stack(early))).cpu()
-        judged = judge(one, images, cases, full.guidance.omega, True)
-        (best,) = choose(judged, 3, full)
-        assert item.chosen == best
-        torch.testing.assert_close(item.latent, final[best], rtol=1e-3, atol=1e-3)
-        for k, candidate in enumerate(item.candidates):
-            assert candidate.early_score == pytest.approx(judged[k].score, abs=0.02)
-            assert (candidate.score is None) == (k != best)
-            assert candidate.seed == cases[k].seed
-
-
-def on_the_way(resources: Resources, config: Config, case: CandidateSpec, index: int) -> tuple[Tensor, Tensor]:
-    """Unguided x0hat at a step, and the finished latent, of one image drawn alone, by the scheduler's own loop."""
-    common = Common(resources, config, by_learnability(resources), {case.label: torch.empty(0)})
-    denoiser, scheduler = common.denoiser([case]), common.scheduler()
-    unguided = replace(common, guide=lambda d, *_: d).denoiser([case])
-    stream = torch.Generator().manual_seed(case.seed)
-    x = torch.randn(resources.generator.latent_shape, generator=stream)[None]
-    for step in steps_of(scheduler):
-        eps = denoiser(x, step).eps
-        if step.index == index:
-            seen = (x - (1 - step.alpha_bar) ** 0.5 * unguided(x, step).eps) / step.alpha_bar**0.5
-        extra: dict[str, Any] = {} if config.sampling.scheduler == "dpm++" else {"generator": [stream]}
-        x = scheduler.step(eps, step.timestep, x, **extra).prev_sample
-    return seen[0], x[0]
-
-
-def test_halving_costs_what_it_says(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images through the denoiser: kappa until the comparison, one after it."""
-    seen: list[int] = []
-    config = with_values(tiny, {"stages.candidates": 2, "stages.halving": 5, "sampling.classifier_free_scale": 1.0})
-    resources = materials_of(config, finished, range(3))
-    generator = resources.generator
-    inner = type(generator).predict
-    monkeypatch.setattr(type(generator), "predict", lambda g, x, *rest: seen.append(len(x)) or inner(g, x, *rest))
-    sample_lgd(resources)
-    slots, steps, early = 2, 8, 3  # indices 7, 6, 5
-    assert sum(seen) == 3 * slots * (2 * early + steps - early)
-
-
-@pytest.mark.parametrize("halving", [0, 4])
-def test_running_out_of_memory_changes_no_image(
-    halving: int, finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = with_values(tiny, {"stages.candidates": 3, "stages.halving": halving})
+def test_running_out_of_memory_changes_no_image(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_values(tiny, {"stages.candidates": 3})
     expected = sample_lgd(materials_of(config, finished, range(4)))
     inner, calls = drawing_module.sample, []
 
@@ -181,24 +123,24 @@ def test_slots_without_memory_are_drawn_together(finished: Path, tiny: Config) -
 
 
 def test_guidance_has_a_decoder_of_its_own(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The small one guides and ranks; what is stored comes from the generator's own."""
-    asked: list[str] = []
+    """The small one guides, its pixels unclamped; what is ranked and stored comes from the generator's own, clamped."""
+    asked: list[tuple[str, bool]] = []
 
     class Spy:
         def __init__(self, name: str, inner: Any) -> None:
             self.name, self.inner = name, inner
 
-        def decode(self, z: Tensor) -> Tensor:
-            asked.append(self.name)
-            return self.inner.decode(z)
+        def decode(self, z: Tensor, clamp: bool = True) -> Tensor:
+            asked.append((self.name, clamp))
+            return self.inner.decode(z, clamp)
 
-    config = with_values(tiny, {"stages.candidates": 2, "stages.halving": 4})
+    config = with_values(tiny, {"stages.candidates": 2})
     resources = materials_of(config, finished, range(1))
     own = Spy("own", resources.generator.autoencoder)
     resources.generator = replace(resources.generator, autoencoder=own)  # type: ignore[misc]
     resources.guiding = Spy("small", own.inner)  # type: ignore[misc, assignment]
     sample_lgd(resources)
-    guided = 6 + 0  # steps 6 to 1 of each slot, before and after the comparison
-    assert asked.count("small") == 2 * (guided + 1)
-    assert asked.count("own") == 2
+    assert asked.count(("small", False)) == 2 * 6  # steps 6 to 1 of each slot
+    assert asked.count(("own", True)) == 2
+    assert len(asked) == 14
     assert decoded(resources, torch.zeros(1, 1, 8, 8)).shape == (1, 1, 8, 8)

@@ -5,12 +5,13 @@ from itertools import pairwise
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
+from tests.denoisers import of_noise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgd.config import GuidanceConfig
 from lgd.diffusion.sampler import sample, steps_of
-from lgd.diffusion.types import Prediction, Step, predict_x0
+from lgd.diffusion.types import Step
 from lgd.errors import NonFiniteError
 from lgd.guidance.deviation import cosine_gradient, deviation_guided, nearest_memory, padded
 from lgd.guidance.learnability import learnability_guided, score_gradient
@@ -30,7 +31,7 @@ def network(*parts: int) -> nn.Module:
 def denoiser_of(*parts: int):  # type: ignore[no-untyped-def]
     with seeded_initialisation(*parts):
         layer = nn.Conv2d(C, C, 3, padding=1).double().requires_grad_(False)
-    return lambda x, step: Prediction(torch.tanh(layer(x)) + 0.9 * x * (1 - step.alpha_bar) ** 0.5)
+    return lambda x, step: of_noise(torch.tanh(layer(x)) + 0.9 * x * (1 - step.alpha_bar) ** 0.5, x, step)
 
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
@@ -66,7 +67,7 @@ def test_gradient_equals_finite_differences(route: str) -> None:
 
     def total(x_t: Tensor) -> float:
         eps = inner(x_t, step).eps if route == "denoiser" else constant
-        return score(predict_x0(x_t, eps, step.alpha_bar)).sum().item()
+        return score((x_t - 0.6**0.5 * eps) / 0.4**0.5).sum().item()
 
     h = 1e-6
     for index in [(0, 0, 0, 0), (0, 1, 2, 3), (1, 0, 3, 1), (1, 1, 1, 2)]:
@@ -109,6 +110,18 @@ def test_guidance_climbs_the_score_and_leaves_the_memory(
     guided, unguided = guided_and_unguided(away, scheduler, memory)
     near, far = (nearest_memory(x, padded(memory, x))[1].mean() for x in (unguided, guided))
     assert far < near - 0.01
+
+
+def test_schedulers_that_take_the_noise_or_the_clean_sample_end_alike() -> None:
+    """Guidance in noise space moves eps and x0 alike."""
+    config = GuidanceConfig(strength=0.3, deviation=0.3, window=(1, 18))
+    memory, ends = [draw(i, 2) for i in range(8)], []
+    for kind in ("epsilon", "sample"):
+        schedule = DDIMScheduler(clip_sample=False, timestep_spacing="trailing", prediction_type=kind)
+        schedule.set_timesteps(20)
+        denoiser = deviation_guided(learnability_guided(denoiser_of(7), score, config), memory, config)
+        ends.append(sample(denoiser, schedule, draw(0)))
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-4, atol=1e-4)
 
 
 def test_outside_the_window_nothing_changes() -> None:

@@ -30,7 +30,7 @@ def test_bench_of_a_run(finished: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["bench", *arguments, "--quick", "--json", str(out), "--quiet"]) == 0
     result = json.loads(out.read_text())
     rows = result["sampling"]
-    assert set(rows) == VARIANTS | {"guided, route x0, every 2, halving"}
+    assert set(rows) == VARIANTS
     for name, row in rows.items():
         assert row["kept_per_second"] > 0
         assert row["drawn_per_second"] == pytest.approx(row["kept_per_second"] * (1 if name == "unguided" else 2))
@@ -49,7 +49,6 @@ def test_bench_of_a_run(finished: Path, tmp_path: Path, capsys: pytest.CaptureFi
         (["--steps", "3"], "--steps must be at least 4"),
         (["--classes", "0"], "--classes must be at least 1"),
         (["--image-size", "40"], "--image-size must be a multiple of 16"),
-        (["--halving", "1"], "--halving must lie between 0 and 1"),
         (["--decoder", "x"], "--decoder belongs to --run"),
         (["--run", "nowhere"], "nowhere: no run"),
         (["--device", "abacus"], "abacus"),
@@ -65,7 +64,7 @@ def test_bench_refuses(arguments: list[str], message: str, capsys: pytest.Captur
 def test_the_window_keeps_its_share_of_other_steps() -> None:
     from lgd.profiling.bench import Settings
 
-    settings = Settings(steps=20, rounds=1, every=1, halving=0.2, lineage_slots=1)
+    settings = Settings(steps=20, rounds=1, every=1, lineage_slots=1)
     config = with_steps(load_config("digits"), settings)
     assert (config.sampling.steps, config.guidance.window) == (20, (4, 18))
 
@@ -121,15 +120,13 @@ def test_plan_of_a_run_here_has_every_phase(tiny: Config) -> None:
 
 def test_images_that_go_through_each_step_are_those_of_a_run(tiny: Config) -> None:
     """Of each kind of step as many as `sample_slots` takes; see test_drawing for those."""
-    config = with_values(
-        tiny, {"stages.candidates": 3, "stages.halving": 5, "guidance.every": 2, "guidance.window": (1, 6)}
-    )
+    config = with_values(tiny, {"stages.candidates": 3, "guidance.every": 2, "guidance.window": (1, 6)})
     works = Workloads(config, Sizes(10, 1347, 450, (1, 8, 8), loaded=True), "cpu")
     (plain, _), (guided, _), (decoded, _) = works.images("lgd", 10)
-    # indices 7, 6, 5 with three candidates, 4 to 0 with one; guided are 6, 4, 2
-    assert guided == 10 * (3 + 1 + 1)
-    assert plain + guided == 10 * (3 * 3 + 5)
-    assert decoded == 10 * (1 + 3)
+    # indices 7 to 0 with three candidates; guided are 6, 4, 2
+    assert guided == 10 * 3 * 3
+    assert plain + guided == 10 * 3 * 8
+    assert decoded == 10 * 3
     (plain, _), (guided, _), (decoded, _) = works.images("dit", 10)
     assert (plain, guided, decoded) == (80, 0, 10)
 

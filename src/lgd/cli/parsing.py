@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import tyro
 
-from lgd.config import DatasetConfig
+from lgd.config import DatasetConfig, refuse_former_field
 from lgd.errors import UserError
 from lgd.evaluation.protocols import PROTOCOLS
 from lgd.experiments.auto import is_source, load_config
@@ -56,6 +56,9 @@ def dataset_options(arguments: Sequence[str]) -> DatasetConfig:
 
 def parse(options: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:
     """Read the arguments by tyro, whose boxed error becomes one line. Errors: UserError."""
+    for argument in arguments:
+        if argument.startswith("--"):
+            refuse_former_field(argument[2:].partition("=")[0].replace("-", "_"), program)
     description = f"{options.__doc__}\n\n{choices(options)}"
     arguments = list(arguments)
     return one_line(lambda: tyro.cli(options, prog=program, description=description, args=arguments, default=default))  # type: ignore

@@ -38,8 +38,6 @@ class BenchOptions:
     """turns that every variant has; medians are reported"""
     every: int = 2
     """guide every so many-th step, in the variants that say so"""
-    halving: float = 0.2
-    """share of the steps after which candidates are compared, in the variant that says so"""
     lineage_slots: int = 1
     """slots that the lineage's loop draws"""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -106,7 +104,6 @@ def bench(arguments: Sequence[str]) -> int:
         steps,
         rounds,
         options.every,
-        options.halving,
         options.lineage_slots,
         perf_counter if options.clock == "wall" else process_time,
         matrix=512 if q else 2048,
@@ -130,8 +127,6 @@ def check_bench(options: BenchOptions) -> None:
         raise UserError(f"--image-size must be a multiple of 16, not {options.image_size}")
     if options.clock == "cpu" and (options.threads != 1 or options.device != "cpu"):
         raise UserError("--clock cpu needs --threads 1 and --device cpu")
-    if not 0 < options.halving < 1:
-        raise UserError(f"--halving must lie between 0 and 1, not {options.halving}")
     if options.decoder and not options.run:
         raise UserError("--decoder belongs to --run; random networks have a small decoder of their own")
 

@@ -1,7 +1,7 @@
 """The configuration of a run: read from TOML, overridden by flags, written as JSON."""
 
 from .changes import differences, with_defaults, with_values
-from .checks import check, from_dict, to_dict
+from .checks import check, from_dict, refuse_former_field, to_dict
 from .classifiers import ClassifierConfig, ReferenceConfig, TrainingConfig
 from .fields import (
     ComputeConfig,
@@ -49,6 +49,7 @@ __all__ = [
     "from_dict",
     "load_config",
     "presets",
+    "refuse_former_field",
     "to_dict",
     "with_defaults",
     "with_values",

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from lgd.errors import UserError, nearest
 
-from .checks import check, to_dict
+from .checks import REMOVED_FIELDS, RENAMED_FIELDS, check, refuse_former_field, section_of, to_dict
 from .fields import Config
 
 
 def with_defaults(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The named parts of what an earlier version wrote, with the fields it did not know yet at their defaults."""
-    return _filled(values, {name: default for name, default in to_dict(Config()).items() if name in names})
+    """Bring what an earlier version wrote to today's fields, and fill the named parts with the defaults it lacks."""
+    return _filled(upgraded(values), {name: default for name, default in to_dict(Config()).items() if name in names})
+
+
+def upgraded(values: dict[str, Any]) -> dict[str, Any]:
+    """A copy in today's fields: renamed ones moved, removed ones left out where they were off."""
+    values = copy.deepcopy(values)
+    for old, new in RENAMED_FIELDS.items():
+        section, key = section_of(values, old), old.rpartition(".")[2]
+        if key in section:
+            section_of(values, new)[new.rpartition(".")[2]] = section.pop(key)
+    for old, (off, _) in REMOVED_FIELDS.items():
+        section, key = section_of(values, old), old.rpartition(".")[2]
+        if section.get(key) == off:
+            del section[key]
+    return values
 
 
 def _filled(value: Any, default: Any) -> Any:
@@ -40,6 +55,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """Replace fields by their dotted names: `with_values(config, {"guidance.omega": 0.0})`. Errors: UserError."""
     for name, value in values.items():
+        refuse_former_field(name, "configuration")
         config = _replace(config, name.split("."), value)
     return check(config)
 

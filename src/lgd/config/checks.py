@@ -13,9 +13,19 @@ from lgd.errors import UserError, nearest
 
 from .fields import Config
 
+RENAMED_FIELDS = {"dataset.judge_on": "dataset.eval_split"}
+"""former names of fields and today's"""
+REMOVED_FIELDS = {
+    "stages.halving": (0, "comparing a slot's candidates early kept the best of them no more often than chance"),
+}
+"""former fields: the value that meant "off", and why they were removed"""
+
 
 def from_dict(values: Any, where: str) -> Config:
     """Build and check a configuration. Errors: UserError naming `where` and the first wrong field."""
+    for name in (*RENAMED_FIELDS, *REMOVED_FIELDS):
+        if name.rpartition(".")[2] in section_of(values, name):
+            refuse_former_field(name, where)
     try:
         # Through JSON: strict about types, yet a list may fill a tuple and an integer a float.
         config = TypeAdapter(Config).validate_json(json.dumps(values), strict=True, extra="forbid")
@@ -37,6 +47,21 @@ def check(config: Config, where: str = "configuration") -> Config:
     return from_dict(to_dict(config), where)
 
 
+def refuse_former_field(name: str, where: str) -> None:
+    """Errors: UserError when a dotted name is one that an earlier version had: with today's name, or the reason."""
+    if name in RENAMED_FIELDS:
+        raise UserError(f"{where}: {name} was renamed; use {RENAMED_FIELDS[name]}")
+    if name in REMOVED_FIELDS:
+        raise UserError(f"{where}: {name} was removed: {REMOVED_FIELDS[name][1]}; leave it out")
+
+
+def section_of(values: Any, name: str) -> dict[str, Any]:
+    """The table of nested plain data that would hold a field of this dotted name; empty where there is none."""
+    for part in name.split(".")[:-1]:
+        values = values.get(part) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else {}
+
+
 def _explain(error: Any, values: Any) -> str:
     """One line for pydantic's first error; a misspelt key comes with the nearest known one."""
     path = [str(part) for part in error["loc"]]
@@ -54,8 +79,6 @@ def _check(config: Config, where: str) -> None:
     for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
         if window is not None and not window[0] <= window[1] <= last:
             raise UserError(f"{where}: {part}.window: {list(window)} does not lie inside the steps 0 to {last}")
-    if config.stages.halving > last:
-        raise UserError(f"{where}: stages.halving: {config.stages.halving} is not one of the steps 0 to {last}")
     if config.sampling.steps > config.generator.train_timesteps:
         raise UserError(
             f"{where}: sampling.steps: {config.sampling.steps} is more than generator.train_timesteps"

@@ -175,9 +175,6 @@ class StagesConfig:
     """kappa: images drawn for every one kept"""
     selection: Literal["score", "valid-first"] = "valid-first"
     """score: the highest; valid-first: the highest of those that the reference classifies correctly, if there is one"""
-    halving: Whole = 0
-    """step index at which a slot's candidates are compared, by the score of the image predicted there; only the best
-    is drawn on; 0: all are drawn to the end"""
     seed_method: str = "dit"
     """method that draws the first increment"""
     learners: Count = 1

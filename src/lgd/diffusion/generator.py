@@ -17,7 +17,7 @@ from lgd.rng import seeded_initialisation
 
 from .autoencoder import Autoencoder, Shape
 from .autoencoder_networks import load_part
-from .prediction_type import noise_of
+from .prediction_type import x0_and_eps
 from .types import Prediction, Step
 
 
@@ -50,37 +50,41 @@ class Generator:
 
     @property
     def learned_variance(self) -> bool:
-        """Whether the denoiser says a variance beside the noise."""
+        """Whether the denoiser also predicts the variance."""
         return bool(self.denoiser.out_channels == 2 * self.denoiser.config.in_channels)
 
     @property
     def predicts(self) -> str:
-        """What the denoiser was trained to say, by diffusers' name; `predict` makes it the noise."""
+        """The quantity that the denoiser was trained to predict, by diffusers' name (prediction_type.py)."""
         return str(self.scheduler_config.get("prediction_type", "epsilon"))
 
     def predict(self, x_t: Tensor, step: Step, class_ids: Tensor) -> Prediction:
-        """Noise (and variance, where it is learned) for x_t (B, C, H, W) under the denoiser's class ids (B,).
+        """Predict x0 and eps (and the variance, where it is learned) at x_t (B, C, H, W) for class ids (B,)."""
+        return self.prediction(self.output(x_t, step, class_ids), x_t, step)
 
-        In float32, whatever the denoiser computes with.
-        """
+    def output(self, x_t: Tensor, step: Step, class_ids: Tensor) -> Tensor:
+        """Call the denoiser: (B, C or, with the variance, 2C, H, W) in float32, whatever it computes with."""
         t = torch.full((len(x_t),), step.timestep, device=x_t.device)
-        output = self.denoiser(x_t.to(self.denoiser.dtype), timestep=t, class_labels=class_ids).sample.float()
+        return self.denoiser(x_t.to(self.denoiser.dtype), timestep=t, class_labels=class_ids).sample.float()
+
+    def prediction(self, output: Tensor, x_t: Tensor, step: Step) -> Prediction:
+        """Convert the denoiser's output at x_t (B, C, H, W)."""
         C = x_t.shape[1]
-        eps = noise_of(output[:, :C], x_t, step.alpha_bar, self.predicts)
-        return Prediction(eps, output[:, C:] if output.shape[1] > C else None)
+        x0, eps = x0_and_eps(output[:, :C], x_t, step.alpha_bar, self.predicts)
+        return Prediction(x0, eps, output[:, C:] if output.shape[1] > C else None)
 
     def ids_of(self, labels: Tensor) -> Tensor:
         """The denoiser's ids of labels (B,) into `class_names`."""
         return torch.tensor(self.class_ids, device=labels.device)[labels]
 
     def schedule(self, config: SamplingConfig) -> Any:
-        """A fresh scheduler with its steps set, which is given the noise.
+        """Make a fresh scheduler with its steps set; it takes eps from a denoiser that predicts eps, else x0.
 
-        DDPM takes the spacing of OpenAI's respacing, which LGD's lineage samples with: 50 of 1000 steps are t = 999,
-        979, ..., 204 (index 10), ..., 0; and the learned variance, where there is one. DDIM takes the only spacing that
-        agrees with its constant stride.
+        DDPM takes the spacing of OpenAI's respacing, with which DiT, Minimax Diffusion and IGD sample: 50 of 1000 steps
+        are t = 999, 979, ..., 204 (index 10), ..., 0; and the learned variance, where there is one. DDIM takes the only
+        spacing that agrees with its constant stride.
         """
-        own = {**self.scheduler_config, "prediction_type": "epsilon"}
+        own = {**self.scheduler_config, "prediction_type": "epsilon" if self.predicts == "epsilon" else "sample"}
         scheduler: Any
         if config.scheduler == "ddpm":
             learned = {"variance_type": "learned_range"} if self.learned_variance else {}

@@ -51,9 +51,6 @@ class Candidate:
     reference_loss: float | None = None
     valid: bool | None = None
     """whether the reference classifies it correctly"""
-    early_score: float | None = None
-    """with stages.halving, that of the image predicted when the candidates were compared; those that were dropped there
-    have no score, and `valid` is that of the prediction"""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lgd.config import GuidanceConfig
-from lgd.diffusion.types import Denoiser, Prediction, Step, predict_x0
+from lgd.diffusion.types import Denoiser, Prediction, Step
 from lgd.errors import NonFiniteError
 
 from .vectors import along_noise, along_sample, unit
@@ -46,22 +45,21 @@ def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -
 
 
 def score_gradient(inner: Denoiser, score: Score, x_t: Tensor, step: Step, route: str) -> tuple[Prediction, Tensor]:
-    """The prediction at x_t and g = dS/dx_t, both (B, C, H, W), detached."""
+    """The prediction at x_t and g = dS/dx_t, both (B, C, H, W), detached.
+
+    Route `x0` takes eps as constant: x0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar), hence g = dS/dx0 / sqrt(abar).
+    """
     with torch.enable_grad():
-        x = x_t.detach().requires_grad_()
         if route == "denoiser":
+            x = x_t.detach().requires_grad_()
             prediction = inner(x, step)
+            (g,) = torch.autograd.grad(score(prediction.x0).sum(), x)
         else:
             with torch.no_grad():
                 prediction = inner(x_t, step)
-        S = score(predict_x0(x, prediction.eps, step.alpha_bar))  # (B,)
-        (g,) = torch.autograd.grad(S.sum(), x)
+            x0 = prediction.x0.detach().requires_grad_()
+            (g,) = torch.autograd.grad(score(x0).sum(), x0)
+            g = g / step.alpha_bar**0.5
     if not torch.isfinite(g).all():
         raise NonFiniteError(f"guidance: NaN or infinite gradient at step index {step.index} (t = {step.timestep})")
-    return detached(prediction), g
-
-
-def detached(prediction: Prediction) -> Prediction:
-    """The same numbers without their graph."""
-    parts = {name: getattr(prediction, name) for name in ("eps", "variance", "shift")}
-    return replace(prediction, **{name: part.detach() for name, part in parts.items() if part is not None})
+    return prediction.detached(), g

@@ -37,8 +37,7 @@ def along_noise(prediction: Prediction, direction: Tensor, strength: float, step
     direction: unit vectors or zero, (B, C, H, W). eps = -sigma * score, hence the minus.
     """
     sigma = (1 - step.alpha_bar) ** 0.5
-    eps = prediction.eps - strength * sigma * norm(prediction.eps) * direction
-    return Prediction(eps, prediction.variance, prediction.shift)
+    return prediction.minus_noise(strength * sigma * norm(prediction.eps) * direction, step)
 
 
 def along_sample(prediction: Prediction, g: Tensor, strength: float, step: Step) -> Prediction:

@@ -39,8 +39,6 @@ class Settings:
     steps: int
     rounds: int
     every: int
-    halving: float
-    """share of the steps after which candidates are compared"""
     lineage_slots: int
     """slots (of one class each) that the lineage's loop draws"""
     clock: Clock = perf_counter
@@ -52,8 +50,7 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
     peaks = matmul_peaks(settings.matrix, networks.device, settings.rounds, settings.clock)
     say("matrix products done")
     base = with_steps(networks.config, settings)
-    halving = max(1, round((settings.steps - 1) * (1 - settings.halving)))
-    variants = variants_of(base, settings.every, halving, networks.guiding is not networks.generator.autoencoder)
+    variants = variants_of(base, settings.every, networks.guiding is not networks.generator.autoencoder)
     kept: dict[str, list[SelectedImage]] = {}
 
     def runner(name: str, config: Config, small: bool) -> Callable[[], None]:
@@ -91,7 +88,6 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
         "classes": len(networks.classes),
         "window": list(base.guidance.window),
         "every": settings.every,
-        "halving": halving,
         "matmul": peaks,
         "denoiser": denoiser_rate(networks, base, peaks, settings),
         "sampling": rows,
@@ -112,7 +108,7 @@ def with_steps(config: Config, settings: Settings) -> Config:
     return with_values(config, {"sampling": replace(config.sampling, steps=settings.steps), "guidance.window": window})
 
 
-def variants_of(base: Config, every: int, halving: int, small: bool) -> dict[str, tuple[Config, bool]]:
+def variants_of(base: Config, every: int, small: bool) -> dict[str, tuple[Config, bool]]:
     """By name, slowest last but one: the configuration, and whether it guides through the small decoder."""
     x0 = with_values(base, {"guidance.route": "x0"})
     found = {
@@ -124,9 +120,7 @@ def variants_of(base: Config, every: int, halving: int, small: bool) -> dict[str
     if small:
         name += ", small decoder"
         found[name] = (x0, True)
-    sparse = with_values(x0, {"guidance.every": every})
-    found[name + f", every {every}"] = (sparse, small)
-    found[name + f", every {every}, halving"] = (with_values(sparse, {"stages.halving": halving}), small)
+    found[name + f", every {every}"] = (with_values(x0, {"guidance.every": every}), small)
     return found
 
 
@@ -259,7 +253,7 @@ def table(result: dict[str, Any]) -> str:
         f"denoiser: {d['parameters'] / 1e6:.1f} M parameters, batch {d['batch']}, {d['precision']}:"
         f" {d['flops_per_second'] / 1e9:.0f} GFLOP/s, {d['share_of_peak']:.0%} of the peak in that precision",
         f"sampling: {result['steps']} steps, window {result['window']}, {result['classes']} classes x"
-        f" {result['candidates']} candidates; compared after the step {result['halving']} where halving is on",
+        f" {result['candidates']} candidates",
         "",
         "| variant | drawn/s | kept/s | spread | cost per drawn | per kept | x lineage | mean score |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",

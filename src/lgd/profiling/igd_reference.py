@@ -16,7 +16,7 @@ from lgd.classifiers.architectures import Classifier
 from lgd.config import Config
 from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.generator import Generator
-from lgd.diffusion.prediction_type import noise_of
+from lgd.diffusion.prediction_type import x0_and_eps
 from lgd.guidance.vectors import LINEAGE_U
 
 
@@ -74,7 +74,7 @@ def lineage_sample(
             g = torch.zeros_like(x)
             if guided:
                 x0 = (x - (1 - abar) ** 0.5 * eps) / abar**0.5
-                S = score(generator.autoencoder.decode(x0), label, learners, reference, guidance.omega)
+                S = score(generator.autoencoder.decode(x0, clamp=False), label, learners, reference, guidance.omega)
                 (g,) = torch.autograd.grad(S.sum(), x)
         x, eps = x.detach(), eps.detach()
         sigma, shift = (1 - abar) ** 0.5, torch.zeros_like(x)
@@ -82,7 +82,8 @@ def lineage_sample(
             eps = eps - guidance.strength * sigma * eps.norm() * g / g.norm()
         elif guided:
             shift = guidance.strength * LINEAGE_U * sigma * eps.norm() / g.norm() * g
-        output = torch.cat([eps, output.detach()[:, C:]], dim=1)
+        given = eps if scheduler.config.prediction_type == "epsilon" else (x - sigma * eps) / abar**0.5
+        output = torch.cat([given, output.detach()[:, C:]], dim=1)
         extra = {"generator": [stream]} if config.sampling.scheduler != "dpm++" else {}
         with torch.no_grad():
             x = scheduler.step(output, t, x, **extra).prev_sample + shift
@@ -94,7 +95,7 @@ def call(generator: Generator, x: Tensor, t: int, abar: float, class_id: int) ->
     ids = torch.tensor([class_id], device=x.device)
     output = generator.denoiser(x, timestep=torch.tensor([t], device=x.device), class_labels=ids).sample
     C = x.shape[1]
-    return torch.cat([noise_of(output[:, :C], x, abar, generator.predicts), output[:, C:]], dim=1)
+    return torch.cat([x0_and_eps(output[:, :C], x, abar, generator.predicts)[1], output[:, C:]], dim=1)
 
 
 def score(images: Tensor, label: int, learners: Sequence[Classifier], reference: Classifier, omega: float) -> Tensor:

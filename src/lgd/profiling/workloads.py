@@ -162,29 +162,22 @@ class Workloads:
         return Generator(denoiser, scheduler, autoencoder, names, ids)
 
     def images(self, method: str, kept: float) -> list[tuple[float, Workload]]:
-        """SamplingContext so many kept images: how many images go through which step, and through the decoder."""
+        """How many images go through an unguided step, a guided step and the decoder for so many kept images."""
         config = self.config
         single = not method_named(method).needs_learner
         kappa = 1 if single else config.stages.candidates
-        steps, early = config.sampling.steps, config.stages.halving if kappa > 1 else 0
         window = config.guidance
         if method == "igd" and config.influence.window:
             window = replace(window, window=config.influence.window)
         guides = method_named(method).needs_surrogate or (method_named(method).needs_learner and window.strength > 0)
-        guided = plain = 0.0
-        for index in range(steps):
-            through = kept * (kappa if index >= early else 1)
-            if guides and in_window(Step(index, 0, 0.5), window):
-                guided += through
-            else:
-                plain += through
-        decoded = kept * (1 if early else kappa) + (kept * kappa if early else 0)
+        steps = config.sampling.steps
+        guided = sum(guides and in_window(Step(index, 0, 0.5), window) for index in range(steps))
         rivals = kappa * min(config.stages.classes_per_unit, self.sizes.classes)
         batch = min(config.sampling.batch_size, rivals)
         return [
-            (plain, self.step(batch, None)),
-            (guided, self.step(batch, "influence" if method_named(method).needs_surrogate else "score")),
-            (decoded, self.decoding(batch)),
+            (kept * kappa * (steps - guided), self.step(batch, None)),
+            (kept * kappa * guided, self.step(batch, "influence" if method_named(method).needs_surrogate else "score")),
+            (kept * kappa, self.decoding(batch)),
         ]
 
     def step(self, batch: int, guidance: str | None) -> Workload:
@@ -210,13 +203,14 @@ class Workloads:
                 networks += [*learners, reference]
 
                 def score(z: Tensor) -> Tensor:
-                    return learnability(decoder.decode(z), labels, learners, reference, config.guidance.omega)
+                    images = decoder.decode(z, clamp=False)
+                    return learnability(images, labels, learners, reference, config.guidance.omega)
             else:
                 surrogate = self.surrogate()
                 networks.append(surrogate.classifier)
 
                 def score(z: Tensor) -> Tensor:
-                    return influence(decoder.decode(z), labels, surrogate)
+                    return influence(decoder.decode(z, clamp=False), labels, surrogate)
 
             own = replace(config.guidance, window=(0, 50), every=1, strength=1.0)
             guided = learnability_guided(inner, score, own)

@@ -29,7 +29,7 @@ def sample_igd(resources: Resources) -> list[SelectedImage]:
         y = labels.to(resources.device)
 
         def score(x0: Tensor) -> Tensor:
-            return influence(resources.guiding.decode(x0), y, resources.surrogate)
+            return influence(resources.guiding.decode(x0, clamp=False), y, resources.surrogate)
 
         return learnability_guided(denoiser, score, guidance)
 

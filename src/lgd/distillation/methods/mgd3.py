@@ -6,12 +6,11 @@ import torch
 from torch import Tensor
 
 from lgd.data.imageset import to_float
-from lgd.diffusion.sampler import steps_of
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.errors import UserError
-from lgd.guidance.modes import find_modes, mode_guided, previous_alpha_bars
+from lgd.guidance.modes import find_modes, mode_guided
 from lgd.rng import derive_seed
 from lgd.storage.files import load_tensors, save_tensors
 
@@ -31,12 +30,11 @@ def sample_mgd3(resources: Resources) -> list[SelectedImage]:
         )
     n = config.stages.images_per_increment
     modes = {label: class_modes(resources, label, config.stages.increments * n) for label in resources.classes}
-    previous = previous_alpha_bars(steps_of(resources.generator.schedule(config.sampling)))
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
         places = ((resources.increment - 1) * n + slots).tolist()
         own = torch.stack([modes[label][place] for label, place in zip(labels.tolist(), places, strict=True)])
-        return mode_guided(denoiser, own.to(resources.device), previous, config.modes)
+        return mode_guided(denoiser, own.to(resources.device), config.modes)
 
     return sample_slots_in_order(resources, without_selection(config), guide)
 

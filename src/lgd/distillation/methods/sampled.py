@@ -26,7 +26,7 @@ def by_learnability(resources: Resources) -> Guide:
         y = labels.to(resources.device)
 
         def score(x0: Tensor) -> Tensor:
-            images = resources.guiding.decode(x0)
+            images = resources.guiding.decode(x0, clamp=False)
             return learnability(images, y, resources.learners, resources.reference, config.guidance.omega)
 
         return learnability_guided(denoiser, score, config.guidance)

@@ -1,4 +1,4 @@
-"""Slot after slot: candidates drawn in batches, guided or not, compared early or when they are finished, one kept."""
+"""Slot after slot: candidates drawn in batches, guided or not, one kept."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from lgd.config import Config, GuidanceConfig
 from lgd.data.imageset import to_bytes, to_float
-from lgd.diffusion.sampler import memory_of, remind, sample, steps_of
-from lgd.diffusion.types import Denoiser, Prediction, Step, predict_x0
+from lgd.diffusion.sampler import sample
+from lgd.diffusion.types import Denoiser
 from lgd.distillation.batches import in_batches
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import select
@@ -37,21 +37,6 @@ class CandidateSpec:
 
 
 @dataclass(frozen=True)
-class PartialSample:
-    """An image of which some steps are drawn."""
-
-    case: CandidateSpec
-    x_t: Tensor
-    """(C, H, W)"""
-    x0: Tensor
-    """the clean latent that the last step predicted before guidance, (C, H, W)"""
-    stream: torch.Generator
-    """of its noise, where the next step goes on"""
-    remembered: list[Tensor]
-    """by a multistep scheduler, (C, H, W) each"""
-
-
-@dataclass(frozen=True)
 class SamplingContext:
     """What all images of one unit have in common."""
 
@@ -62,35 +47,16 @@ class SamplingContext:
     memory: dict[int, Tensor]
     """latents (M, C, H, W) of each class that are in the set already"""
 
-    def denoiser(
-        self, cases: Sequence[CandidateSpec], watch: Callable[[Tensor, Step, Prediction], None] | None = None
-    ) -> Denoiser:
-        """Guided in every way, for a batch of these cases.
-
-        watch: told x_t, the step and what is predicted before the method's guidance: the shifts of guidance would
-        carry the predicted clean image far beyond where the sample is going.
-        """
+    def denoiser(self, cases: Sequence[CandidateSpec]) -> Denoiser:
+        """Guided in every way, for a batch of these cases."""
         generator, sampling, device = self.resources.generator, self.config.sampling, self.resources.device
         labels = torch.tensor([case.label for case in cases])
         plain = classifier_free(generator, labels.to(device), sampling.classifier_free_scale, sampling.guided_channels)
-        if watch is not None:
-            plain = watched(plain, watch)
         guided = self.guide(plain, labels, torch.tensor([case.slot for case in cases]))
         return deviation_guided(guided, [self.memory[case.label].to(device) for case in cases], self.config.guidance)
 
     def scheduler(self) -> Any:
         return self.resources.generator.schedule(self.config.sampling)
-
-
-def watched(inner: Denoiser, watch: Callable[[Tensor, Step, Prediction], None]) -> Denoiser:
-    """The same denoiser, whose predictions are looked at."""
-
-    def denoiser(x_t: Tensor, step: Step) -> Prediction:
-        prediction = inner(x_t, step)
-        watch(x_t, step, prediction)
-        return prediction
-
-    return denoiser
 
 
 def without_selection(config: Config, guidance: GuidanceConfig | None = None) -> Config:
@@ -133,8 +99,6 @@ def sample_slots(drawing: SamplingContext, slots: Sequence[int], scored: bool) -
         for slot, label in places
     ]
     cases = [case for group in rivals for case in group]
-    if scored and config.stages.halving and kappa > 1:
-        return finish_early(drawing, cases)
     latents = torch.stack(in_batches(lambda part: list(from_noise(drawing, part)), cases, resources))
     images = decoded(resources, latents)
     judged = judge(resources, images, cases, config.guidance.omega, scored)
@@ -144,34 +108,6 @@ def sample_slots(drawing: SamplingContext, slots: Sequence[int], scored: bool) -
         at, group = place * kappa + k, judged[place * kappa : (place + 1) * kappa]
         found.append(SelectedImage(cases[at].label, cases[at].slot, images[at], latents[at], tuple(group), k))
     return found
-
-
-def finish_early(drawing: SamplingContext, cases: Sequence[CandidateSpec]) -> list[SelectedImage]:
-    """All candidates to the step `stages.halving`, then of every slot the best alone.
-
-    A kept image is, to rounding, the one that its seed gives without halving: its stream goes on where it stopped.
-    """
-    resources, config = drawing.resources, drawing.config
-    kappa, omega = config.stages.candidates, config.guidance.omega
-    ways = in_batches(lambda part: to_halving(drawing, part), cases, resources)
-    predicted = decoded(resources, torch.stack([way.x0 for way in ways]), guiding=True)
-    early = judge(resources, predicted, cases, omega, scored=True)
-    chosen = choose(early, kappa, config)
-    kept = [ways[place * kappa + k] for place, k in enumerate(chosen)]
-    latents = torch.stack(in_batches(lambda part: list(from_halving(drawing, part)), kept, resources))
-    images = decoded(resources, latents)
-    final = judge(resources, images, [way.case for way in kept], omega, scored=True)
-    found = []
-    for place, (k, way) in enumerate(zip(chosen, kept, strict=True)):
-        group = [dropped(candidate) for candidate in early[place * kappa : (place + 1) * kappa]]
-        group[k] = replace(final[place], early_score=group[k].early_score)
-        found.append(SelectedImage(way.case.label, way.case.slot, images[place], latents[place], tuple(group), k))
-    return found
-
-
-def dropped(candidate: Candidate) -> Candidate:
-    """What the manifest says of an image that was never finished."""
-    return Candidate(candidate.seed, valid=candidate.valid, early_score=candidate.score)
 
 
 def choose(judged: Sequence[Candidate], kappa: int, config: Config) -> list[int]:
@@ -188,39 +124,10 @@ def from_noise(drawing: SamplingContext, cases: Sequence[CandidateSpec]) -> Tens
     return sample(drawing.denoiser(cases), drawing.scheduler(), start, streams).cpu()
 
 
-def to_halving(drawing: SamplingContext, cases: Sequence[CandidateSpec]) -> list[PartialSample]:
-    """The first steps, down to the index `stages.halving`, which is the last of them."""
-    streams = [torch.Generator().manual_seed(case.seed) for case in cases]
-    start = noise(streams, drawing.resources.generator.latent_shape).to(drawing.resources.device)
-    scheduler, x0 = drawing.scheduler(), start
-
-    def watch(x_t: Tensor, step: Step, prediction: Prediction) -> None:
-        nonlocal x0
-        x0 = predict_x0(x_t, prediction.eps, step.alpha_bar).detach()
-
-    steps = [step for step in steps_of(scheduler) if step.index >= drawing.config.stages.halving]
-    x_t = sample(drawing.denoiser(cases, watch), scheduler, start, streams, steps=steps)
-    remembered = memory_of(scheduler)
-    return [
-        PartialSample(case, x_t[i], x0[i], streams[i], [output[i] for output in remembered])
-        for i, case in enumerate(cases)
-    ]
-
-
-def from_halving(drawing: SamplingContext, ways: Sequence[PartialSample]) -> Tensor:
-    """The steps that are left, to latents (B, C, H, W) on the CPU. The streams stay as they are, to be used again."""
-    scheduler = drawing.scheduler()
-    steps = [step for step in steps_of(scheduler) if step.index < drawing.config.stages.halving]
-    remind(scheduler, [torch.stack(outputs) for outputs in zip(*(way.remembered for way in ways), strict=True)])
-    x_t = torch.stack([way.x_t for way in ways])
-    streams = [way.stream.clone_state() for way in ways]
-    return sample(drawing.denoiser([way.case for way in ways]), scheduler, x_t, streams, steps=steps).cpu()
-
-
 @torch.no_grad()
-def decoded(resources: Resources, latents: Tensor, guiding: bool = False) -> Tensor:
-    """uint8 images (B, C, H, W), on the CPU, by the generator's own decoder or the one of guidance."""
-    autoencoder = resources.guiding if guiding else resources.generator.autoencoder
+def decoded(resources: Resources, latents: Tensor) -> Tensor:
+    """uint8 images (B, C, H, W), on the CPU, by the generator's own decoder."""
+    autoencoder = resources.generator.autoencoder
 
     def decode(part: Sequence[Tensor]) -> list[Tensor]:
         return list(to_bytes(autoencoder.decode(torch.stack(list(part)).to(resources.device))).cpu())
