@@ -147,6 +147,10 @@ class SurrogateConfig:
     """most checkpoints kept"""
     similarity: Annotated[float, Field(ge=-1, le=1)] = 0.7
     """a checkpoint is kept when its class gradients' mean cosine to those of the one kept before is lower"""
+    epochs: tuple[Whole, ...] = ()
+    """epochs after which checkpoints are kept, 0: untrained; none: chosen by `similarity`, the untrained one first"""
+    image_size: Whole = 0
+    """side in pixels of the images that it sees; 0: of the image set's. IGD's code: 256"""
     images: Count = 200
     """most real images per class that a class gradient is taken over"""
 
@@ -161,6 +165,9 @@ class InfluenceConfig:
     """gamma: push away from the nearest image already in the set"""
     window: tuple[Whole, Whole] | None = None
     """first and last step index that is guided; none: as in `guidance`"""
+    halves: Literal["class", "both"] = "class"
+    """class: the influence of the image that is drawn; both: of it and of the null half of the batch together, as
+    IGD's code has it (docs/fidelity.md)"""
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
 
 

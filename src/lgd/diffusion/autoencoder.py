@@ -83,6 +83,14 @@ class Latents:
         return torch.tensor(values, dtype=torch.float32, device=like.device).view(1, -1, 1, 1)
 
 
+def decode_at(autoencoder: Autoencoder, latents: Tensor, size: int) -> Tensor:
+    """Decode latents for guidance to square images of `size` pixels, 0 those of the image set, without clamping."""
+    if size and isinstance(autoencoder, Latents):
+        autoencoder = replace(autoencoder, image_shape=(autoencoder.image_shape[0], size, size))
+    images = autoencoder.decode(latents, clamp=False)
+    return resize(images, size, clamp=False) if size else images
+
+
 def resize(images: Tensor, size: int, clamp: bool = True) -> Tensor:
     """Square images in [0, 1] to another size: bicubic; where several pixels become exactly one, their mean.
 

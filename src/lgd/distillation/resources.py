@@ -20,7 +20,7 @@ from lgd.execution.hardware import resolve_device
 from lgd.guidance.influence import Surrogate
 
 from .store import Run, read_latents
-from .surrogate import load_surrogate
+from .surrogate import load_surrogate, surrogate_images
 
 
 class Resources:
@@ -116,4 +116,4 @@ def _classifier(path: Path, version: int, config: Config, role: str, device: str
 
 @lru_cache(maxsize=2)
 def _surrogate(folder: Path, version: int, config: Config, classes: range, device: str) -> Surrogate:
-    return load_surrogate(folder, config.influence.surrogate, cached_splits(config.dataset).train, classes, device)
+    return load_surrogate(folder, config.influence.surrogate, surrogate_images(config), classes, device)

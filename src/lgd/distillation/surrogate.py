@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.classifiers.architectures import Classifier
-from lgd.classifiers.train import load_classifier, save_classifier, train_classifier
-from lgd.config import SurrogateConfig
+from lgd.classifiers.train import load_classifier, save_classifier, train_classifier, untrained_classifier
+from lgd.config import Config, SurrogateConfig
 from lgd.data.imageset import ImageSet, to_float
+from lgd.data.splits import cached_splits
 from lgd.errors import UserError
 from lgd.guidance.influence import Surrogate, class_gradients
 from lgd.rng import derive_seed
@@ -27,25 +29,27 @@ from lgd.storage.files import load_tensors, read_json, save_tensors, write_json
 def train_surrogate(
     folder: Path, config: SurrogateConfig, train: ImageSet, device: str, advance: Callable[[], None]
 ) -> None:
-    """Train on the real set; keep the checkpoints whose class gradients differ, and those gradients (IGD, section 3).
+    """Train on the real set; keep some checkpoints and their class gradients (IGD, section 3).
 
-    The first is that of epoch 1; then that of every epoch whose gradients have, averaged over the classes, a cosine
-    below `similarity` to the gradients of the one kept before. Training ends with the last checkpoint. Where the epochs
-    hold fewer of them, influence is averaged over those there are. Errors: NonFiniteError.
+    Where the configuration lists no epochs, the first is the untrained network; then comes every epoch whose gradients
+    have, averaged over the classes, a cosine below `similarity` to the gradients of the one kept before. Training ends
+    with the last checkpoint. Where it ends earlier, influence is averaged over those there are. Errors: NonFiniteError.
     """
     labels = list(range(len(train.class_names)))
+    wanted = len(set(config.epochs)) or config.checkpoints
     epochs: list[int] = []
     cosines: list[float] = []
     last: Tensor | None = None
 
     def keep(epoch: int, classifier: Classifier) -> bool:
         nonlocal last
-        advance()
+        if config.epochs and epoch not in config.epochs:
+            return True
         frozen = copy.deepcopy(classifier).eval().requires_grad_(False)
         images = (real_images(train, label, config).to(device) for label in labels)
         gradients = class_gradients(frozen, images, labels)  # (classes, P)
         cosine = None if last is None else F.cosine_similarity(gradients, last, dim=1).mean().item()
-        if cosine is None or cosine < config.similarity:
+        if config.epochs or cosine is None or cosine < config.similarity:
             index = len(epochs)
             named = {str(label): gradient for label, gradient in zip(labels, gradients, strict=True)}
             save_tensors(folder / f"{index}.gradients.safetensors", named)
@@ -53,11 +57,25 @@ def train_surrogate(
             epochs.append(epoch)
             cosines.extend([] if cosine is None else [cosine])
             last = gradients
-        return len(epochs) < config.checkpoints
+        return len(epochs) < wanted
+
+    def watch(epoch: int, classifier: Classifier) -> bool:
+        advance()
+        return keep(epoch, classifier)
 
     seed = derive_seed("surrogate", config.classifier.seed)
-    train_classifier(train, config.classifier, seed, "surrogate", device, watch=keep)
+    if keep(0, untrained_classifier(train, config.classifier, seed).to(device)):
+        train_classifier(train, config.classifier, seed, "surrogate", device, watch=watch)
     write_json(folder / "checkpoints.json", {"epochs": epochs, "cosines": cosines})
+
+
+def surrogate_images(config: Config) -> ImageSet:
+    """Return the real images that the surrogate is trained on, at its image size; smaller ones are left out.
+
+    Errors: as `cached_splits`.
+    """
+    size = config.influence.surrogate.image_size
+    return cached_splits(replace(config.dataset, size=size, skip_broken=True) if size else config.dataset).train
 
 
 def real_images(train: ImageSet, label: int, config: SurrogateConfig) -> Tensor:

@@ -17,7 +17,7 @@ from lgd.diffusion.folder import open_generator, pin_source
 from lgd.diffusion.train_generator import make_generator
 from lgd.distillation.methods import method_named
 from lgd.distillation.stages import seed_method
-from lgd.distillation.surrogate import train_surrogate
+from lgd.distillation.surrogate import surrogate_images, train_surrogate
 from lgd.errors import UserError
 from lgd.execution.hardware import cpu_threads, resolve_device
 from lgd.execution.receipts import write_receipt
@@ -52,7 +52,7 @@ def prepare(config: Config, assets: Path, methods: Sequence[str], engine: Engine
             elif needs:
                 make_generator(config, splits.train, assets / "generator")
         if influence:
-            prepare_surrogate(config, assets / "surrogate", splits.train)
+            prepare_surrogate(config, assets / "surrogate", surrogate_images(config))
     prepare_reference(config, assets, engine)
 
 

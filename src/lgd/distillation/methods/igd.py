@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
+from lgd.diffusion.autoencoder import decode_at
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
-from lgd.guidance.influence import influence
+from lgd.guidance.influence import influence, joint_influence
 from lgd.guidance.learnability import learnability_guided
+from lgd.guidance.null_half import NullHalf
+from lgd.rng import generator as rng
 
 from .sampling import sample_slots_in_order, without_selection
 
@@ -26,11 +30,21 @@ def sample_igd(resources: Resources) -> list[SelectedImage]:
     )
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        y = labels.to(resources.device)
+        y, size = labels.to(resources.device), own.surrogate.image_size
 
         def score(x0: Tensor) -> Tensor:
-            return influence(resources.guiding.decode(x0, clamp=False), y, resources.surrogate)
+            return influence(decode_at(resources.guiding, x0, size), y, resources.surrogate)
 
-        return learnability_guided(denoiser, score, guidance)
+        if own.halves == "class":
+            return learnability_guided(denoiser, score, guidance)
+        names = zip(labels.tolist(), slots.tolist(), strict=True)
+        streams = [rng(config.seed, "null half", resources.increment, label, slot) for label, slot in names]
+        null = NullHalf(resources.generator, y, config.sampling, streams)
+
+        def joint_score(x0: Tensor) -> Tensor:
+            images = decode_at(resources.guiding, torch.cat([x0, null.x0]), size)
+            return joint_influence(torch.stack(images.chunk(2), dim=1), y, resources.surrogate)
+
+        return learnability_guided(null.predict, joint_score, guidance)
 
     return sample_slots_in_order(resources, without_selection(config, guidance), guide)
