@@ -1,4 +1,4 @@
-"""The field's networks against counts derived from their published definitions."""
+"""Test the networks against parameter counts derived from their published definitions."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_unknown_name_lists_the_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_timm_where_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The backbone is timm's, the head ours; a wrong size is told in one line."""
+    """timm makes the backbone and lgd the head; a wrong size is an error of one line."""
 
     def create_model(name: str, pretrained: bool, num_classes: int, in_chans: int) -> nn.Module:
         assert (name, pretrained, num_classes) == ("tiny", False, 0)

@@ -25,7 +25,7 @@ from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.prediction_type import x0_and_eps
 from lgd.diffusion.pretrained import load_pipeline
 from lgd.diffusion.train import begin, noise_schedule, train
-from lgd.diffusion.train_generator import make_generator
+from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.diffusion.variance import variance_loss
 from lgd.errors import UserError
 from lgd.experiments.distill import distill
@@ -255,15 +255,16 @@ def test_a_tuning_goes_on_to_the_same_weights(tiny: Config, folder: Path, tmp_pa
         torch.arange(20) % 10,
         tuple("0123456789"),
     )
-    make_generator(config, images, tmp_path / "whole")
+    training = GeneratorTraining(config.generator, config.dataset, images, "cpu")
+    make_generator(training, tmp_path / "whole")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            make_generator(config, images, tmp_path / "parts", save_every=0, watch=stop)
-    make_generator(config, images, tmp_path / "parts")
+            make_generator(training, tmp_path / "parts", save_every=0, watch=stop)
+    make_generator(training, tmp_path / "parts")
     a, b = (load_generator(tmp_path / name).denoiser.state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 

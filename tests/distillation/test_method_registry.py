@@ -9,9 +9,11 @@ import torch
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
-from lgd.distillation.methods import METHODS, check_method, method_named, seed_config, with_method
+from lgd.distillation.layout import Run
+from lgd.distillation.methods import METHODS, check_method, growth_of, method_named, seed_config, with_method
+from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import grow
-from lgd.distillation.store import Run, read_increment, read_latents, read_manifest
+from lgd.distillation.store import read_increment, read_latents, read_manifest
 from lgd.errors import UserError
 from lgd.execution.local import Local
 from lgd.experiments.prepare import prepare
@@ -50,14 +52,15 @@ def tiny() -> Config:
 @pytest.fixture(scope="module")
 def assets(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assets")
-    prepare(tiny, folder, list(METHODS), Local(1, folder))
+    prepare(assets_of(tiny, folder, "cpu"), list(METHODS.values()), Local(1, folder), shared=False)
     return folder
 
 
 def grown(config: Config, assets: Path, root: Path) -> Run:
     run = Run(root)
     with Local(1, root) as engine:
-        grow(config, run, assets, engine)
+        names = tuple("0123456789")
+        grow(growth_of(config, run, assets_of(config, assets, "cpu"), names), engine)
     return run
 
 
@@ -126,6 +129,11 @@ def test_ablations_change_their_fields_alone(tiny: Config) -> None:
 def test_an_unknown_method_lists_the_known(tiny: Config) -> None:
     with pytest.raises(UserError, match=r"did you mean 'k-center'.*Known: dit, full, herding, igd"):
         method_named("kcenter")
+
+
+def test_an_unknown_selection_rule_is_refused_before_any_work(tiny: Config) -> None:
+    with pytest.raises(UserError, match=r"stages\.selection: unknown rule 'valid'; did you mean 'valid-first'"):
+        check_method(with_values(tiny, {"stages.selection": "valid"}), cached_splits(tiny.dataset).train)
 
 
 @pytest.mark.parametrize("name", ["random", "herding", "k-center", "mgd3"])

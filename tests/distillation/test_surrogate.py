@@ -13,9 +13,11 @@ from torch.nn import functional as F
 from lgd.classifiers.train import load_classifier, train_classifier
 from lgd.config import ClassifierConfig, Config, SurrogateConfig, TrainingConfig, check, with_values
 from lgd.data.imageset import ImageSet
+from lgd.distillation.methods.registry import SURROGATE
+from lgd.distillation.recipe import assets_of
 from lgd.distillation.surrogate import load_surrogate, real_images, surrogate_images, train_surrogate
 from lgd.errors import UserError
-from lgd.experiments.prepare import prepare_surrogate
+from lgd.experiments.prepare import prepare_asset
 from lgd.guidance.influence import class_gradients
 from lgd.rng import derive_seed
 from lgd.storage.files import read_json, save_tensors
@@ -100,10 +102,11 @@ def test_the_surrogate_sees_images_of_its_own_size(tmp_path: Path) -> None:
                 pixels = np.arange(side * side * 3, dtype=np.uint8).reshape(side, side, 3)
                 Image.fromarray(pixels).save(tmp_path / name / label / f"{i}.png")
     plain = with_values(Config(), {"dataset.source": f"folder:{tmp_path}", "dataset.size": 16, "dataset.channels": 3})
-    assert surrogate_images(plain).shape == (3, 16, 16)
-    larger = surrogate_images(with_values(plain, {"influence.surrogate.image_size": 24}))
+    own = surrogate_images(SMALL, plain.dataset)
+    assert own.shape == (3, 16, 16)
+    larger = surrogate_images(replace(SMALL, image_size=24), plain.dataset)
     assert larger.shape == (3, 24, 24)
-    assert [len(larger), len(surrogate_images(plain))] == [4, 6]
+    assert [len(larger), len(own)] == [4, 6]
 
 
 def test_too_few_checkpoints_are_used_as_they_are(tmp_path: Path) -> None:
@@ -114,7 +117,7 @@ def test_too_few_checkpoints_are_used_as_they_are(tmp_path: Path) -> None:
 
 
 def prepared(assets: Path, config: Config) -> Path:
-    prepare_surrogate(config, assets / "surrogate", two_classes())
+    prepare_asset(SURROGATE, assets_of(config, assets, "cpu"), two_classes())
     return assets / "surrogate"
 
 

@@ -1,4 +1,4 @@
-"""How two configurations differ, and how one is made of another."""
+"""Compare two configurations, and make one from another."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .fields import Config
 
 
 def with_defaults(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Bring what an earlier version wrote to today's fields, and fill the named parts with the defaults it lacks."""
+    """Update the values of an earlier version, and fill its named parts with the defaults of fields that they lack."""
     return _filled(upgraded(values), {name: default for name, default in to_dict(Config()).items() if name in names})
 
 
 def upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """A copy in today's fields: renamed ones moved, removed ones left out where they were off."""
+    """Return a copy with renamed fields under their new names, and without removed fields that were switched off."""
     values = copy.deepcopy(values)
     for old, new in RENAMED_FIELDS.items():
         section, key = section_of(values, old), old.rpartition(".")[2]
@@ -39,7 +39,7 @@ def _filled(value: Any, default: Any) -> Any:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the fields that differ, with both values. `compute` is left out: it changes no result."""
+    """List the dotted names of the fields that differ, with both values; `compute` changes no result and is skipped."""
     rows = []
     for key in sorted(old.keys() | new.keys()):
         a, b, name = old.get(key), new.get(key), prefix + key

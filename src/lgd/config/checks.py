@@ -1,4 +1,4 @@
-"""From plain data to a configuration and back; what is wrong with it is said in one line."""
+"""Make a configuration from plain data, check it, and turn it back; errors are one line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lgd.errors import UserError, nearest
 from .fields import Config
 
 RENAMED_FIELDS = {"dataset.judge_on": "dataset.eval_split"}
-"""former names of fields and today's"""
+"""new name of each renamed field"""
 REMOVED_FIELDS = {
     "stages.halving": (0, "comparing a slot's candidates early kept the best of them no more often than chance"),
 }
-"""former fields: the value that meant "off", and why they were removed"""
+"""value that switched each removed field off, and why it was removed"""
 
 
 def from_dict(values: Any, where: str) -> Config:
@@ -37,9 +37,9 @@ def from_dict(values: Any, where: str) -> Config:
     return config
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """Plain data, as written to config.json."""
-    return json.loads(json.dumps(asdict(config)))  # tuples become lists, as when read back
+def to_dict(part: Any) -> dict[str, Any]:
+    """Return a configuration, or a part of it, as plain data for JSON."""
+    return json.loads(json.dumps(asdict(part)))  # tuples become lists, as when read back
 
 
 def check(config: Config, where: str = "configuration") -> Config:
@@ -48,7 +48,7 @@ def check(config: Config, where: str = "configuration") -> Config:
 
 
 def refuse_former_field(name: str, where: str) -> None:
-    """Errors: UserError when a dotted name is one that an earlier version had: with today's name, or the reason."""
+    """Refuse the dotted name of a renamed or removed field. Errors: UserError with the new name or the reason."""
     if name in RENAMED_FIELDS:
         raise UserError(f"{where}: {name} was renamed; use {RENAMED_FIELDS[name]}")
     if name in REMOVED_FIELDS:
@@ -56,14 +56,14 @@ def refuse_former_field(name: str, where: str) -> None:
 
 
 def section_of(values: Any, name: str) -> dict[str, Any]:
-    """The table of nested plain data that would hold a field of this dotted name; empty where there is none."""
+    """Return the table of nested plain data that holds the field of a dotted name; empty where there is none."""
     for part in name.split(".")[:-1]:
         values = values.get(part) if isinstance(values, dict) else None
     return values if isinstance(values, dict) else {}
 
 
 def _explain(error: Any, values: Any) -> str:
-    """One line for pydantic's first error; a misspelt key comes with the nearest known one."""
+    """Return one line about pydantic's first error, with the nearest known name for a misspelt one."""
     path = [str(part) for part in error["loc"]]
     if error["type"] == "unexpected_keyword_argument":
         node: Any = Config()
@@ -74,7 +74,7 @@ def _explain(error: Any, values: Any) -> str:
 
 
 def _check(config: Config, where: str) -> None:
-    """What one field alone cannot tell."""
+    """Check the rules that involve several fields. Errors: UserError."""
     last = config.sampling.steps - 1
     for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
         if window is not None and not window[0] <= window[1] <= last:

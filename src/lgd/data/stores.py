@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
 import torch
+from loky import cpu_count
 from torch import Tensor
 
 from lgd.errors import UserError
@@ -75,7 +76,7 @@ waiting = Waiting()
 @cache
 def decoders() -> ThreadPoolExecutor:
     """This process's threads. Pillow decodes and resizes outside of Python's lock."""
-    return ThreadPoolExecutor(min(16, len(os.sched_getaffinity(0))), "decoder")
+    return ThreadPoolExecutor(min(16, cpu_count()), "decoder")
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,9 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler
 
-from lgd.config import Config, GeneratorConfig, Precision, to_dict
+from lgd.config import DatasetConfig, GeneratorConfig, Precision, to_dict
 from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
-from lgd.execution.hardware import resolve_device
 from lgd.execution.receipts import write_receipt
 from lgd.execution.units import Unit, unfinished
 from lgd.progress import log, progress_bar
@@ -73,16 +72,18 @@ def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
         check_patch(config, own_autoencoder(config, images)[1])
 
 
-def check_decoder(config: Config, images: ImageSet) -> None:
-    """Find out before any work whether guidance's small decoder fits the latents. Errors: UserError."""
-    if not config.guidance.decoder:
+def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
+    """Find out before any work whether guidance's small decoder fits the latents. Errors: UserError.
+
+    decoder: its folder, empty for none. shape: of the images, (C, H, W).
+    """
+    if not decoder:
         return
     own: Pixels | Latents = Pixels()
-    source, folder = config.generator.source, config.generator.autoencoder
-    place = autoencoder_folder(source) if source else Path(folder) if folder else None
-    if place and place.is_dir():
-        own = Latents(load_network(place), images.shape, images.shape[1], (0.0,), (1.0,))
-    small_decoder(Path(config.guidance.decoder), own)
+    place = autoencoder_folder(config.source) if config.source else Path(config.autoencoder or "-")
+    if place.is_dir():
+        own = Latents(load_network(place), shape, shape[1], (0.0,), (1.0,))
+    small_decoder(Path(decoder), own)
 
 
 def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
@@ -130,12 +131,19 @@ def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
     return Start(denoiser, source.autoencoder, autoencoder_folder(config.source), scheduler)
 
 
+@dataclass(frozen=True)
+class GeneratorTraining:
+    """What a generator is trained on, and how."""
+
+    config: GeneratorConfig
+    dataset: DatasetConfig
+    """where `images` come from, part of what encoded latents are named by"""
+    images: ImageSet
+    device: str
+
+
 def make_generator(
-    config: Config,
-    images: ImageSet,
-    folder: Path,
-    save_every: float = SAVE_EVERY,
-    watch: Watch | None = None,
+    training: GeneratorTraining, folder: Path, save_every: float = SAVE_EVERY, watch: Watch | None = None
 ) -> None:
     """Train the configured generator into `folder`, unless it is there; an interrupted training goes on.
 
@@ -143,14 +151,13 @@ def make_generator(
     """
     if not unfinished([Unit("generator", make_generator, (), folder / "done")], folder):
         return
-    device = resolve_device(config.compute.device)
-    own = config.generator
+    own, images, device = training.config, training.images, training.device
     if own.tune == "none":
         start = new_start(own, images)
     else:
         start = tuned_start(own, images)
         pin_source(own, folder / "source.json", folder)
-    source, autoencoder = learning_source(config, start, images, folder / "latents", device)
+    source, autoencoder = learning_source(training, start, folder / "latents")
     denoiser = start.denoiser.to(device)
     if device == "cpu" and half_precision(own, device):
         with_plain_attention(denoiser)
@@ -193,26 +200,24 @@ def make_generator(
     write_receipt(folder / "done", [path for path in folder.rglob("[!.]*") if path.is_file()])
 
 
-def learning_source(
-    config: Config, start: Start, images: ImageSet, folder: Path, device: str
-) -> tuple[Source, Pixels | Latents]:
+def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> tuple[Source, Pixels | Latents]:
     """What the generator learns from, and the autoencoder that takes it back to images.
 
     A source's latents stay normalised as they were; those of a new generator are by the images' own moments.
     """
-    own, autoencoder = config.generator, start.autoencoder
+    own, images, autoencoder = training.config, training.images, start.autoencoder
     if isinstance(autoencoder, Pixels):
         return PixelSource(images), autoencoder
     assert start.network is not None
-    autoencoder.network.to(device)
+    autoencoder.network.to(training.device)
     made_from = {
-        "dataset": to_dict(config)["dataset"],
+        "dataset": to_dict(training.dataset),
         "autoencoder": {file.name: sha256(file) for file in network_files(start.network)},
         "image_size": autoencoder.size,
         "precision": encoding(own),
     }
     with progress_bar(len(images), "latents") as advance:
-        source = encode_latents(images, autoencoder, own.flip, folder, made_from, device, advance)
+        source = encode_latents(images, autoencoder, own.flip, folder, made_from, training.device, advance)
     if own.tune == "none":
         return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
     mean, std = torch.tensor(autoencoder.mean), torch.tensor(autoencoder.std)

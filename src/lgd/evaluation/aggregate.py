@@ -9,14 +9,15 @@ from typing import Any
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy
-from lgd.config import Config
 from lgd.data.imageset import concatenate
 from lgd.data.splits import cached_splits
-from lgd.distillation.store import Run, read_increment
+from lgd.distillation.layout import Run
+from lgd.distillation.store import read_increment
 from lgd.errors import UserError
 from lgd.storage.files import read_json
 
-from .cells import accuracy_kind, evaluated_increments, evaluators
+from .cells import Evaluation
+from .schedule import Cell, evaluated_increments, evaluators
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
@@ -62,44 +63,35 @@ def redundancy(matrices: Sequence[Sequence[Sequence[float]]]) -> dict[str, Any]:
     return {"matrix": matrix, "mean_off_diagonal": fmean(off) if off else None}
 
 
-def collect(config: Config, run: Run, reference: Classifier) -> dict[str, Any]:
-    """Put the finished cells together: the body of metrics.json, without the times.
+def collect(evaluation: Evaluation, run: Run, reference: Classifier) -> dict[str, Any]:
+    """Aggregate the finished cells of a run: accuracy and validity after each evaluated increment, and redundancy.
 
-    `increments` holds those after which the set was judged; validity is that of the images since the one before.
+    Validity is that of the images since the increment evaluated before.
     """
-    splits = cached_splits(config.dataset)
-    K, classes = config.stages.increments, len(splits.train.class_names)
-    seeds = range(config.evaluation.seeds)
-    judged = evaluated_increments(config)
+    config, stages = evaluation.config, evaluation.stages
+    names = cached_splits(evaluation.dataset).train.class_names
+    seeds = range(config.seeds)
     increments: list[dict[str, Any]] = []
     images, before = 0, 0
-    for i in judged:
-        added = [read_increment(run.increment(k), splits.train.class_names) for k in range(before + 1, i + 1)]
+    for i in evaluated_increments(config, stages):
+        added = [read_increment(run.increment(k), names) for k in range(before + 1, i + 1)]
         images, before = images + sum(map(len, added)), i
-        by_architecture = {
-            name: summarise([read_cell(run.cell(accuracy_kind(name), i, seed), "accuracy", "best") for seed in seeds])
-            for name in evaluators(config.evaluation)
-        }
+        by_architecture = {}
+        for name in evaluators(config):
+            files = [run.cell(Cell("accuracy", name, i, seed).name) for seed in seeds]
+            by_architecture[name] = summarise([read_cell(file, "accuracy", "best") for file in files])
         increments.append(
             {
                 "index": i,
-                "ipc": images // classes,
+                "ipc": images // len(names),
                 "images": images,
-                "accuracy": by_architecture[evaluators(config.evaluation)[0]],
+                "accuracy": by_architecture[evaluators(config)[0]],
                 "architectures": by_architecture,
                 "validity": accuracy(reference, concatenate(added)),
             }
         )
-    rows = [
-        [read_cell(run.cell("redundancy", i, seed), "accuracy")["accuracy"] for i in range(1, K + 1)]
-        for seed in range(config.evaluation.redundancy_seeds)
-    ]
-    return {
-        "method": config.method,
-        "seed": config.seed,
-        "dataset": config.dataset.source,
-        "protocol": {"name": config.evaluation.protocol, "epochs_factor": config.evaluation.epochs_factor},
-        "reference": {"accuracy": accuracy(reference, splits.test)},
-        "increments": increments,
-        "redundancy": redundancy(rows) if rows else None,
-    }
+    rows = []
+    for seed in range(config.redundancy_seeds):
+        cells = [Cell("redundancy", evaluators(config)[0], i + 1, seed) for i in range(stages.increments)]
+        rows.append([read_cell(run.cell(cell.name), "accuracy")["accuracy"] for cell in cells])
+    return {"increments": increments, "redundancy": redundancy(rows) if rows else None}

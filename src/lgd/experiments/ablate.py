@@ -19,7 +19,7 @@ from lgd.storage.object_store import workspace
 
 from .auto import load_config
 from .compare import compare_methods
-from .distill import checked
+from .resolve import resolve
 
 ASSETS = ("dataset", "generator", "reference")
 """what the generator and the reference are made from"""
@@ -48,7 +48,7 @@ def ablate(
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     configs = [with_values(base, values) for values in combinations]
     for single in configs:
-        checked(single)
+        resolve(single)
     cells: list[dict[str, Any]] = []
     failures: list[dict[str, str]] = []
     with workspace(out, overwrite) as root:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lgd.config import Config, to_dict
-from lgd.data.splits import cached_splits
-from lgd.distillation.methods import check_method, with_method
-from lgd.distillation.store import Run
+from lgd.config import Config
+from lgd.distillation.layout import Run
+from lgd.distillation.methods import methods_used
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.evaluation.comparison_tables import compare, table, tables
 from lgd.evaluation.tables import markdown, write_tables
@@ -21,8 +20,9 @@ from lgd.report import plots
 from lgd.storage.files import write_json, write_text
 from lgd.storage.object_store import workspace
 
-from .distill import checked, complete
+from .distill import complete
 from .prepare import prepare
+from .resolve import resolve
 
 
 def compare_methods(
@@ -43,23 +43,22 @@ def compare_methods(
         raise UserError(f"--runs must be at least 1, not {runs}")
     if len(set(methods)) < len(methods) or not methods:
         raise UserError("--methods needs at least one method, and none twice")
-    config = checked(config)
-    for name in methods:
-        check_method(with_method(config, name), cached_splits(config.dataset).train)
-    with workspace(out, overwrite) as root, engine_for(config, root) as engine:
-        assets = assets or root
-        claim(root / "config.json", to_dict(replace(config, method="lgd")))
+    base = resolve(config, methods)
+    compute = base.config.compute
+    with workspace(out, overwrite) as root, engine_for(compute, root) as engine:
+        shared = base.assets(assets or root)
+        claim(root / "config.json", {**base.record(), "method": "lgd"})
         engine.warm_up()
-        prepare(config, assets, methods, engine)
+        used = [method for name in methods for method in methods_used(base.with_method(name, 0).config)]
+        prepare(shared, used, engine, compute.engine == "ray")
         metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
         failures: list[Failure] = []
-        for seed in range(config.seed, config.seed + runs):
+        for seed in range(base.config.seed, base.config.seed + runs):
             for name in methods:
-                single = with_method(replace(config, seed=seed), name)
-                run = Run(root / f"{name}-seed{seed}")
+                single, run = base.with_method(name, seed), Run(root / f"{name}-seed{seed}")
                 run.root.mkdir(exist_ok=True)
-                claim(run.config, to_dict(single))
-                made = attempt(complete, (single, run, assets, engine), run.root.name, failures)
+                claim(run.config, single.record())
+                made = attempt(complete, (single, run, shared, engine), run.root.name, failures)
                 if made is not None:
                     metrics[name].append(made)
         finished = {name: done for name, done in metrics.items() if done}

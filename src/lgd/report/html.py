@@ -12,7 +12,8 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from lgd import __version__
-from lgd.analysis.table import TITLES, cell, mean_gains
+from lgd.analysis.registry import MEASURES
+from lgd.analysis.table import table_rows
 from lgd.data.titles import title_of
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
@@ -20,24 +21,22 @@ from lgd.evaluation.comparison_tables import mean_matrix
 from lgd.progress import progress_bar
 from lgd.storage.files import read_json, write_text
 
-from . import figures, plots
-from .analysis import HOW_TO_READ, draw_analysis
+from . import plots
+from .analysis import draw_analysis
 from .finished_runs import FinishedRun, averaged, by_method, read_subjects
 from .gallery import gallery
 from .reproduce import command
 from .svg import inline_svg
 
-TITLE = {
-    "accuracy": "Accuracy by images per class",
-    "redundancy": "Redundancy between increments",
-    "spikes": "What each increment adds",
-    "dynamics": "Learning dynamics",
-    "validity": "Validity against difficulty",
-    "scores": "Learnability of the kept images",
-}
-READ_ACCURACY = (
+ACCURACY = (
+    "Accuracy by images per class",
     "Higher is better: accuracy on real test images of fresh classifiers trained only on the set so far; bars are one"
-    " standard deviation."
+    " standard deviation.",
+)
+SCORES = (
+    "Learnability of the kept images",
+    "How much each kept image had to teach when it was sampled; rows that shrink to the left mean that later increments"
+    " found less that is new.",
 )
 
 
@@ -86,7 +85,8 @@ def render(subjects: Sequence[FinishedRun], data: dict[str, Any], notes: Sequenc
         ipcs=sorted({int(ipc) for method in methods.values() for ipc in method["accuracy"]}),
         reference=first.metrics["reference"]["accuracy"],
         figures=_figures(subjects, methods, analysis),
-        analysis_rows=_analysis_rows(measured) if measured else [],
+        analysis_rows=table_rows(measured) if measured else [],
+        measures=[measure for measure in MEASURES.values() if not measure.plot],
         groups=list(measured["groups"]) if measured else [],
         data=data,
         notes=notes,
@@ -118,20 +118,20 @@ def _figures(
         drawn["redundancy"] = plots.redundancy_maps(matrices, {name: methods[name]["redundancy"] for name in matrices})
     scores = _scores(subjects)
     if any(scores):
-        drawn["scores"] = figures.score_histogram(scores)
+        drawn["scores"] = plots.score_histogram(scores)
     if analysis:
         # The run's own redundancy, of its evaluation, goes before the analysis's.
         drawn = {**draw_analysis(analysis), **drawn}
-    sentences = {"accuracy": READ_ACCURACY, **HOW_TO_READ}
+    captions = {name: (measure.title, measure.how_to_read) for name, measure in MEASURES.items()}
     return [
         {
             "name": name,
-            "title": TITLE[name],
+            "title": title,
             "wide": drawn[name].get_figwidth() > 1.6 * drawn[name].get_figheight(),
-            "svg": inline_svg(drawn[name], f"f-{name}", TITLE[name]),
-            "read": sentences[name],
+            "svg": inline_svg(drawn[name], f"f-{name}", title),
+            "read": sentence,
         }
-        for name in TITLE
+        for name, (title, sentence) in {"accuracy": ACCURACY, **captions, "scores": SCORES}.items()
         if name in drawn
     ]
 
@@ -147,13 +147,3 @@ def _scores(subjects: Sequence[FinishedRun]) -> list[list[float]]:
         if any(scores):
             return scores
     return []
-
-
-def _analysis_rows(measured: dict[str, Any]) -> list[list[str]]:
-    groups = measured["groups"]
-    rows = [
-        [title, *(cell(g[key], decimals, g["sets"] > 1) for g in groups.values())]
-        for key, (title, decimals) in TITLES.items()
-    ]
-    gains = [" ".join(f"{gain:+.1f}" for gain in mean_gains(measured, name)) or "-" for name in groups]
-    return [*rows, ["gain per increment, %", *gains]]

@@ -15,13 +15,12 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from lgd.analysis.measure import COLOURS, MARKERS
+from lgd.analysis.redundancy import draw_matrices
 from lgd.data.imageset import ImageSet
 from lgd.storage.files import write_bytes
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
-MARKERS = "osD^vPX"
 LINES = ("-", "--", ":")  # for each time that the colours come round
-MAPS_PER_ROW = 4
 IN_THE_AXES = 5
 """methods of which a legend leaves the curves to be seen"""
 
@@ -82,28 +81,9 @@ def column_labels(count: int, inches: float) -> list[str]:
 
 
 def redundancy_maps(matrices: Mapping[str, Sequence[Sequence[float]]], means: Mapping[str, float | None]) -> Figure:
-    """Redundancy matrices on one scale from 0 to 100 %, side by side in as few rows as there is room for."""
-    rows, columns = -(-len(matrices) // MAPS_PER_ROW), min(len(matrices), MAPS_PER_ROW)
-    size = (3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, gridspec_kw={"hspace": 0.45})
-    for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=False):
-        drawn = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
-        K = len(matrix)
-        for i in range(K):
-            for j in range(K):
-                colour = "#010101" if matrix[i][j] > 55 else "#fefefe"  # pure ones follow the page in a report
-                axis.text(j, i, f"{matrix[i][j]:.0f}", ha="center", va="center", color=colour, fontsize=9)
-        ticks = [str(i + 1) for i in range(K)]
-        axis.set_xticks(range(K), ticks)
-        axis.set_yticks(range(K), ticks)
-        axis.set_xlabel("tested on increment")
-        mean = means[name]
-        axis.set_title(plain(name) + ("" if mean is None else f"\n{mean:.1f} % off the diagonal"), fontsize=10)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("trained on increment")
-    for axis in list(axes.flat)[len(matrices) :]:
-        axis.set_axis_off()
-    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
+    """Draw redundancy matrices on one scale from 0 to 100 %, side by side in as few rows as there is room for."""
+    figure = Figure(layout="constrained")
+    draw_matrices(figure, {plain(name): matrix for name, matrix in matrices.items()}, list(means.values()))
     return figure
 
 
@@ -154,6 +134,26 @@ def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> Figure:
     axis.set_xlabel("optimiser step")
     axis.set_ylabel("mean squared error")
     axis.grid(alpha=0.3, which="both")
+    return figure
+
+
+def score_histogram(scores: Sequence[Sequence[float]]) -> Figure:
+    """Learnability of the kept images, one row an increment. scores: per increment, empty where none was computed."""
+    kept = [(k + 1, values) for k, values in enumerate(scores) if values]
+    values = [v for _, row in kept for v in row]
+    low, high = min(values), max(values)
+    edges = np.linspace(low, high if high > low else low + 1, 25)
+    figure, axes = plt.subplots(
+        len(kept), 1, figsize=(5, 0.8 + 1.1 * len(kept)), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (k, row) in zip(axes[:, 0], kept, strict=True):
+        axis.hist(row, edges, color=COLOURS[0])
+        mean = float(np.mean(row))
+        axis.axvline(mean, color=COLOURS[1], lw=1.5)
+        axis.set_title(f"mean {mean:.2f}", loc="right", fontsize=8, pad=2)
+        axis.set_ylabel(f"incr. {k}", fontsize=8)
+        axis.yaxis.get_major_locator().set_params(integer=True, nbins=3)
+    axes[-1, 0].set_xlabel("learnability score when drawn, nats")
     return figure
 
 

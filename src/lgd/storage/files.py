@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
-import platform
 import re
 import secrets
 import shutil
@@ -19,11 +17,12 @@ from urllib.parse import quote
 
 from lgd.errors import UserError
 
+from .locks import HOLDER, LOCK, locked
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]+\.tmp")  # the temporary names of `write_file`
-LOCK = ".lock"
 LARGEST_JSON = 256 * 2**20  # bytes; a manifest of a million images stays below
 
 _listeners: list[Callable[[Path], object]] = []
@@ -235,27 +234,22 @@ def output_directory(path: Path, overwrite: bool = False) -> Iterator[Path]:
         raise UserError(f"{path} is a file; --out needs a directory")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = os.fdopen(os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "r+", errors="replace")
     except OSError as error:
         raise UserError(f"cannot write to {path}: {error.strerror}") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path} is in use by process {lock.read(100).strip() or 'unknown'}") from None
-        except OSError as error:
-            raise UserError(f"cannot lock {path}: {error.strerror}; choose --out on another file system") from None
-        contents = [item for item in path.iterdir() if item.name != LOCK and not UNFINISHED.fullmatch(item.name)]
+    with locked(path):
+        contents = [item for item in path.iterdir() if not is_private(item)]
         if contents and not (path / "config.json").is_file():
             raise UserError(f"{path} is not empty and was not made by lgd; choose another --out")
         if overwrite:
             for item in contents:
                 shutil.rmtree(item) if item.is_dir() and not item.is_symlink() else item.unlink()
         _sweep(path)
-        lock.truncate(0)
-        lock.write(f"{os.getpid()} on {platform.node()}")
-        lock.flush()
         yield path
+
+
+def is_private(path: Path) -> bool:
+    """Return whether a file serves the process that holds its directory and is no result."""
+    return path.name in (LOCK, HOLDER) or UNFINISHED.fullmatch(path.name) is not None
 
 
 def _sweep(root: Path) -> None:

@@ -7,7 +7,6 @@ lack before they start to work. The copies are thrown away; the store is what co
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -19,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from lgd.errors import UserError
 
-from .files import LOCK, UNFINISHED, on_written, output_directory, parse_json, safe_name
+from .files import is_private, on_written, output_directory, parse_json, safe_name
+from .locks import LOCK
 
 _active: Mirror | None = None
 
@@ -72,13 +74,12 @@ class Mirror:
         """Fetch what this machine lacks, once per `phase`; its other processes wait meanwhile."""
         private = self.root.parent
         private.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if private.stat().st_uid != os.getuid():
+        if hasattr(os, "getuid") and private.stat().st_uid != os.getuid():
             raise UserError(f"{private} on {platform.node()} belongs to another user")
         self.root.mkdir(exist_ok=True)
-        with (private / "fetched").open("a+") as marker:
-            fcntl.flock(marker, fcntl.LOCK_EX)
-            marker.seek(0)
-            if marker.read() == phase:
+        with FileLock(private / LOCK):
+            marker = private / "fetched"
+            if marker.exists() and marker.read_text() == phase:
                 return
             store, base = self.open()
             lacking = [name for name, size in self.listing().items() if _size(self.root / name) != size]
@@ -86,8 +87,7 @@ class Mirror:
                 (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             if lacking:
                 store.get([f"{base}/{name}" for name in lacking], [str(self.root / name) for name in lacking])
-            marker.truncate(0)
-            marker.write(phase)
+            marker.write_text(phase)
 
     def open(self) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
@@ -112,11 +112,6 @@ class Mirror:
             if ".." in Path(name).parts or Path(name).is_absolute():
                 raise UserError(f"{self.url}: unsafe name {name!r}")
         return {name: size for name, size in sizes.items() if not is_private(Path(name))}
-
-
-def is_private(path: Path) -> bool:
-    """Not to be sent on."""
-    return path.name == LOCK or UNFINISHED.fullmatch(path.name) is not None
 
 
 def _size(path: Path) -> int:
@@ -213,7 +208,7 @@ def exclusively(mirror: Mirror) -> Iterator[None]:
         store.pipe_file(path, me, mode="create")
     except FileExistsError:
         process, machine = _holder(store.cat_file(path))
-        if machine != platform.node() or Path(f"/proc/{process}").exists():
+        if machine != platform.node() or is_running(process):
             raise UserError(
                 f"{mirror.url} is in use by process {process} on {machine}; if that is gone, delete {mirror.url}/{LOCK}"
             ) from None
@@ -224,6 +219,19 @@ def exclusively(mirror: Mirror) -> Iterator[None]:
         yield
     finally:
         store.rm_file(path)
+
+
+def is_running(process: int) -> bool:
+    """Return whether a process of this machine is there; True on Windows, where a signal would end it."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
 
 
 def _holder(text: bytes) -> tuple[int, str]:
