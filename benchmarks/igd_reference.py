@@ -73,7 +73,7 @@ def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed:
             g = torch.zeros_like(x)
             if guided:
                 x0 = (x - (1 - abar) ** 0.5 * eps) / abar**0.5
-                image = generator.autoencoder.decode(x0)
+                image = generator.autoencoder.decode(x0, clamp=False)
                 S = loss(image, label, networks.learners) - guidance.omega * loss(image, label, [networks.reference])
                 (g,) = torch.autograd.grad(S, x)
         x, eps = x.detach(), eps.detach()

@@ -126,15 +126,15 @@ def test_slots_without_memory_are_sampled_together(finished: Path, tiny: Config)
 
 def test_guidance_has_a_decoder_of_its_own(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """The small one guides; what is ranked and stored comes from the generator's own."""
-    asked: list[str] = []
+    asked: list[tuple[str, bool]] = []
 
     class Spy:
         def __init__(self, name: str, inner: Any) -> None:
             self.name, self.inner = name, inner
 
-        def decode(self, z: Tensor) -> Tensor:
-            asked.append(self.name)
-            return self.inner.decode(z)
+        def decode(self, z: Tensor, clamp: bool = True) -> Tensor:
+            asked.append((self.name, clamp))
+            return self.inner.decode(z, clamp)
 
     config = with_values(tiny, {"stages.candidates": 2})
     resources = second_increment(config, finished, range(1))
@@ -142,8 +142,9 @@ def test_guidance_has_a_decoder_of_its_own(finished: Path, tiny: Config, monkeyp
     resources.generator = replace(resources.generator, autoencoder=own)  # type: ignore[misc]
     resources.guiding = Spy("small", own.inner)  # type: ignore[misc, assignment]
     sample_lgd(resources)
-    assert asked.count("small") == 2 * 6  # steps 6 to 1 of each slot
-    assert asked.count("own") == 2
+    assert asked.count(("small", False)) == 2 * 6  # steps 6 to 1 of each slot
+    assert asked.count(("own", True)) == 2
+    assert len(asked) == 14
     assert decode(resources, torch.zeros(1, 1, 8, 8)).shape == (1, 1, 8, 8)
 
 

@@ -20,7 +20,7 @@ from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import method_named
 from lgd.distillation.methods.sampled import sample_lgd
-from lgd.distillation.methods.sampling import CandidateSpec, judge
+from lgd.distillation.methods.sampling import score_candidates
 from lgd.distillation.store import read_increment, read_latents, read_manifest
 from lgd.errors import UserError
 from lgd.experiments.distill import distill
@@ -104,12 +104,11 @@ def test_scores_are_those_of_the_stored_images(finished: Path, tiny: Config) -> 
     resources = resources_of(tiny, finished, 2, range(10))
     images = read_increment(Run(finished).increment(2), [str(c) for c in range(10)])
     rows = read_manifest(Run(finished).increment(2))
-    cases = [CandidateSpec(label, 0, 0) for label in images.labels.tolist()]
-    judged = judge(resources, images.images, cases, tiny.guidance.omega, True)
-    for row, again in zip(rows, judged, strict=True):
+    again = score_candidates(resources, images.images, images.labels, tiny.guidance.omega, scored=True)
+    for place, row in enumerate(rows):
         kept = row.candidates[row.chosen]
-        assert kept.score == pytest.approx(again.score, abs=1e-4)
-        assert kept.valid == again.valid
+        assert kept.score == pytest.approx(float(again.score[place]), abs=1e-4)
+        assert kept.valid == bool(again.valid[place])
         rivals = [c for c in row.candidates if c.valid] or row.candidates
         assert kept.score == max(c.score for c in rivals)  # type: ignore[type-var]
 

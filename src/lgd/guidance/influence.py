@@ -75,10 +75,16 @@ def influence(images: Tensor, labels: Tensor, surrogate: Surrogate) -> Tensor:
     images (B, C, H, W) in [0, 1], labels (B,). Differentiable in the images, through second derivatives. One call takes
     all images and checkpoints: small networks cost time per call, not per operation.
     """
-    ones = torch.ones(len(images), 1, dtype=images.dtype, device=images.device)
+    return joint_influence(images[:, None], labels, surrogate)
+
+
+def joint_influence(images: Tensor, labels: Tensor, surrogate: Surrogate) -> Tensor:
+    """Return the `influence` of the mean loss of the N images of each group (B, N, C, H, W) of one label, (B,)."""
+    B, N = images.shape[:2]
+    shares = torch.full((B, N), 1 / N, dtype=images.dtype, device=images.device)
 
     def at_checkpoint(theta: Parameters) -> Tensor:
-        return gradients(surrogate.classifier, theta, images[:, None], labels[:, None], ones)
+        return gradients(surrogate.classifier, theta, images, labels[:, None].expand(B, N), shares)
 
     own = vmap(at_checkpoint)(dict(surrogate.parameters))  # (K, B, P)
     towards = torch.stack([surrogate.class_gradients[label] for label in labels.tolist()], dim=1)  # (K, B, P)

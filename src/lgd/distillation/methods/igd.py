@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from lgd.config import GuidanceConfig
+from lgd.diffusion.autoencoder import decode_at
+from lgd.diffusion.types import Denoiser
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
-from lgd.guidance.influence import influence
+from lgd.guidance.influence import influence, joint_influence
+from lgd.guidance.learnability import learnability_guided
+from lgd.guidance.null_half import NullHalf
+from lgd.rng import generator as rng
 
-from .sampling import climbing, sample_slots_in_order, without_selection
+from .sampling import Guide, climbing, sample_slots_in_order, without_selection
 
 
 def influence_guidance(recipe: Recipe) -> GuidanceConfig:
@@ -28,5 +34,26 @@ def sample_igd(resources: Resources) -> list[SelectedImage]:
     def score(images: Tensor, labels: Tensor) -> Tensor:
         return influence(images, labels, resources.surrogate)
 
-    guide = climbing(resources, score, guidance)
+    if resources.config.influence.halves == "both":
+        guide = with_null_half(resources, guidance)
+    else:
+        guide = climbing(resources, score, guidance, resources.assets.surrogate.image_size)
     return sample_slots_in_order(resources, without_selection(resources.config, guidance), guide)
+
+
+def with_null_half(resources: Resources, guidance: GuidanceConfig) -> Guide:
+    """Return guidance that climbs the influence of the mean loss of both halves of the batch (see `null_half`)."""
+    config, size = resources.config, resources.assets.surrogate.image_size
+
+    def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
+        names = zip(labels.tolist(), slots.tolist(), strict=True)
+        streams = [rng(config.seed, "null half", resources.increment, label, slot) for label, slot in names]
+        null = NullHalf(resources.generator, labels, config.sampling, streams)
+
+        def score(x0: Tensor) -> Tensor:
+            images = decode_at(resources.guiding, torch.cat([x0, null.x0]), size)
+            return joint_influence(torch.stack(images.chunk(2), dim=1), labels, resources.surrogate)
+
+        return learnability_guided(null.predict, score, guidance)
+
+    return guide

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lgd.config import GuidanceConfig
 from lgd.data.imageset import to_bytes, to_float
+from lgd.diffusion.autoencoder import decode_at
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.batches import in_batches
@@ -58,11 +59,16 @@ class SamplingContext:
         return deviation_guided(self.guide(plain, labels, slots), newest, guidance)
 
 
-def climbing(resources: Resources, score: Callable[[Tensor, Tensor], Tensor], guidance: GuidanceConfig) -> Guide:
-    """Return guidance that climbs score(images (B, C, H, W) in [0, 1], labels (B,)) -> (B,) of the predicted images."""
+def climbing(
+    resources: Resources, score: Callable[[Tensor, Tensor], Tensor], guidance: GuidanceConfig, size: int = 0
+) -> Guide:
+    """Return guidance that climbs score(images (B, C, H, W), labels (B,)) -> (B,) of the predicted images.
+
+    Their pixels lie about in [0, 1] and are not clamped. size: their side in pixels; 0: that of the image set.
+    """
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        return learnability_guided(denoiser, lambda x0: score(resources.guiding.decode(x0), labels), guidance)
+        return learnability_guided(denoiser, lambda x0: score(decode_at(resources.guiding, x0, size), labels), guidance)
 
     return guide
 
