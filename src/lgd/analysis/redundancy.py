@@ -7,8 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lgd.classifiers.train import accuracy, train_classifier
-from lgd.evaluation.aggregate import redundancy
-from lgd.evaluation.comparison_tables import mean_matrix
+from lgd.evaluation.aggregate import mean_matrix, redundancy
 from lgd.rng import derive_seed
 
 from .context import Inputs
@@ -44,7 +43,7 @@ def plot(figure: Figure, groups: Groups) -> None:
     matrices = {}
     for group, sets in groups.items():
         K = len(next(iter(sets.values()))["matrix"])
-        matrices[group] = mean_matrix([one["matrix"] for one in sets.values() if len(one["matrix"]) == K]) or []
+        matrices[group] = mean_matrix([one["matrix"] for one in sets.values() if len(one["matrix"]) == K])
     means = [fmean(one["mean_off_diagonal"] for one in sets.values()) for sets in groups.values()]
     draw_matrices(figure, matrices, means)
 
@@ -61,7 +60,7 @@ def draw_matrices(
         K = len(matrix)
         for i in range(K):
             for j in range(K):
-                colour = "#010101" if matrix[i][j] > 55 else "#fefefe"  # pure ones follow the page in a report
+                colour = "black" if matrix[i][j] > 55 else "white"
                 axis.text(j, i, f"{matrix[i][j]:.0f}", ha="center", va="center", color=colour, fontsize=9)
         axis.set_xticks(range(K), [str(i + 1) for i in range(K)])
         axis.set_yticks(range(K), [str(i + 1) for i in range(K)])

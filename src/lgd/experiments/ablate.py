@@ -12,9 +12,9 @@ from typing import Any
 
 from lgd.config import Config, to_dict, with_values
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.evaluation.tables import Table, comma_separated, latex, markdown, number, spread
+from lgd.evaluation.tables import Table, markdown, number, spread, write_tables
 from lgd.progress import log
-from lgd.storage.files import write_json, write_text
+from lgd.storage.files import write_json
 from lgd.storage.object_store import workspace
 
 from .auto import load_config
@@ -70,9 +70,7 @@ def ablate(
         result = {"over": axes, "cells": cells, "failures": failures}
         made = ablation_table(list(axes), cells)
         write_json(root / "ablation.json", result)
-        write_text(root / "ablation.md", f"{made.caption}\n\n{markdown(made)}")
-        write_text(root / "ablation.csv", comma_separated(made))
-        write_text(root / "ablation.tex", latex(made))
+        write_tables(root, [made])
     return result, markdown(made)
 
 

@@ -11,8 +11,9 @@ from lgd.config import Config
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import methods_used
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.evaluation.comparison_tables import compare, table, tables
-from lgd.evaluation.tables import markdown, write_tables
+from lgd.evaluation.aggregate import compare
+from lgd.evaluation.comparison_tables import table, tables
+from lgd.evaluation.tables import captioned, write_tables
 from lgd.execution.engines import engine_for
 from lgd.execution.units import attempt
 from lgd.experiments.run_directory import claim
@@ -69,8 +70,7 @@ def compare_methods(
         for method in comparison["methods"].values():
             method.pop("matrix")
         write_json(root / "comparison.json", comparison)
-        captioned = [f"{each.caption}\n\n{markdown(each)}" for each in tables(comparison)]
-        write_text(root / "comparison.md", "\n".join(captioned))
+        write_text(root / "comparison.md", "\n".join(map(captioned, tables(comparison))))
         write_tables(root / "tables", tables(comparison))
     return comparison, table(comparison)
 

@@ -21,6 +21,7 @@ from lgd.distillation.methods.sampling import SamplingContext, sample_slots, wit
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.selection import select
 from lgd.distillation.store import SelectedImage
+from lgd.evaluation.tables import Table, markdown
 from lgd.rng import image_seed
 
 from .counting import operations
@@ -258,6 +259,16 @@ def device_name(device: str) -> str:
         return platform.processor() or platform.machine()
 
 
+COLUMNS = {
+    "sampled/s": "{sampled_per_second:.3g}",
+    "kept/s": "{kept_per_second:.3g}",
+    "spread": "± {spread:.0%}",
+    "cost per sampled": "{cost_per_sampled:.2f}",
+    "cost per kept": "{cost_per_kept:.2f}",
+    "x IGD's loop": "{times_igd_loop:.1f}",
+}
+
+
 def table(result: dict[str, Any]) -> str:
     """Format the result as text and a Markdown table."""
     d, peaks = result["denoiser"], result["matmul"]
@@ -269,18 +280,14 @@ def table(result: dict[str, Any]) -> str:
         f"sampling: {result['steps']} steps, window {result['window']}, {result['classes']} classes x"
         f" {result['candidates']} candidates",
         "",
-        "| variant | sampled/s | kept/s | spread | cost per sampled | cost per kept | x IGD's loop | mean score |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
+    rows = []
     for name, r in result["sampling"].items():
         score = "-" if r["mean_score"] is None else f"{r['mean_score']:.3f}"
-        lines.append(
-            f"| {name} | {r['sampled_per_second']:.3g} | {r['kept_per_second']:.3g} | ± {r['spread']:.0%} |"
-            f" {r['cost_per_sampled']:.2f} | {r['cost_per_kept']:.2f} | {r['times_igd_loop']:.1f} | {score} |"
-        )
+        rows.append([name, *(form.format(**r) for form in COLUMNS.values()), score])
     same = result["same_classes"]
     lines += [
-        "",
+        markdown(Table("bench", "", ["variant", *COLUMNS, "mean score"], rows)),
         "costs are in unguided images; sampled: images before selection, kept: images after it",
         f"mean score on the classes of IGD's loop: {same['fastest']:.3f} with the last variant,"
         f" {same[IGD_LOOP]:.3f} with the loop",
