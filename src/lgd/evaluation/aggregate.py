@@ -1,4 +1,4 @@
-"""Averages over cells and runs, with their standard deviations: the bodies of metrics.json and comparison.json."""
+"""Averages over cells and runs, with their standard deviations, for metrics.json and comparison.json."""
 
 from __future__ import annotations
 

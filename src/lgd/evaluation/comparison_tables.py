@@ -15,7 +15,7 @@ def table(comparison: Mapping[str, Any]) -> str:
 
 
 def all_ipcs(comparison: Mapping[str, Any]) -> list[str]:
-    """Return every IPC at which a method was evaluated, ascending."""
+    """Return every number of images per class (IPC) at which a method was evaluated, ascending."""
     return sorted({ipc for method in comparison["methods"].values() for ipc in method["accuracy"]}, key=int)
 
 

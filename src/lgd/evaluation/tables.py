@@ -74,7 +74,7 @@ def spread(cell: Mapping[str, Any] | None) -> str:
 
 
 def plus_minus(cell: Mapping[str, Any], decimals: int = 1) -> str:
-    """Format a summary as `mean ± std`, that of a single value, which has no deviation, as the value."""
+    """Format a summary as `mean ± std`; that of a single value, which has no deviation, as the mean alone."""
     mean = f"{cell['mean']:.{decimals}f}"
     return f"{mean} ± {cell['std']:.{decimals}f}" if cell["n"] > 1 else mean
 

@@ -1,4 +1,4 @@
-"""Units on this machine: in this process, or in worker processes of one thread each (loky)."""
+"""Run units of work on this machine: in this process, or in loky's worker processes of one thread each."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .units import Unit, attempt, perform, unfinished
 
 
 class Local:
-    """Runs units with `workers` processes; with one worker, in this process.
+    """Run units in `workers` processes; with one worker, in this process.
 
-    On the CPU every unit computes with one thread, here or there, so that its bytes do not depend on `workers`.
-    root: the directory that all units write into. retries: of a unit that fails in a way that chance may mend.
+    On the CPU every unit computes with one thread, so that its result does not depend on `workers`.
+    root: the directory that all units write into. retries: of a unit whose failure may not recur.
     """
 
     def __init__(self, workers: int, root: Path, retries: int = 0) -> None:
@@ -35,7 +35,7 @@ class Local:
         self._pool: Any = None
 
     def warm_up(self) -> None:
-        """Start the workers and let them import what they need, while this process does something else."""
+        """Start the workers and their imports, while this process does something else."""
         if self.workers > 1:
             for _ in range(self.workers):
                 self._executor().submit(import_everything)
@@ -57,7 +57,7 @@ class Local:
 
     @contextmanager
     def beside(self, units: Sequence[Unit], what: str, threads: int) -> Iterator[None]:
-        """As `Engine`: a worker begins where its threads and as many of this process have cores of their own."""
+        """Run units while the block computes, if there are cores for both; see `Engine`."""
         todo = unfinished(units, self.root)
         if self.workers == 1 or 2 * threads > cpu_count():
             todo = []
@@ -117,6 +117,7 @@ class Local:
 
 
 def _initialise(parent: int) -> None:
+    """Prepare a worker process."""
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()  # first: importing torch takes seconds
     keep_freed_memory()
     import torch
@@ -125,7 +126,7 @@ def _initialise(parent: int) -> None:
 
 
 def _leave_with(parent: int) -> None:
-    """End this worker when its parent is gone, however it went."""
+    """End this worker process when its parent has ended, for whatever reason."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
@@ -137,5 +138,5 @@ def _perform(unit: Unit, retries: int, mirror: Mirror | None) -> None:
 
 
 def import_everything() -> None:
-    """What any unit may need."""
+    """Import the modules that units may need."""
     import lgd.distillation.methods  # noqa: F401  (imports torch and diffusers)

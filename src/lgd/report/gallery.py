@@ -25,7 +25,7 @@ from .finished_runs import FinishedRun, by_method
 from .thumbnails import BUDGET, fitting, from_tensor, opened
 
 LIMIT = 1000
-"""images shown; of larger sets a sample, even over methods, classes and increments"""
+"""images shown; of larger sets, a sample that is balanced over methods, classes and increments"""
 
 Item = tuple[FinishedRun, Path, Row]
 
@@ -39,8 +39,8 @@ def gallery(runs: Sequence[FinishedRun], reference: Path | None) -> tuple[dict[s
     shown = [own[0] for own in by_method(runs).values()]
     items = [item for run in shown for item in _items(run, notes)]
     kept = sample(items, LIMIT)
-    near, real, told = _neighbours(kept, reference)
-    notes += told
+    near, real, more = _neighbours(kept, reference)
+    notes += more
 
     def stored() -> Iterator[Image.Image]:
         for _, path, _ in kept:
@@ -57,7 +57,7 @@ def gallery(runs: Sequence[FinishedRun], reference: Path | None) -> tuple[dict[s
         "images": fitting(stored, BUDGET * 2 // 3 if near else BUDGET),
         "real": fitting(neighbours, BUDGET // 3),
         "items": [
-            {"method": run.method, **_told(row), **({"near": near[i]} if near else {})}
+            {"method": run.method, **_facts(row), **({"near": near[i]} if near else {})}
             for i, (run, _, row) in enumerate(kept)
         ],
     }
@@ -93,7 +93,7 @@ def _items(run: FinishedRun, notes: list[str]) -> list[Item]:
     return found
 
 
-def _told(row: Row) -> dict[str, Any]:
+def _facts(row: Row) -> dict[str, Any]:
     chosen = row.candidates[row.chosen]
     return {
         "label": row.label,

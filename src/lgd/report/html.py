@@ -52,9 +52,9 @@ def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwr
     with progress_bar(3, "report") as advance, reading(" and ".join(map(str, paths))):
         runs, notes = read_runs(paths)
         advance("gallery")
-        data, told = gallery(runs, _reference(runs, analysis))
+        data, more = gallery(runs, _reference(runs, analysis))
         advance("figures")
-        page = render(runs, data, [*notes, *told], analysis)
+        page = render(runs, data, [*notes, *more], analysis)
         advance("writing")
         write_text(out, page)
 
