@@ -131,6 +131,11 @@ def test_an_unknown_method_lists_the_known(tiny: Config) -> None:
         method_named("kcenter")
 
 
+def test_an_unknown_selection_rule_is_refused_before_any_work(tiny: Config) -> None:
+    with pytest.raises(UserError, match=r"stages\.selection: unknown rule 'valid'; did you mean 'valid-first'"):
+        check_method(with_values(tiny, {"stages.selection": "valid"}), cached_splits(tiny.dataset).train)
+
+
 @pytest.mark.parametrize("name", ["random", "herding", "k-center", "mgd3"])
 def test_more_than_the_smallest_class_is_refused_by_name(name: str, tiny: Config) -> None:
     labels = torch.tensor([0] * 9 + [1] * 3)

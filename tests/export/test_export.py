@@ -1,4 +1,4 @@
-"""Round trips: every format gives back the same images and labels to a reader that is not ours."""
+"""Round trips: another library reads the same images and labels from every format."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Pairs = list[tuple[bytes, int]]
 
 @pytest.fixture(scope="module")
 def soft_run(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished run with soft labels that encode the position of their image."""
+    """Copy the finished run, with soft labels that encode the position of their image."""
     run = tmp_path_factory.mktemp("soft") / "run"
     shutil.copytree(finished, run)
     soft = torch.arange(60, dtype=torch.float32)[:, None].expand(60, 10) / 100

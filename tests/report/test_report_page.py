@@ -1,4 +1,4 @@
-"""The page without a browser: its size, its sample, its command, and what it does with odd input."""
+"""The HTML page without a browser: its size, images, command, and unusual input."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from lgd.storage.files import write_json
 
 from .context import AnalysisContext, Inputs, real_sample
 from .inputs import AnalysedSet, SetSource, load_set
-from .measure import REAL, Cells, Headline
+from .measure import REAL, Cells
 from .registry import MEASURES
 
 
@@ -87,8 +87,11 @@ def groups(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         members = [entry for entry in sets.values() if entry["group"] == group]
         values = {h: [v for m in members if (v := _at(m[name], h.path)) is not None] for h, name in headlines.items()}
         found[group] = {"sets": len(members), **{h.key: _over_sets(v) if v else None for h, v in values.items()}}
-    for headline in headlines:
-        _add_reduction(found, headline)
+    for key, baseline in ((headline.key, headline.baseline) for headline in headlines):
+        base = found.get(baseline, {}).get(key)
+        for entry in found.values() if base and base["mean"] else ():
+            own = entry[key]
+            entry[f"{key}_reduction_vs_{baseline}"] = own and 100 * (base["mean"] - own["mean"]) / base["mean"]
     return found
 
 
@@ -105,13 +108,3 @@ def _over_sets(values: Sequence[Any]) -> dict[str, Any]:
     longest = max(map(len, values))
     kept = [value for value in values if len(value) == longest]
     return {"mean": [fmean(entries) for entries in zip(*kept, strict=True)], "n": len(kept)}
-
-
-def _add_reduction(found: dict[str, Any], headline: Headline) -> None:
-    """Add each group's relative reduction of the mean against that of the headline's baseline, in percent."""
-    base = found.get(headline.baseline, {}).get(headline.key)
-    if base and base["mean"]:
-        for entry in found.values():
-            own = entry[headline.key]
-            reduction = own and 100 * (base["mean"] - own["mean"]) / base["mean"]
-            entry[f"{headline.key}_reduction_vs_{headline.baseline}"] = reduction

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lgd.classifiers.architectures import Classifier, feature_batches, features_of
+from lgd.classifiers.architectures import Classifier, features_of
 from lgd.classifiers.train import load_classifier
 from lgd.config import ClassifierConfig, Count, DatasetConfig, ReferenceConfig, Whole
 from lgd.data.imageset import ImageSet, Splits
@@ -86,20 +85,9 @@ class Inputs:
         return set_features(self.context, self.analysed)
 
     @property
-    def real_places(self) -> Tensor:
-        """Positions in `real.train` of the sample of real images, (M,)."""
-        return real_sample(self.context)[0]
-
-    @property
     def real_features(self) -> Tensor:
-        """Features of the sample of real images, (M, D)."""
+        """The same of the real images, or of a sample of them, (M, D)."""
         return set_features(self.context, real_sample(self.context)[1])
-
-    def real_feature_batches(self) -> Iterable[Tensor]:
-        """Features of all real training images in order, in batches, because all together may exceed memory."""
-        if len(self.real_places) == len(self.real.train):
-            return [self.real_features]
-        return feature_batches(self.reference, self.real.train)
 
 
 @lru_cache(maxsize=1)

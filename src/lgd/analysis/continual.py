@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from lgd.classifiers.architectures import channel_statistics, new_classifier, predict
+from lgd.classifiers.architectures import channel_statistics, new_classifier
 from lgd.classifiers.train import augment, new_optimiser, training_logits
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import NonFiniteError
@@ -29,13 +28,13 @@ class ContinualLearner:
         mean, std = channel_statistics(real)
         with seeded_initialisation(seed, "classifier"):
             network = new_classifier(config, real.shape, len(real.class_names), mean, std)
-        self.classifier = network.to(inputs.context.device)
+        self.classifier = network.to(inputs.context.device).eval()
         self.training, self.epochs, self.measure = config.training, inputs.context.config.epochs, measure
         self.optimiser = new_optimiser(self.classifier, config.training)
         self.draw = generator(seed, "training")
 
     def learn(self, train: ImageSet, least_steps: int) -> Iterator[int]:
-        """Train on `train` for the configured epochs and yield after each.
+        """Train on `train` for the configured epochs; yield after each, with `classifier` in eval mode.
 
         The batch has the configured size, or for a small set a smaller one that makes an epoch of `least_steps` steps:
         with one or two steps, a set of a hundred images would not be learned in 50 epochs.
@@ -59,16 +58,3 @@ class ContinualLearner:
                 raise NonFiniteError(f"{self.measure}: loss {loss.item()} in epoch {epoch + 1}")
             self.classifier.eval()
             yield epoch
-
-    def logits(self, images: ImageSet) -> Tensor:
-        """Logits (N, classes) of the stored images, without augmentation."""
-        self.classifier.eval()
-        return predict(self.classifier, images)
-
-    def losses(self, images: ImageSet) -> Tensor:
-        """Cross-entropy of each image in nats, (N,)."""
-        return F.cross_entropy(self.logits(images), images.labels, reduction="none")
-
-    def accuracy(self, images: ImageSet) -> float:
-        """Top-1 accuracy in percent."""
-        return 100 * (self.logits(images).argmax(1) == images.labels).double().mean().item()

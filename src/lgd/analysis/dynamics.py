@@ -6,15 +6,17 @@ Mean and deviation over epochs are the confidence and variability of Dataset Car
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
-from torch import Tensor
 
+from lgd.classifiers.architectures import predict
 from lgd.evaluation.aggregate import summary
 
 from .context import Inputs
@@ -24,8 +26,6 @@ from .measure import COLOURS, REAL, Cells, Groups, Headline, Measure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BINS = (10, 10)
-"""of the histogram: mean over [0, 1] times deviation over [0, 0.5]"""
 LEAST_STEPS = 20
 """optimiser steps in an epoch, so that small sets are learned for as long as large ones"""
 MOST_POINTS = 2000
@@ -41,7 +41,7 @@ def compute(inputs: Inputs) -> dict[str, list[float]]:
     """
     learner, train = ContinualLearner(inputs, "dynamics"), inputs.images
     rows = [
-        learner.logits(train).softmax(1).gather(1, train.labels[:, None])[:, 0]  # (N,)
+        predict(learner.classifier, train).softmax(1).gather(1, train.labels[:, None])[:, 0]  # (N,)
         for _ in learner.learn(train, LEAST_STEPS)
     ]
     p = torch.stack(rows)  # (epochs, N)
@@ -50,42 +50,36 @@ def compute(inputs: Inputs) -> dict[str, list[float]]:
 
 def aggregate(cells: Cells) -> dict[str, Any]:
     """Average the three shares over seeds, and compare each seed's histogram with the real images'."""
-    own, real = (_tensors(one) for one in (cells, replace(cells, owner=REAL)))
-    all_shares = [shares(*one) for one in own]
-    divergence = [jensen_shannon(histogram(*a), histogram(*b)) for a, b in zip(own, real, strict=True)]
-    means = {name: fmean(one[name] for one in all_shares) for name in all_shares[0]}
-    return {**means, "divergence_from_real": summary(divergence), "borders": BORDERS}
+    found = [shares(**cell) for cell in cells.values()]
+    own, real = ([histogram(**cell) for cell in each.values()] for each in (cells, replace(cells, owner=REAL)))
+    return {
+        **{name: fmean(one[name] for one in found) for name in found[0]},
+        "divergence_from_real": summary([jensen_shannon(p, q) for p, q in zip(own, real, strict=True)]),
+        "borders": BORDERS,
+    }
 
 
-def _tensors(cells: Cells) -> list[tuple[Tensor, Tensor]]:
-    return [(torch.tensor(one["mean"]), torch.tensor(one["deviation"])) for one in cells.values()]
-
-
-def shares(mean: Tensor, deviation: Tensor) -> dict[str, float]:
+def shares(mean: Sequence[float], deviation: Sequence[float]) -> dict[str, float]:
     """Percent of easy, informative and hard images; they add up to 100."""
-    informative = deviation >= BORDERS["deviation"]
-    easy = ~informative & (mean >= BORDERS["mean"])
-    hard = ~informative & (mean < BORDERS["mean"])
-    named = (("easy", easy), ("informative", informative), ("hard", hard))
-    return {name: 100 * flags.double().mean().item() for name, flags in named}
+    informative = np.asarray(deviation) >= BORDERS["deviation"]
+    easy = ~informative & (np.asarray(mean) >= BORDERS["mean"])
+    parts = {"easy": easy, "informative": informative, "hard": ~informative & ~easy}
+    return {name: 100 * part.mean().item() for name, part in parts.items()}
 
 
-def histogram(mean: Tensor, deviation: Tensor) -> Tensor:
-    """Share of images in each cell of `BINS`, (bins of the mean, bins of the deviation); adds up to 1."""
-    row = (mean * BINS[0]).long().clamp(0, BINS[0] - 1)
-    column = (deviation * 2 * BINS[1]).long().clamp(0, BINS[1] - 1)
-    counts = (row * BINS[1] + column).bincount(minlength=BINS[0] * BINS[1])
-    return counts.double().view(BINS) / len(mean)
+def histogram(mean: Sequence[float], deviation: Sequence[float]) -> NDArray[np.float64]:
+    """Share of images in each of 10 x 10 bins, (mean over [0, 1], deviation over [0, 0.5]); adds up to 1."""
+    bounded = np.minimum(deviation, 0.5)  # float32 may exceed the largest that is possible
+    return np.histogram2d(mean, bounded, 10, ((0, 1), (0, 0.5)))[0] / len(mean)
 
 
-def jensen_shannon(p: Tensor, q: Tensor) -> float:
+def jensen_shannon(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
     """Jensen-Shannon divergence of two distributions of one shape, in bits: 0 for equal, 1 for disjoint ones.
 
     SciPy returns its square root, and NaN where rounding makes the divergence of almost equal ones negative.
     """
     with np.errstate(invalid="ignore"):
-        distance = float(np.nan_to_num(jensenshannon(p.flatten().numpy(), q.flatten().numpy(), base=2)))
-    return min(1.0, distance**2)
+        return min(1.0, float(np.nan_to_num(jensenshannon(p.ravel(), q.ravel(), base=2))) ** 2)
 
 
 def plot(figure: Figure, groups: Groups) -> None:

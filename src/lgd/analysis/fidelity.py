@@ -71,24 +71,20 @@ def kid(real: Tensor, synthetic: Tensor, seed: int = 0) -> dict[str, float] | No
 
 
 def precision(real: Tensor, synthetic: Tensor) -> float | None:
-    """Percent of synthetic images inside the real manifold (Kynkaanniemi et al., NeurIPS 2019); see `covered`."""
-    return covered(synthetic, real)
+    """Percent of the synthetic images inside the real manifold; see `recall`."""
+    return recall(synthetic, real)
 
 
-def recall(real: Tensor, synthetic: Tensor) -> float | None:
-    """Percent of real images inside the synthetic manifold."""
-    return covered(real, synthetic)
+def recall(real: Tensor, synthetic: Tensor, k: int = NEIGHBOURS, chunk: int = 1024) -> float | None:
+    """Percent of the real images inside the synthetic manifold (Kynkaanniemi et al., NeurIPS 2019).
 
-
-def covered(points: Tensor, support: Tensor, k: int = NEIGHBOURS, chunk: int = 1024) -> float | None:
-    """Percent of `points` (N, D) within the balls around `support` (M, D) that reach to its k-th neighbours.
-
-    None where the support has no k-th neighbours.
+    The manifold is the union of balls around the features (M, D) that reach to their k-th neighbours; None where there
+    are none.
     """
-    if len(support) <= k:
+    if len(synthetic) <= k:
         return None
-    radii = torch.cat([_distances(part, support).kthvalue(k + 1, dim=1).values for part in support.split(chunk)])
-    inside = torch.cat([(_distances(part, support) <= radii).any(1) for part in points.split(chunk)])
+    radii = torch.cat([_distances(part, synthetic).kthvalue(k + 1, dim=1).values for part in synthetic.split(chunk)])
+    inside = torch.cat([(_distances(part, synthetic) <= radii).any(1) for part in real.split(chunk)])
     return 100 * inside.double().mean().item()
 
 

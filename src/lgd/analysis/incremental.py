@@ -7,8 +7,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
+from torch.nn import functional as F
 
-from lgd.data.imageset import concatenate
+from lgd.classifiers.architectures import Classifier, predict
+from lgd.classifiers.train import accuracy
+from lgd.data.imageset import ImageSet, concatenate
 from lgd.evaluation.aggregate import summary
 
 from .context import Inputs
@@ -34,10 +38,10 @@ def compute(inputs: Inputs) -> dict[str, Any]:
     stages, accuracies, difficulty = [], [], []
     for k, part in enumerate(inputs.increments):
         union = concatenate(inputs.increments[: k + 1])
-        arrival = learner.losses(union)
-        losses = [learner.losses(union).mean().item() for _ in learner.learn(union, LEAST_STEPS)]
-        stages.append([arrival.mean().item(), *losses])
-        accuracies.append(learner.accuracy(inputs.real.test))
+        arrival = losses(learner.classifier, union)
+        epochs = [losses(learner.classifier, union).mean().item() for _ in learner.learn(union, LEAST_STEPS)]
+        stages.append([arrival.mean().item(), *epochs])
+        accuracies.append(accuracy(learner.classifier, inputs.real.test))
         difficulty.append(arrival[-len(part) :].tolist())
     return {
         "curve": list(chain.from_iterable(stages)),
@@ -46,6 +50,11 @@ def compute(inputs: Inputs) -> dict[str, Any]:
         "gain": [after - before for before, after in pairwise(accuracies)],
         "difficulty": difficulty[1:],
     }
+
+
+def losses(classifier: Classifier, images: ImageSet) -> Tensor:
+    """Cross-entropy of each image in nats, (N,)."""
+    return F.cross_entropy(predict(classifier, images), images.labels, reduction="none")
 
 
 def aggregate(cells: Cells) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Reading is tolerant: it leaves out missing and damaged files and says so in `not
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -80,7 +81,12 @@ def expand(paths: Sequence[Path]) -> list[Path]:
 @lru_cache(maxsize=8)
 def load_set(source: SetSource) -> AnalysedSet:
     """Read the images. Errors: UserError when none can be read, or one has not the shape of the real images."""
-    increments, notes = _read_folder(source) if source.split_into else _read_run(source)
+    problems: dict[str, list[Path]] = defaultdict(list)
+    notes: list[str] = []
+    increments = (_read_folder if source.split_into else _read_run)(source, problems, notes)
+    for problem, paths in problems.items():
+        if paths:
+            notes.append(f"{len(paths)} image{'s' * (len(paths) > 1)} {problem}; left out (first: {paths[0]})")
     if not increments:
         raise UserError(f"{source.path}: no images that can be read")
     if len(increments) == 1:
@@ -106,40 +112,36 @@ def content_digest(analysed: AnalysedSet) -> str:
     return digest.hexdigest()
 
 
-def _read_run(source: SetSource) -> tuple[list[ImageSet], list[str]]:
-    """Read the increments of a run by their manifests, and note what is wrong with them."""
-    missing, damaged, unlisted = [], [], []
-    increments, notes = [], []
+def _read_run(source: SetSource, problems: dict[str, list[Path]], notes: list[str]) -> list[ImageSet]:
+    """Read the increments of a run by their manifests."""
+    increments = []
     for folder in sorted(path.parent for path in source.path.glob("increments/*/done")):
-        listed = read_manifest(folder)
-        names = {row.file for row in listed}
-        unlisted += [path for path in folder.glob("*/*.png") if path.relative_to(folder).as_posix() not in names]
-        images, labels = [], []
-        for row in listed:
-            if not (folder / row.file).is_file():
-                missing.append(folder / row.file)
-            elif sha256(folder / row.file) != row.sha256 or not 0 <= row.label < len(source.class_names):
-                damaged.append(folder / row.file)
+        images, labels, rows = [], [], read_manifest(folder)
+        listed = {folder / row.file for row in rows}
+        problems["not in a manifest"] += [path for path in folder.glob("*/*.png") if path not in listed]
+        for row in rows:
+            path = folder / row.file
+            if not path.is_file():
+                problems["listed in a manifest but missing"].append(path)
+            elif sha256(path) != row.sha256 or not 0 <= row.label < len(source.class_names):
+                problems["not what the manifest says (label or SHA-256)"].append(path)
             else:
-                images.append(_decode(folder / row.file, source.shape))
+                images.append(_decode(path, source.shape))
                 labels.append(row.label)
         if images:
             increments.append(ImageSet(torch.stack(images), torch.tensor(labels), source.class_names))
         else:
             notes.append(f"increment {folder.name} has no image left")
-    notes += _note(missing, "listed in a manifest but missing; left out")
-    notes += _note(damaged, "not what the manifest says (label or SHA-256); left out")
-    notes += _note(unlisted, "not in a manifest; left out")
-    return increments, notes
+    return increments
 
 
-def _read_folder(source: SetSource) -> tuple[list[ImageSet], list[str]]:
-    """Read a folder of <class>/*.png, split it into increments, and note what is wrong with it."""
+def _read_folder(source: SetSource, problems: dict[str, list[Path]], notes: list[str]) -> list[ImageSet]:
+    """Read a folder of <class>/*.png and split it into increments."""
     labels_of = {safe_name(name): label for label, name in enumerate(source.class_names)}
     unknown = sorted(path for path in source.path.iterdir() if path.is_dir() and path.name not in labels_of)
     if unknown:
         raise UserError(f"{unknown[0]}: not one of the classes: {', '.join(source.class_names)}")
-    images, labels, damaged = [], [], []
+    images, labels = [], []
     for name, label in labels_of.items():
         for path in sorted((source.path / name).glob("*.png")):
             try:
@@ -148,16 +150,15 @@ def _read_folder(source: SetSource) -> tuple[list[ImageSet], list[str]]:
             except UserError as error:
                 if "corrupt" not in str(error):
                     raise
-                damaged.append(path)
-    notes = _note(damaged, "corrupt; left out")
+                problems["corrupt"].append(path)
     if not images:
-        return [], notes
+        return []
     whole = ImageSet(torch.stack(images), torch.tensor(labels), source.class_names)
     smallest = int(whole.labels.bincount()[whole.labels.unique()].min())
     K = min(source.split_into, smallest)
     if source.split_into > K:
         notes.append(f"split into {K} increments, not {source.split_into}: the smallest class has {smallest} images")
-    return split_into_increments(whole, K, source.split_seed), notes
+    return split_into_increments(whole, K, source.split_seed)
 
 
 def split_into_increments(whole: ImageSet, count: int, seed: int) -> list[ImageSet]:
@@ -176,7 +177,3 @@ def _decode(path: Path, shape: tuple[int, int, int]) -> Tensor:
     if tuple(image.shape) != shape:
         raise UserError(f"{path}: {describe(image.shape)}, but the real images are {describe(shape)}")
     return image
-
-
-def _note(paths: Sequence[Path], problem: str) -> list[str]:
-    return [f"{len(paths)} image{'s' * (len(paths) > 1)} {problem} (first: {paths[0]})"] if paths else []

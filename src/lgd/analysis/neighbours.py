@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lgd.classifiers.architectures import feature_batches
 from lgd.data.imageset import ImageSet
 
-from .context import Inputs
+from .context import Inputs, real_sample
 from .measure import Cells, Headline, Measure
 
 CLOSE_QUANTILE = 0.01
@@ -20,10 +21,12 @@ MOST_AMONG_REAL = 2000
 
 
 def compute(inputs: Inputs) -> dict[str, Any]:
-    chosen = torch.linspace(0, len(inputs.real_places) - 1, min(len(inputs.real_places), MOST_AMONG_REAL)).long()
-    some = inputs.real_features[chosen], inputs.real_places[chosen]
-    found = compare_to_real(inputs.features, *some, inputs.real_feature_batches())
-    return {**found, "exact_copies": exact_copies(inputs.images, inputs.real.train, found["nearest"])}
+    """Compare the set with all real training images; batches of their features may exceed memory together."""
+    real, (places, _), features = inputs.real.train, real_sample(inputs.context), inputs.real_features
+    batches = [features] if len(places) == len(real) else feature_batches(inputs.reference, real)
+    some = torch.linspace(0, len(places) - 1, min(len(places), MOST_AMONG_REAL)).long()
+    found = compare_to_real(inputs.features, features[some], places[some], batches)
+    return {**found, "exact_copies": exact_copies(inputs.images, real, found["nearest"])}
 
 
 def compare_to_real(synthetic: Tensor, some_real: Tensor, places: Tensor, real: Iterable[Tensor]) -> dict[str, Any]:
@@ -82,7 +85,7 @@ def nearest(
 
 def aggregate(cells: Cells) -> dict[str, Any]:
     """Leave the values of single images in the cell."""
-    return {name: value for name, value in cells.values()[0].items() if name not in ("nearest", "distance")}
+    return {name: value for name, value in cells.values()[0].items() if not isinstance(value, list)}
 
 
 MEASURE = Measure(

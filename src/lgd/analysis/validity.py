@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from lgd.classifiers.architectures import Classifier, predict
-from lgd.data.imageset import ImageSet
+from lgd.classifiers.architectures import predict
 
 from .context import Inputs
 from .measure import COLOURS, MARKERS, Cells, Groups, Headline, Measure
@@ -23,51 +23,53 @@ DOUBTFUL = 0.5
 
 
 def compute(inputs: Inputs) -> list[dict[str, Any]]:
-    return [validity(part, inputs.reference) for part in inputs.increments]
-
-
-def validity(part: ImageSet, reference: Classifier) -> dict[str, Any]:
-    """Classify one increment by the reference.
+    """Classify every increment by the reference.
 
     Returns each image's true-class `probability`, the percent classified as labelled (`valid`), and the percent with a
     probability below `DOUBTFUL` (`outliers`).
     """
-    probabilities = predict(reference, part).softmax(1)  # (N, classes)
-    p = probabilities.gather(1, part.labels[:, None])[:, 0]
-    valid = 100 * (probabilities.argmax(1) == part.labels).double().mean().item()
-    return {"probability": p.tolist(), "valid": valid, "outliers": 100 * (p < DOUBTFUL).double().mean().item()}
+    found = []
+    for part in inputs.increments:
+        probabilities = predict(inputs.reference, part).softmax(1)  # (N, classes)
+        p = probabilities.gather(1, part.labels[:, None])[:, 0]
+        flags = {"valid": probabilities.argmax(1) == part.labels, "outliers": p < DOUBTFUL}
+        shares = {name: 100 * flag.double().mean().item() for name, flag in flags.items()}
+        found.append({"probability": p.tolist(), **shares})
+    return found
 
 
 def aggregate(cells: Cells) -> dict[str, Any]:
-    """Average over images; with several increments, relate probability to difficulty, averaged over seeds."""
-    parts = cells.values()[0]
+    """Average over images; relate each image's probability to its difficulty, averaged over seeds, if there is one."""
+    (parts,) = cells.values()
     sizes = [len(part["probability"]) for part in parts]
-    found: dict[str, Any] = {"valid": [], "outliers": []}
-    for name in ("valid", "outliers"):
-        found[name] = [part[name] for part in parts]
-        found[f"mean_{name}"] = sum(v * n for v, n in zip(found[name], sizes, strict=True)) / sum(sizes)
-    of_seeds = [[v for part in difficulty for v in part] for difficulty in _difficulties(cells)]
-    flat = [fmean(values) for values in zip(*of_seeds, strict=True)]
-    probability = [p for part in parts[1:] for p in part["probability"]]
+    found: dict[str, Any] = {name: [part[name] for part in parts] for name in ("valid", "outliers")}
+    means = {f"mean_{name}": fmean(values, sizes) for name, values in found.items()}
+    difficulty = [fmean(values) for values in zip(*difficulties(cells), strict=True)]
     return {
         **found,
-        "mean_difficulty": fmean(flat) if flat else None,
-        "correlation": correlation(probability, flat) if flat else None,
+        **means,
+        "mean_difficulty": fmean(difficulty) if difficulty else None,
+        "correlation": correlation(probabilities_of(parts[1:]), difficulty),
         "doubtful": DOUBTFUL,
     }
 
 
-def _difficulties(cells: Cells) -> list[list[list[float]]]:
-    """Each seed's difficulties by increment from the second on, measured by incremental training."""
-    return [one["difficulty"] for one in replace(cells, measure="incremental").values()]
+def probabilities_of(parts: Sequence[dict[str, Any]]) -> list[float]:
+    return [p for part in parts for p in part["probability"]]
+
+
+def difficulties(cells: Cells) -> list[list[float]]:
+    """Each seed's difficulty of all images after the first increment, measured by incremental training."""
+    found = replace(cells, measure="incremental").values()
+    return [[value for part in one["difficulty"] for value in part] for one in found]
 
 
 def correlation(x: list[float], y: list[float]) -> float | None:
     """Pearson's correlation; None for fewer than three points or a constant."""
-    pairs = torch.tensor([x, y], dtype=torch.double)
-    if pairs.shape[1] < 3 or bool((pairs.std(1) == 0).any()):
+    try:
+        return statistics.correlation(x, y) if len(x) > 2 else None
+    except statistics.StatisticsError:
         return None
-    return torch.corrcoef(pairs)[0, 1].item()
 
 
 def plot(figure: Figure, groups: Groups) -> None:
@@ -76,8 +78,8 @@ def plot(figure: Figure, groups: Groups) -> None:
     for group, sets in groups.items():
         for cells in (cells for cells, one in sets.items() if one["mean_difficulty"] is not None):
             x, y = points.setdefault(group, ([], []))
-            x += [p for part in cells.values()[0][1:] for p in part["probability"]]
-            y += [value for part in _difficulties(cells)[0] for value in part]
+            x += probabilities_of(cells.values()[0][1:])
+            y += difficulties(cells)[0]
     if not points:
         return
     figure.set_size_inches(3.2 * len(points) + 0.4, 3.2)

@@ -14,17 +14,19 @@ from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import UserError, nearest
 
 from .convnet import convnet
-from .layers import Shape
+from .layers import NORMS, Shape
 from .plain import alexnet, vgg11
 from .resnet import resnet18, resnetap10
 from .vit import vit
 
 ARCHITECTURES: dict[str, Callable[[Shape, int, ClassifierConfig], nn.Sequential]] = {
-    "convnet": lambda shape, classes, config: convnet(shape, classes, config.width, config.depth),
-    "resnetap10": lambda shape, classes, _: resnetap10(shape, classes),
-    "resnet18": lambda shape, classes, _: resnet18(shape, classes),
-    "vgg11": lambda shape, classes, _: vgg11(shape, classes),
-    "alexnet": lambda shape, classes, _: alexnet(shape, classes),
+    "convnet": lambda shape, classes, config: convnet(
+        shape, classes, config.width, config.depth, NORMS[config.norm], config.grey_padding if shape[0] == 1 else 1
+    ),
+    "resnetap10": lambda shape, classes, config: resnetap10(shape, classes, NORMS[config.norm]),
+    "resnet18": lambda shape, classes, config: resnet18(shape, classes, NORMS[config.norm]),
+    "vgg11": lambda shape, classes, config: vgg11(shape, classes, NORMS[config.norm]),
+    "alexnet": lambda shape, classes, config: alexnet(shape, classes, NORMS[config.norm]),
     "vit": lambda shape, classes, _: vit(shape, classes),
 }
 """Each takes (shape, classes, configuration) and returns a Sequential whose last layer is the linear head."""

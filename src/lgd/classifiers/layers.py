@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 Shape = tuple[int, int, int]
 """(C, H, W)"""
 
 
-def norm(channels: int) -> nn.GroupNorm:
+Norm = Callable[[int], nn.Module]
+"""channels to a normalisation layer"""
+
+
+def instance_norm(channels: int) -> nn.GroupNorm:
     """GroupNorm with one channel a group and an affine part: the field's "instance" norm."""
     return nn.GroupNorm(channels, channels)
+
+
+NORMS: dict[str, Norm] = {"instance": instance_norm, "batch": nn.BatchNorm2d}
+"""by the name in a classifier's configuration"""
 
 
 class HalvingPool(nn.AvgPool2d):

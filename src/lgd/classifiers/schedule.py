@@ -27,9 +27,11 @@ def new_optimiser(classifier: Classifier, config: TrainingConfig) -> torch.optim
 def rate_factor(epoch: int, epochs: int, schedule: str = "step") -> float:
     """What the learning rate is multiplied by in epoch 0, 1, ...
 
-    step: 0.2 from 2/3 and again from 5/6 of the epochs. cosine: (1 + cos(pi e / E)) / 2, to zero. half-cosine:
-    (1 + cos(pi e / (2 E))) / 2, to one half.
+    constant: 1. step: 0.2 from 2/3 and again from 5/6 of the epochs. cosine: (1 + cos(pi e / E)) / 2, to zero.
+    half-cosine: (1 + cos(pi e / (2 E))) / 2, to one half.
     """
+    if schedule == "constant":
+        return 1.0
     if schedule == "step":
         return 0.2 ** ((epoch >= 2 * epochs // 3) + (epoch >= 5 * epochs // 6))
     return (1 + cos(pi * epoch / (epochs if schedule == "cosine" else 2 * epochs))) / 2

@@ -2,8 +2,8 @@
 
 A batch is cut into as many shards as the configuration says, and the gradients of the shards are added in their order,
 whether one process computes them all or each process of a torch.distributed group its own. An all-reduce would be
-cheaper on many processes, but adds in an order of its own. It needs networks without statistics of a batch: all of
-ours have GroupNorm.
+cheaper on many processes, but adds in an order of its own. It needs networks without statistics of a batch:
+batch norm is refused beside it.
 """
 
 from __future__ import annotations

@@ -46,10 +46,7 @@ def train_classifier(
     `what` and the step.
     """
     training = config.training
-    imagenet = training.imagenet_statistics and train.shape[0] == 3
-    mean, std = IMAGENET if imagenet else channel_statistics(train)
-    with seeded_initialisation(seed, "classifier"):
-        classifier = new_classifier(config, train.shape, len(train.class_names), mean, std).to(device).train()
+    classifier = untrained_classifier(train, config, seed).to(device).train()
     train = train.to(device)
     optimiser = new_optimiser(classifier, training)
     draw = rng(seed, "training")
@@ -78,6 +75,14 @@ def train_classifier(
     if not all(torch.isfinite(parameter).all() for parameter in classifier.parameters()):
         raise NonFiniteError(f"{what}: weights that are not finite after step {step}")
     return classifier.eval().requires_grad_(False)
+
+
+def untrained_classifier(train: ImageSet, config: ClassifierConfig, seed: int) -> Classifier:
+    """Return the classifier that `train_classifier` starts from, in training mode, on the CPU."""
+    imagenet = config.training.imagenet_statistics and train.shape[0] == 3
+    mean, std = IMAGENET if imagenet else channel_statistics(train)
+    with seeded_initialisation(seed, "classifier"):
+        return new_classifier(config, train.shape, len(train.class_names), mean, std)
 
 
 def training_logits(classifier: Classifier, x: Tensor, config: TrainingConfig) -> Tensor:

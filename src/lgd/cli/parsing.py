@@ -63,7 +63,8 @@ def parse(options: type[T], program: str, arguments: Sequence[str], default: T |
     for argument in arguments:
         if argument.startswith("--"):
             refuse_former_field(argument[2:].partition("=")[0].replace("-", "_"), program)
-    description, arguments = f"{options.__doc__}\n\n{choices(options)}", list(arguments)
+    description = f"{options.__doc__}\n\n{choices(options)}"
+    arguments = list(arguments)
     return one_line(lambda: tyro.cli(options, prog=program, description=description, args=arguments, default=default))  # type: ignore
 
 

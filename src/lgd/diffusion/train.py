@@ -21,7 +21,7 @@ from lgd.rng import generator as rng
 
 from .latents import Source
 from .packed import Packed, can_pack
-from .prediction_type import min_snr_weights, noise_of, target
+from .prediction_type import min_snr_weights, target, x0_and_eps
 from .variance import variance_loss
 
 
@@ -121,7 +121,8 @@ def one_step(
     weights = min_snr_weights(compute_snr(scheduler, t), config.min_snr, kind) if config.min_snr else None
     loss = weighted_loss(prediction, target(x0, eps, abar, kind), weights)
     if share.shape[1]:
-        loss = loss + variance_loss(share, noise_of(prediction, x_t, abar, kind), x_t, x0, alpha_bars, t).mean()
+        x0hat, _ = x0_and_eps(prediction, x_t, abar, kind)
+        loss = loss + variance_loss(share, x0hat, x0, alpha_bars, t).mean()
     rate = config.learning_rate * warmup_cosine(state.step, config)
     state.optimiser.param_groups[0]["lr"] = rate
     state.optimiser.zero_grad(set_to_none=True)

@@ -31,21 +31,22 @@ class Teacher:
 
 
 def needs_teacher(config: EvaluationConfig) -> bool:
-    """Return whether the evaluation learns from soft labels. Errors: UserError for an unknown protocol."""
+    """Return whether the protocol trains on soft labels. Errors: UserError for an unknown protocol."""
     return training_for(config, ipc=1, shape=(3, 1, 1), classes=2).temperature > 0  # the same for any set
 
 
 def teacher_of(config: EvaluationConfig, reference: Teacher | None) -> Teacher | None:
-    """Return the configured teacher, or else the reference; None where the evaluation learns from hard labels.
+    """Return the configured teacher, or else the reference.
 
-    Errors: UserError when soft labels have neither.
+    None where the evaluation learns from hard labels, or from stored soft labels of a set that comes without a
+    reference. Errors: UserError when soft labels have no teacher.
     """
     if not needs_teacher(config):
         return None
     own = config.teacher
     if own.weights:
-        return Teacher(Path(own.weights), ClassifierConfig(own.architecture, width=own.width, depth=own.depth))
-    if reference is None:
+        return Teacher(Path(own.weights), ClassifierConfig(own.architecture, own.width, own.depth, own.norm))
+    if reference is None and not own.stored:
         raise UserError("soft labels need a teacher: set evaluation.teacher.weights to a classifier saved by lgd")
     return reference
 

@@ -1,4 +1,4 @@
-"""Run units of work on this machine: in this process, or in loky's worker processes of one thread each."""
+"""The engine that runs units on this machine: in this process, or in worker processes of one thread each (loky)."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from .units import Unit, attempt, perform, unfinished
 
 
 class Local:
-    """Run units in `workers` processes; with one worker, in this process.
+    """Runs units in `workers` processes; with one worker, in this process.
 
-    On the CPU every unit computes with one thread, so that its result does not depend on `workers`.
-    root: the directory that all units write into. retries: of a unit whose failure may not recur.
+    On the CPU every unit computes with one thread, so that its bytes do not depend on `workers`. root: directory that
+    all units write into. retries: number of times to run a unit again after an error that may be transient.
     """
 
     def __init__(self, workers: int, root: Path, retries: int = 0) -> None:
@@ -35,7 +35,7 @@ class Local:
         self._pool: Any = None
 
     def warm_up(self) -> None:
-        """Start the workers and their imports, while this process does something else."""
+        """Start the workers, so that they import their libraries while this process works."""
         if self.workers > 1:
             for _ in range(self.workers):
                 self._executor().submit(import_everything)
@@ -57,7 +57,7 @@ class Local:
 
     @contextmanager
     def beside(self, units: Sequence[Unit], what: str, threads: int) -> Iterator[None]:
-        """Run units while the block computes, if there are cores for both; see `Engine`."""
+        """As `Engine`: start units if there are cores for their threads and as many of this process."""
         todo = unfinished(units, self.root)
         if self.workers == 1 or 2 * threads > cpu_count():
             todo = []
@@ -89,7 +89,7 @@ class Local:
                 attempt(future.result, (), futures[future].name, failures)
                 advance()
         except TerminatedWorkerError:
-            time.sleep(0.2)  # Ctrl-C reaches the workers too; let our own KeyboardInterrupt come first
+            time.sleep(0.2)  # Ctrl-C ends the workers, too: let this process's KeyboardInterrupt come first
             raise UserError(
                 "a worker process was killed, perhaps for lack of memory; finished work is kept: run the same command"
                 " again, with a smaller --compute.workers if it recurs"
@@ -138,5 +138,5 @@ def _perform(unit: Unit, retries: int, mirror: Mirror | None) -> None:
 
 
 def import_everything() -> None:
-    """Import the modules that units may need."""
+    """Import the modules that units need."""
     import lgd.distillation.methods  # noqa: F401  (imports torch and diffusers)

@@ -1,4 +1,4 @@
-"""Checksums of the files of a unit of work: `.NAME.sha256` beside its `done` file NAME, in the format of sha256sum.
+"""Receipts: the checksums of a unit's files, in `.NAME.sha256` beside its `done` file NAME, in the format of sha256sum.
 
 A unit that was killed between `done` and its receipt counts as finished, and its files are not checked.
 """
@@ -28,9 +28,9 @@ def write_receipt(done: Path, paths: Iterable[Path]) -> None:
 
 
 def damaged(done: Path, root: Path) -> list[Path]:
-    """Return the files of a receipt that are missing or have another checksum; without a receipt, none.
+    """List the files of a unit that are missing or differ from its receipt; none without a receipt.
 
-    A receipt that cannot be read, or names a file outside of `root`, is itself returned as damaged.
+    A receipt that is empty or malformed, or that names a file outside `root`, counts as damaged itself.
     """
     receipt = receipt_of(done)
     if not receipt.exists():

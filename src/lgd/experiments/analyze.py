@@ -73,11 +73,8 @@ def analyze(
 def measured_by(config: Config) -> dict[str, Any]:
     """The parts of a configuration that an analysis uses, which all its sets must share."""
     whole = to_dict(config)
-    return {
-        "dataset": whole["dataset"],
-        "reference": whole["reference"],
-        "evaluation": {"classifier": whole["evaluation"]["classifier"]},
-    }
+    shared = {name: whole[name] for name in ("dataset", "reference")}
+    return {**shared, "evaluation": {"classifier": whole["evaluation"]["classifier"]}}
 
 
 def shared_config(paths: Sequence[Path], test: str | None) -> Config:
@@ -89,15 +86,13 @@ def shared_config(paths: Sequence[Path], test: str | None) -> Config:
     plain = [path for path in paths if str(path) not in configs]
     if plain and test is None:
         raise UserError(f"{plain[0]} is no run of lgd; name its real images with --test, for example --test digits")
-    given = load_config(test) if test is not None else None
-    first = next(iter(configs.values()), given)
-    assert first is not None
+    given = {test: load_config(test)} if test is not None else {}
+    first = next(iter({**configs, **given}.values()))
     wanted = measured_by(first)
-    others = [(path, wanted, measured_by(config)) for path, config in configs.items()]
-    if given is not None:
-        others.append((str(test), {"dataset": wanted["dataset"]}, {"dataset": to_dict(given)["dataset"]}))
-    for path, mine, theirs in others:
-        changed = differences(mine, theirs)
+    others = {path: measured_by(config) for path, config in configs.items()}
+    others |= {path: {**wanted, "dataset": measured_by(config)["dataset"]} for path, config in given.items()}
+    for path, theirs in others.items():
+        changed = differences(wanted, theirs)
         if changed:
             raise UserError(f"{path} cannot be measured with the others: {'; '.join(changed)}")
     return first

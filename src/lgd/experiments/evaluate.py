@@ -16,7 +16,7 @@ from lgd.errors import UserError
 from lgd.evaluation.aggregate import summarise
 from lgd.evaluation.cells import folder_done, folder_units
 from lgd.evaluation.schedule import evaluators
-from lgd.evaluation.soft_labels import FILE, stored_soft_labels
+from lgd.evaluation.soft_labels import FILE, needs_teacher, stored_soft_labels
 from lgd.execution.engines import engine_for
 from lgd.storage.files import read_json
 from lgd.storage.object_store import fetched, workspace
@@ -52,7 +52,7 @@ def evaluate(
         place = given / "dataset" if (given / "dataset" / "metadata.csv").is_file() else given
         train = read_folder(place, names, shape)
         stored = None
-        if evaluation.teacher and evaluation.config.teacher.stored:
+        if needs_teacher(evaluation.config) and evaluation.config.teacher.stored:
             stored = stored_soft_labels(place / FILE, folder_files(place, names), names)
     with (
         TemporaryDirectory() as temporary,
