@@ -56,7 +56,7 @@ def draw_matrices(
     figure.set_size_inches(3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis, (title, matrix), mean in zip(axes.flat, matrices.items(), means, strict=False):
-        drawn = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
+        image = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
         K = len(matrix)
         for i in range(K):
             for j in range(K):
@@ -70,7 +70,7 @@ def draw_matrices(
         axis.set_ylabel("trained on increment")
     for axis in axes.flat[len(matrices) :]:
         axis.set_axis_off()
-    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
+    figure.colorbar(image, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
 
 
 MEASURE = Measure(

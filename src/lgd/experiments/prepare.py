@@ -1,4 +1,4 @@
-"""Make what runs sample with, once per assets directory: the generator, the reference, and a method's own assets."""
+"""Make assets once per assets directory: the generator, the reference, and a method's own."""
 
 from __future__ import annotations
 
