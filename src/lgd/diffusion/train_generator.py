@@ -217,7 +217,7 @@ def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> 
         "precision": encoding(own),
     }
     with progress_bar(len(images), "latents") as advance:
-        source = encode_latents(images, autoencoder, own.flip, folder, made_from, training.device, advance)
+        source = encode_latents(images, autoencoder, own.flip, folder, made_from, advance)
     if own.tune == "none":
         return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
     mean, std = torch.tensor(autoencoder.mean), torch.tensor(autoencoder.std)
