@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from lgd.config import Config, Precision
+from lgd.config import Config, Precision, TimeFrequencies
 from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
 
@@ -59,6 +59,8 @@ class SampleOptions:
     steps: int = 50
     seed: int = 0
     precision: Precision = "float32"
+    time_frequencies: TimeFrequencies = "auto"
+    """of the timestep embedding, where the generator's folder does not tell them"""
     device: str = "auto"
     overwrite: bool = False
     """replace an existing file"""
@@ -118,7 +120,7 @@ def sample(arguments: Sequence[str]) -> int:
     if options.per_class < 1:
         raise UserError(f"--per-class must be at least 1, not {options.per_class}")
     from lgd.config import SamplingConfig, with_values
-    from lgd.diffusion.folder import open_classes
+    from lgd.diffusion.folder import load_source, open_classes
     from lgd.execution.hardware import check_device, resolve_device
     from lgd.experiments.preview import preview_samples, write_grid
 
@@ -136,7 +138,8 @@ def sample(arguments: Sequence[str]) -> int:
         },
     ).sampling
     device = resolve_device(options.device)
-    generator = open_classes(options.generator, options.classes, MOST_CLASSES, device, options.precision)
+    loaded = load_source(options.generator, None, device, options.precision, options.time_frequencies)
+    generator = open_classes(loaded, options.generator, options.classes, MOST_CLASSES)
     with progress_bar(1, "samples") as advance:
         images = preview_samples(
             generator, range(len(generator.class_names)), options.per_class, sampling, options.seed

@@ -18,7 +18,7 @@ from .fields import (
     TeacherConfig,
 )
 from .reading import LARGEST_TOML, load_config, presets
-from .types import Count, Positive, Precision, Share, Size, Strength, Whole
+from .types import Count, Positive, Precision, Share, Size, Strength, TimeFrequencies, Whole
 
 __all__ = [
     "LARGEST_TOML",
@@ -42,6 +42,7 @@ __all__ = [
     "Strength",
     "SurrogateConfig",
     "TeacherConfig",
+    "TimeFrequencies",
     "TrainingConfig",
     "Whole",
     "check",

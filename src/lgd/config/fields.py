@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .classifiers import ClassifierConfig, ReferenceConfig
-from .types import Count, Positive, Precision, Share, Size, Strength, Whole
+from .types import Count, Positive, Precision, Share, Size, Strength, TimeFrequencies, Whole
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ class GeneratorConfig:
     """TOML file with a table [classes] from the image set's classes to the source's: an id, a name or a WordNet id"""
     tune: Literal["none", "full", "difffit"] = "none"
     """train the source further on the images: all of it, or its biases, label table and a scale per branch (DiffFit)"""
+    time_frequencies: TimeFrequencies = "auto"
+    """of the timestep embedding: dit: of DiT's own code and weights; diffusers: of its class; auto: those that the
+    source was trained with, as its folder tells (docs/generators.md), and diffusers' for a new generator"""
     autoencoder: str = ""
     """folder of the autoencoder whose latents are modelled: AutoencoderKL, AutoencoderTiny or taef2; empty: pixels"""
     image_size: Whole = 0
