@@ -1,4 +1,4 @@
-"""`lgd generator train`, `sample` and `show`."""
+"""`lgd generator import`, `train`, `sample` and `show`."""
 
 from __future__ import annotations
 
@@ -43,11 +43,32 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
+class ImportOptions:
+    """Make a generator of published weights: DiT's, a tuned DiT's, or Stable Diffusion's autoencoder."""
+
+    source: Positional[str]
+    """a folder as diffusers saves it, a weight file, or OWNER/NAME[@REVISION] on the Hugging Face Hub"""
+    out: Path
+    """folder of the generator, for generator.source"""
+    vae: str = ""
+    """the autoencoder, named in the same ways; empty: the source's own"""
+    heads: int = 0
+    """attention heads, for a DiT that is none of XL, L, B and S; 0: by its width"""
+    time_frequencies: TimeFrequencies = "auto"
+    """of the timestep embedding, where the source does not tell them"""
+    licence: str = ""
+    """of the weights, for the record; empty: CC BY-NC 4.0 for weights of DiT's own code"""
+    overwrite: bool = False
+    """empty the folder first"""
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
 class SampleOptions:
     """Draw images of every class from a generator and put them on one picture."""
 
     generator: Positional[str]
-    """folder made by lgd, or pretrained:PATH_OR_HUB_ID"""
+    """folder of a generator, or pretrained:PATH_OR_HUB_ID"""
     out: Path
     """the PNG file"""
     per_class: int = 8
@@ -72,7 +93,7 @@ class ShowOptions:
     """What a generator is made of, and how its training goes."""
 
     generator: Positional[str]
-    """folder made by lgd, or pretrained:PATH_OR_HUB_ID"""
+    """folder of a generator, or pretrained:PATH_OR_HUB_ID"""
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -110,6 +131,25 @@ def train(arguments: Sequence[str]) -> int:
 
         make_generator(config, images, root, options.save_every, look)
     log.info(f"{options.out}: done; use it with --generator.source {options.out}")
+    return 0
+
+
+def import_(arguments: Sequence[str]) -> int:
+    options = parse(ImportOptions, "lgd generator import", arguments)
+    from lgd.diffusion.import_weights import Choices, read_published, tell, write_published
+    from lgd.storage.files import output_directory
+
+    if options.heads < 0:
+        raise UserError(f"--heads must be at least 1, not {options.heads}")
+    if (options.out / "config.json").exists() and not options.overwrite:
+        raise UserError(f"{options.out} exists; --overwrite replaces it")
+    choices = Choices(options.heads, options.time_frequencies, options.licence)
+    published = read_published(options.source, options.vae, choices)
+    with output_directory(options.out, options.overwrite) as root:
+        write_published(published, root)
+    tell(published)
+    use = "--generator.source" if published.denoiser else "--generator.autoencoder, or --vae of another import,"
+    log.info(f"{options.out}: done; use it with {use} {options.out}")
     return 0
 
 
@@ -158,11 +198,12 @@ def show(arguments: Sequence[str]) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "sample": sample, "show": show}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"import": import_, "train": train, "sample": sample, "show": show}
 
 USAGE = """\
 usage: lgd generator VERB ...
 
+  import  SOURCE --out DIR                     make a generator of published weights
   train   PRESET_OR_TOML --out DIR             train a generator on the preset's images
   sample  GENERATOR --out FILE.png             draw images of every class
   show    GENERATOR                            what it is made of, and how its training goes

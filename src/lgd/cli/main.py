@@ -30,7 +30,7 @@ commands:
   report    RUN... --out FILE.html                        one page to look at
   export    RUN --to FORMAT --out DIR                     imagefolder, hf, parquet, webdataset or pt
   status    RUN                                           what is done and what is next
-  generator train | sample | show                         make a generator, and look at it
+  generator import | train | sample | show                make a generator, and look at it
   plan      PRESET_OR_TOML                                what a run will take in time and memory
   bench                                                   what guided sampling costs on this machine
 

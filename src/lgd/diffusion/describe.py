@@ -12,7 +12,8 @@ from lgd.storage.files import read_json, read_json_lines
 
 from .class_map import SHOWN
 from .folder import is_pipeline, read_classes, source_folder
-from .time_embedding import SHIFTS, saved_frequencies
+from .time_embedding import RECORD, SHIFTS, saved_frequencies
+from .vae_names import VAE_RECORD
 
 
 def describe(source: str) -> str:
@@ -67,6 +68,7 @@ def parts(folder: Path, pretrained: bool) -> list[tuple[str, str]]:
     latents = f"{net['in_channels']} x {net['sample_size']} x {net['sample_size']}"
     space = f"{latents}, " + autoencoder(folder)
     return [
+        *imported(folder),
         ("classes", known),
         ("denoiser", f"{denoiser}, patch {net['patch_size']}, {tokens} tokens" + learned(net)),
         ("latents", space),
@@ -90,6 +92,18 @@ def autoencoder(folder: Path) -> str:
 def image_size(folder: Path) -> str:
     path = folder / "latents.json"
     return f", which sees images of {read_json(path)['image_size']} pixels" if path.is_file() else ""
+
+
+def imported(folder: Path) -> list[tuple[str, str]]:
+    """What `lgd generator import` recorded of the weights."""
+    if not (folder / "vae" / VAE_RECORD).is_file() or not (folder / RECORD).is_file():
+        return []
+    own, vae = read_json(folder / RECORD), read_json(folder / "vae" / VAE_RECORD)
+    digests = ", ".join(f"SHA-256 {digest[:12]}..." for digest in own["sha256"].values())
+    return [
+        ("from", f"{own['source']}, {own['weights']} weights, {digests}; autoencoder {vae['variant']}"),
+        ("licence", f"{own['licence']}; autoencoder {vae['licence']}"),
+    ]
 
 
 def time(folder: Path) -> str:
