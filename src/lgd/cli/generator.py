@@ -1,4 +1,4 @@
-"""`lgd generator import`, `train`, `sample` and `show`."""
+"""The commands `lgd generator import`, `train`, `sample` and `show`."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ if TYPE_CHECKING:
     from lgd.diffusion.generator import Generator
 
 PREVIEW = 8
-"""images per class while a generator is trained"""
+"""Images per class in the previews made during training."""
 MOST_CLASSES = 20
-"""on a picture, unless they are named"""
+"""Largest number of classes on a picture, unless they are named."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train a generator on the preset's images. The same command on an interrupted training continues it."""
+    """Train a generator on the preset's images. The same command continues an interrupted training."""
 
     out: Path
-    """folder of the generator, for generator.source"""
+    """Folder of the generator; --generator.source takes it."""
     save_every: float = 5.0
-    """minutes between checkpoints; each comes with samples.png and loss.png"""
+    """Minutes between checkpoints. Each comes with samples.png and loss.png."""
     overwrite: bool = False
-    """empty the folder first"""
+    """Empty the folder first."""
     quiet: bool = False
+    """Print warnings and errors only."""
     tensorboard: bool = False
-    """also write TensorBoard scalars into the folder (extra: tensorboard)"""
+    """Write TensorBoard scalars into the folder, too (extra: tensorboard)."""
     config: Fields = field(default_factory=Config)
+    """The configuration, of which training reads dataset, generator, sampling and compute."""
 
 
 @dataclass(frozen=True)
@@ -47,53 +49,61 @@ class ImportOptions:
     """Make a generator of published weights: DiT's, a tuned DiT's, or Stable Diffusion's autoencoder."""
 
     source: Positional[str]
-    """a folder as diffusers saves it, a weight file, or OWNER/NAME[@REVISION] on the Hugging Face Hub"""
+    """Folder written by diffusers, weight file, or OWNER/NAME[@REVISION] on the Hugging Face Hub."""
     out: Path
-    """folder of the generator, for generator.source"""
+    """Folder of the generator; --generator.source takes it."""
     vae: str = ""
-    """the autoencoder, named in the same ways; empty: the source's own"""
+    """Autoencoder, named in the same ways. Empty: the source's own."""
     heads: int = 0
-    """attention heads, for a DiT that is none of XL, L, B and S; 0: by its width"""
+    """Number of attention heads, for a DiT that is none of XL, L, B and S. 0: by its width."""
     time_frequencies: TimeFrequencies = "auto"
-    """of the timestep embedding, where the source does not tell them"""
+    """Frequencies of the timestep embedding, where the source does not tell them: dit or diffusers."""
     licence: str = ""
-    """of the weights, for the record; empty: CC BY-NC 4.0 for weights of DiT's own code"""
+    """Licence of the weights, for the record. Empty: CC BY-NC 4.0 for weights of DiT's own code."""
     overwrite: bool = False
-    """empty the folder first"""
+    """Empty the folder first."""
     quiet: bool = False
+    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Draw images of every class from a generator and put them on one picture."""
+    """Sample images of every class from a generator and write them as one picture."""
 
     generator: Positional[str]
-    """folder of a generator, or pretrained:PATH_OR_HUB_ID"""
+    """Folder written by lgd, or pretrained:PATH_OR_HUB_ID."""
     out: Path
-    """the PNG file"""
+    """PNG file to write."""
     per_class: int = 8
+    """Number of images per class."""
     classes: tuple[str, ...] = ()
-    """by name, or by id for a pretrained one; none: all, at most 20"""
+    """Names of classes, or ids for a pretrained generator. Empty: all classes, at most 20."""
     scale: float = 1.5
-    """classifier-free guidance; 1 is none"""
+    """Scale of classifier-free guidance. 1: no guidance."""
     scheduler: Literal["ddpm", "ddim", "dpm++"] = "ddpm"
+    """Sampler: ddpm, ddim or dpm++ (DPM-Solver++)."""
     steps: int = 50
+    """Number of denoising steps."""
     seed: int = 0
+    """Seed of the noise."""
     precision: Precision = "float32"
+    """Precision of the denoiser and the autoencoder."""
     time_frequencies: TimeFrequencies = "auto"
-    """of the timestep embedding, where the generator's folder does not tell them"""
+    """Frequencies of the timestep embedding, where the generator's folder does not tell them: dit or diffusers."""
     device: str = "auto"
+    """Device: cpu, cuda, cuda:N, or auto (CUDA where available, else the CPU)."""
     overwrite: bool = False
-    """replace an existing file"""
+    """Replace an existing file."""
     quiet: bool = False
+    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """What a generator is made of, and how its training goes."""
+    """Show a generator's networks, its classes and the state of its training."""
 
     generator: Positional[str]
-    """folder of a generator, or pretrained:PATH_OR_HUB_ID"""
+    """Folder written by lgd, or pretrained:PATH_OR_HUB_ID."""
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -101,8 +111,8 @@ def train(arguments: Sequence[str]) -> int:
     options = parse(TrainOptions, f"lgd generator train {preset}", rest, TrainOptions(tyro.MISSING, config=config))
     from lgd.config import check, to_dict
     from lgd.data.splits import cached_splits
-    from lgd.diffusion.train_generator import check_generator, make_generator
-    from lgd.execution.hardware import check_device, cpu_threads
+    from lgd.diffusion.train_generator import GeneratorTraining, check_generator, make_generator
+    from lgd.execution.hardware import check_device, cpu_threads, resolve_device
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
     from lgd.experiments.run_directory import claim
     from lgd.report.tensorboard import check_tensorboard, write_training
@@ -110,7 +120,7 @@ def train(arguments: Sequence[str]) -> int:
 
     config = check(options.config)
     if config.generator.source and config.generator.tune == "none":
-        raise UserError("generator.source: is there already; --generator.tune full or difffit trains it further")
+        raise UserError("generator.source: is trained already; --generator.tune full or difffit trains it further")
     if options.save_every <= 0:
         raise UserError(f"--save-every must be above 0, not {options.save_every}")
     if options.tensorboard:
@@ -122,14 +132,15 @@ def train(arguments: Sequence[str]) -> int:
     with output_directory(options.out, options.overwrite) as root, cpu_threads(config.generator.threads):
         claim(root / "config.json", made_from)
 
-        def look(generator: Generator, rows: Sequence[dict[str, Any]]) -> None:
+        def preview(generator: Generator, rows: Sequence[dict[str, Any]]) -> None:
             labels = range(min(len(generator.class_names), MOST_CLASSES))
             write_grid(preview_samples(generator, labels, PREVIEW, config.sampling, 0), root / "samples.png")
             write_loss(rows, root / "loss.png")
             if options.tensorboard:
                 write_training(root, rows)
 
-        make_generator(config, images, root, options.save_every, look)
+        training = GeneratorTraining(config.generator, config.dataset, images, resolve_device(config.compute.device))
+        make_generator(training, root, options.save_every, preview)
     log.info(f"{options.out}: done; use it with --generator.source {options.out}")
     return 0
 
@@ -205,15 +216,15 @@ usage: lgd generator VERB ...
 
   import  SOURCE --out DIR                     make a generator of published weights
   train   PRESET_OR_TOML --out DIR             train a generator on the preset's images
-  sample  GENERATOR --out FILE.png             draw images of every class
-  show    GENERATOR                            what it is made of, and how its training goes
+  sample  GENERATOR --out FILE.png             sample images of every class
+  show    GENERATOR                            show its networks, classes and training
 
 `lgd generator VERB --help` lists every option
 """
 
 
 def generator(arguments: Sequence[str]) -> int:
-    """Find the verb and hand it the rest."""
+    """Run the verb that the first argument names."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else 2

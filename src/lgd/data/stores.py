@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
 import torch
+from loky import cpu_count
 from torch import Tensor
 
 from lgd.errors import UserError
@@ -75,7 +76,7 @@ waiting = Waiting()
 @cache
 def decoders() -> ThreadPoolExecutor:
     """This process's threads. Pillow decodes and resizes outside of Python's lock."""
-    return ThreadPoolExecutor(min(16, len(os.sched_getaffinity(0))), "decoder")
+    return ThreadPoolExecutor(min(16, cpu_count()), "decoder")
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ class EncodedImages(Rows):
     """Images in their files, decoded by threads, a few batches ahead of the consumer."""
 
     files: Encoded
+    resize: int = 0
+    """of the shorter side before the crop; 0: to the size"""
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         for images, broken in self.decoded(chunks):
@@ -134,7 +137,7 @@ class EncodedImages(Rows):
         for place in places:
             try:
                 with self.files.open(rows[place]) as file:
-                    pixels[place] = decode(file, self.channels, self.size)
+                    pixels[place] = decode(file, self.channels, self.size, self.resize)
             except BrokenImageError as error:
                 broken[place] = f"{self.files.name(rows[place])}: {error}"
             except OSError as error:

@@ -1,4 +1,4 @@
-"""The generator: denoiser + scheduler + autoencoder + class map. The same object whether trained here or loaded."""
+"""The generator: a denoiser, its noise schedule, an autoencoder and the denoiser's id of every class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lgd.rng import seeded_initialisation
 
 from .autoencoder import Autoencoder, Shape
 from .autoencoder_networks import load_part
-from .prediction_type import noise_of
+from .prediction_type import x0_and_eps
 from .types import Prediction, Step
 
 
@@ -35,12 +35,12 @@ class Generator:
 
     @property
     def null_id(self) -> int:
-        """The label that stands for "any class"."""
+        """Return the class id that stands for no class, of classifier-free guidance."""
         return int(self.denoiser.config.num_embeds_ada_norm)
 
     @property
     def latent_shape(self) -> Shape:
-        """(C, H, W)"""
+        """Return (C, H, W)."""
         config = self.denoiser.config
         return config.in_channels, config.sample_size, config.sample_size
 
@@ -50,37 +50,41 @@ class Generator:
 
     @property
     def learned_variance(self) -> bool:
-        """Whether the denoiser says a variance beside the noise."""
+        """Return whether the denoiser also predicts the variance."""
         return bool(self.denoiser.out_channels == 2 * self.denoiser.config.in_channels)
 
     @property
     def predicts(self) -> str:
-        """What the denoiser was trained to say, by diffusers' name; `predict` makes it the noise."""
+        """Return the quantity that the denoiser was trained to predict, by diffusers' name (prediction_type.py)."""
         return str(self.scheduler_config.get("prediction_type", "epsilon"))
 
     def predict(self, x_t: Tensor, step: Step, class_ids: Tensor) -> Prediction:
-        """Noise (and variance, where it is learned) for x_t (B, C, H, W) under the denoiser's class ids (B,).
+        """Predict x0 and eps (and the variance, where it is learned) at x_t (B, C, H, W) for class ids (B,)."""
+        return self.prediction(self.output(x_t, step, class_ids), x_t, step)
 
-        In float32, whatever the denoiser computes with.
-        """
+    def output(self, x_t: Tensor, step: Step, class_ids: Tensor) -> Tensor:
+        """Call the denoiser: (B, C or, with the variance, 2C, H, W) in float32, whatever it computes with."""
         t = torch.full((len(x_t),), step.timestep, device=x_t.device)
-        output = self.denoiser(x_t.to(self.denoiser.dtype), timestep=t, class_labels=class_ids).sample.float()
+        return self.denoiser(x_t.to(self.denoiser.dtype), timestep=t, class_labels=class_ids).sample.float()
+
+    def prediction(self, output: Tensor, x_t: Tensor, step: Step) -> Prediction:
+        """Convert the denoiser's output at x_t (B, C, H, W) to a prediction."""
         C = x_t.shape[1]
-        eps = noise_of(output[:, :C], x_t, step.alpha_bar, self.predicts)
-        return Prediction(eps, output[:, C:] if output.shape[1] > C else None)
+        x0, eps = x0_and_eps(output[:, :C], x_t, step.alpha_bar, self.predicts)
+        return Prediction(x0, eps, output[:, C:] if output.shape[1] > C else None)
 
     def ids_of(self, labels: Tensor) -> Tensor:
-        """The denoiser's ids of labels (B,) into `class_names`."""
+        """Return the denoiser's ids of labels (B,) into `class_names`."""
         return torch.tensor(self.class_ids, device=labels.device)[labels]
 
     def schedule(self, config: SamplingConfig) -> Any:
-        """A fresh scheduler with its steps set, which is given the noise.
+        """Make a fresh scheduler with its steps set; it takes eps from a denoiser that predicts eps, else x0.
 
-        DDPM takes the spacing of OpenAI's respacing, which LGD's lineage samples with: 50 of 1000 steps are t = 999,
-        979, ..., 204 (index 10), ..., 0; and the learned variance, where there is one. DDIM takes the only spacing that
-        agrees with its constant stride.
+        DDPM takes the spacing of OpenAI's respacing, with which DiT, Minimax Diffusion and IGD sample: 50 of 1000 steps
+        are t = 999, 979, ..., 204 (index 10), ..., 0; and the learned variance, where there is one. DDIM takes the only
+        spacing that agrees with its constant stride.
         """
-        own = {**self.scheduler_config, "prediction_type": "epsilon"}
+        own = {**self.scheduler_config, "prediction_type": "epsilon" if self.predicts == "epsilon" else "sample"}
         scheduler: Any
         if config.scheduler == "ddpm":
             learned = {"variance_type": "learned_range"} if self.learned_variance else {}
@@ -98,7 +102,10 @@ SIZES = {"tiny": (8, 4, 64), "small": (12, 6, 64), "base": (12, 12, 64)}
 
 
 def check_patch(config: GeneratorConfig, shape: Shape) -> None:
-    """Errors: UserError when latents of `shape` (C, H, W) are not square or the patch does not divide them."""
+    """Check the patch size against latents of `shape` (C, H, W).
+
+    Errors: UserError when they are not square or the patch does not divide them.
+    """
     _, height, width = shape
     if height != width or height % config.patch_size:
         what = "latents" if config.autoencoder else "images"
@@ -106,7 +113,7 @@ def check_patch(config: GeneratorConfig, shape: Shape) -> None:
 
 
 def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTransformer2DModel:
-    """A DiT with fresh weights for latents of `shape` (C, H, W). Errors: as `check_patch`."""
+    """Return a DiT with fresh weights for latents of `shape` (C, H, W). Errors: as `check_patch`."""
     check_patch(config, shape)
     channels, height, _ = shape
     blocks, heads, head_width = SIZES.get(config.size, (config.blocks, config.heads, config.head_width))
@@ -117,7 +124,7 @@ def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTran
             in_channels=channels,
             out_channels=channels,
             num_layers=blocks,
-            # torch's tanh form is four times slower on the CPU; the small ones keep it for the bytes of old runs' sake.
+            # torch's tanh form is 4 times slower on the CPU; size custom keeps it, so that its networks stay the same.
             activation_fn="gelu-approximate" if config.size == "custom" else "gelu",
             sample_size=height,
             patch_size=config.patch_size,
@@ -127,20 +134,20 @@ def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTran
 
 
 def load_denoiser(folder: Path, device: str, precision: Precision) -> DiTTransformer2DModel:
-    """A saved DiT for sampling. Errors: UserError naming the folder."""
+    """Read a saved DiT for sampling. Errors: UserError naming the folder."""
     denoiser = without_own_dropout(load_part(DiTTransformer2DModel, folder, precision))
     if precision == "bfloat16" and device == "cpu":
         for block in denoiser.transformer_blocks:
-            # 5e-4 off at most, a tenth of what bf16 rounds away; torch's tanh form is four times slower on the CPU.
+            # The forms differ by 5e-4, a tenth of bfloat16's rounding; torch's tanh form is 4 times slower on the CPU.
             if getattr(block.ff.net[0], "approximate", "none") == "tanh":
                 block.ff.net[0].approximate = "none"
     return denoiser.eval().requires_grad_(False).to(device)
 
 
 def with_plain_attention(denoiser: Any) -> Any:
-    """Attention written out as matrix products: in bfloat16 on the CPU its backward is two to five times faster.
+    """Replace torch's fused attention by matrix products: in bfloat16 on the CPU backward is two to five times faster.
 
-    For training; without gradients torch's fused form is the faster one (benchmarks/generator-speed.md).
+    For training; without gradients the fused form is faster (benchmarks/generator-speed.md).
     """
     for module in denoiser.modules():
         if isinstance(module, Attention):
@@ -149,7 +156,7 @@ def with_plain_attention(denoiser: Any) -> Any:
 
 
 def without_own_dropout(denoiser: DiTTransformer2DModel) -> DiTTransformer2DModel:
-    """Switch off diffusers' label dropout, which draws anew in every block; training drops labels once per image."""
+    """Switch off diffusers' label dropout, which is random in every block; training drops labels once per image."""
     for block in denoiser.transformer_blocks:
         block.norm1.emb.class_embedder.dropout_prob = 0
     return denoiser

@@ -18,10 +18,9 @@ from typing import Any
 import torch
 from diffusers import DDPMScheduler
 
-from lgd.config import Config, GeneratorConfig, Precision, to_dict
+from lgd.config import DatasetConfig, GeneratorConfig, Precision, to_dict
 from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
-from lgd.execution.hardware import resolve_device
 from lgd.execution.receipts import write_receipt
 from lgd.execution.units import Unit, unfinished
 from lgd.progress import log, progress_bar
@@ -47,7 +46,7 @@ from .time_embedding import saved_frequencies, set_frequencies
 from .train import Progress, Training, begin, half_precision, noise_schedule, train
 
 CLIP = 5.0
-"""predicted clean latents of an autoencoder are clamped to so many standard deviations; pixels to [-1, 1]"""
+"""standard deviations that predicted clean latents of an autoencoder are clamped to; pixels: [-1, 1]"""
 SAVE_EVERY = 5.0
 """minutes"""
 ROW_EVERY = 50
@@ -60,7 +59,7 @@ Watch = Callable[[Generator, list[Row]], object]
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from."""
+    """The denoiser, autoencoder and schedule that a training starts from."""
 
     denoiser: Any
     autoencoder: Pixels | Latents
@@ -71,7 +70,7 @@ class Start:
 
 
 def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
-    """Find out before any work whether the generator can be loaded or trained for these images. Errors: UserError."""
+    """Check, before any work, that the generator can be loaded or trained for these images. Errors: UserError."""
     if config.source:
         saved_frequencies(source_folder(config.source), config.time_frequencies)
     if config.tune != "none":
@@ -84,20 +83,22 @@ def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
         check_patch(config, own_autoencoder(config, images)[1])
 
 
-def check_decoder(config: Config, images: ImageSet) -> None:
-    """Find out before any work whether guidance's small decoder fits the latents. Errors: UserError."""
-    if not config.guidance.decoder:
+def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
+    """Check, before any work, that guidance's small decoder fits the latents. Errors: UserError.
+
+    decoder: its folder, empty for none. shape: of the images, (C, H, W).
+    """
+    if not decoder:
         return
     own: Pixels | Latents = Pixels()
-    source, folder = config.generator.source, config.generator.autoencoder
-    place = autoencoder_folder(source) if source else Path(folder) if folder else None
-    if place and place.is_dir():
-        own = Latents(load_network(place), images.shape, images.shape[1], (0.0,), (1.0,))
-    small_decoder(Path(config.guidance.decoder), own)
+    place = autoencoder_folder(config.source) if config.source else Path(config.autoencoder or "-")
+    if place.is_dir():
+        own = Latents(load_network(place), shape, shape[1], (0.0,), (1.0,))
+    small_decoder(Path(decoder), own)
 
 
 def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
-    """What a new generator is to work in, and the shape of its latents. Errors: UserError."""
+    """Return the autoencoder of a new generator and the shape of its latents. Errors: UserError."""
     if config.autoencoder:
         autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, encoding(config))
         return autoencoder, autoencoder.shape
@@ -110,12 +111,12 @@ def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels |
 
 
 def encoding(config: GeneratorConfig) -> Precision:
-    """The precision that images are encoded in, once: where training is free to choose, the exact one."""
+    """Return the precision of encoding images: float32 unless training asks for bfloat16."""
     return "bfloat16" if config.precision == "bfloat16" else "float32"
 
 
 def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """A denoiser with fresh weights."""
+    """Return the start of a training with fresh weights."""
     autoencoder, shape = own_autoencoder(config, images)
     kind = "diffusers" if config.time_frequencies == "auto" else config.time_frequencies
     denoiser = set_frequencies(new_denoiser(config, shape, len(images.class_names)), kind)
@@ -124,7 +125,7 @@ def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
 
 
 def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """The configured source with a label table for the images' classes. Errors: UserError."""
+    """Return the start of fine-tuning: the source with a label table for the images' classes. Errors: UserError."""
     known = source_vocabulary(config.source)
     starts = start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
     log.info(
@@ -142,12 +143,19 @@ def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
     return Start(denoiser, source.autoencoder, autoencoder_folder(config.source), scheduler)
 
 
+@dataclass(frozen=True)
+class GeneratorTraining:
+    """The images and settings of a generator's training."""
+
+    config: GeneratorConfig
+    dataset: DatasetConfig
+    """the source of `images`; encoded latents are kept for it alone"""
+    images: ImageSet
+    device: str
+
+
 def make_generator(
-    config: Config,
-    images: ImageSet,
-    folder: Path,
-    save_every: float = SAVE_EVERY,
-    watch: Watch | None = None,
+    training: GeneratorTraining, folder: Path, save_every: float = SAVE_EVERY, watch: Watch | None = None
 ) -> None:
     """Train the configured generator into `folder`, unless it is there; an interrupted training goes on.
 
@@ -155,14 +163,13 @@ def make_generator(
     """
     if not unfinished([Unit("generator", make_generator, (), folder / "done")], folder):
         return
-    device = resolve_device(config.compute.device)
-    own = config.generator
+    own, images, device = training.config, training.images, training.device
     if own.tune == "none":
         start = new_start(own, images)
     else:
         start = tuned_start(own, images)
         pin_source(own, folder / "source.json", folder)
-    source, autoencoder = learning_source(config, start, images, folder / "latents", device)
+    source, autoencoder = learning_source(training, start, folder / "latents")
     denoiser = start.denoiser.to(device)
     if device == "cpu" and half_precision(own, device):
         with_plain_attention(denoiser)
@@ -205,26 +212,24 @@ def make_generator(
     write_receipt(folder / "done", [path for path in folder.rglob("[!.]*") if path.is_file()])
 
 
-def learning_source(
-    config: Config, start: Start, images: ImageSet, folder: Path, device: str
-) -> tuple[Source, Pixels | Latents]:
-    """What the generator learns from, and the autoencoder that takes it back to images.
+def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> tuple[Source, Pixels | Latents]:
+    """Return the source that the generator learns from, and the autoencoder that decodes it.
 
     A source's latents stay normalised as they were; those of a new generator are by the images' own moments.
     """
-    own, autoencoder = config.generator, start.autoencoder
+    own, images, autoencoder = training.config, training.images, start.autoencoder
     if isinstance(autoencoder, Pixels):
         return PixelSource(images), autoencoder
     assert start.network is not None
-    autoencoder.network.to(device)
+    autoencoder.network.to(training.device)
     made_from = {
-        "dataset": to_dict(config)["dataset"],
+        "dataset": to_dict(training.dataset),
         "autoencoder": {file.name: sha256(file) for file in network_files(start.network)},
         "image_size": autoencoder.size,
         "precision": encoding(own),
     }
     with progress_bar(len(images), "latents") as advance:
-        source = encode_latents(images, autoencoder, own.flip, folder, made_from, device, advance)
+        source = encode_latents(images, autoencoder, own.flip, folder, made_from, training.device, advance)
     if own.tune == "none":
         return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
     mean, std = torch.tensor(autoencoder.mean), torch.tensor(autoencoder.std)
@@ -233,7 +238,7 @@ def learning_source(
 
 @contextmanager
 def averaged(state: Training) -> Iterator[None]:
-    """The denoiser with its averaged weights, for looking at; lastly as it was, to the bit."""
+    """Put the averaged weights into the denoiser for the block, and restore its own afterwards, to the bit."""
     parameters = trained(state)
     state.average.store(parameters)
     state.average.copy_to(parameters)
@@ -259,7 +264,7 @@ class Meter:
         self._steps.append(progress)
 
     def row(self) -> Row:
-        """What happened since the row before, which starts the next."""
+        """Return the row of training.jsonl for the steps since the row before."""
         seconds = monotonic() - self._start
         last = self._steps[-1]
         row = {
@@ -275,5 +280,5 @@ class Meter:
         return row
 
     def note(self) -> str:
-        """Of the last row, or of the last step where there is none yet."""
+        """Return the text beside the progress bar: of the last row, or of the last step before the first row."""
         return self._note or f"loss {self._steps[-1].loss:.4f}"
