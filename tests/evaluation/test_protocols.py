@@ -17,8 +17,9 @@ from lgd.classifiers.architectures import new_classifier
 from lgd.classifiers.schedule import new_optimiser, rate_factor
 from lgd.cli.main import main
 from lgd.config import ClassifierConfig, Config, EvaluationConfig, TrainingConfig, with_values
+from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
-from lgd.evaluation.cells import is_evaluated, judging_images
+from lgd.evaluation.cells import Evaluation, evaluation_images, is_evaluated
 from lgd.evaluation.protocols import PROTOCOLS, Protocol, hard_epochs, network_for, training_for
 
 LARGE, SMALL = (3, 224, 224), (1, 8, 8)
@@ -108,6 +109,10 @@ def test_norm_and_grey_padding_by_protocol(protocol: str, norm: str, padding: in
     assert (got.norm, got.grey_padding) == (norm, padding)
 
 
+def resized_test_images(config: Config) -> ImageSet:
+    return evaluation_images(Evaluation(config.dataset, config.evaluation, config.stages, 0, "cpu", None))
+
+
 def test_soft_labels_are_tested_on_the_centre_of_images_resized_by_8_to_7(tmp_path: Path) -> None:
     """RDED: 256 and 224, 144 and 128, 72 and 64, 32 and 32. Here a stripe at the edge is resized and then cut off."""
     resize = PROTOCOLS["soft"].resize
@@ -124,13 +129,13 @@ def test_soft_labels_are_tested_on_the_centre_of_images_resized_by_8_to_7(tmp_pa
     soft = with_values(whole, {"evaluation.protocol": "soft"})
     held_out = with_values(soft, {"dataset.eval_split": "validation"})
     for found, striped in ((whole, True), (soft, False), (held_out, False)):
-        images = judging_images(found)
+        images = resized_test_images(found)
         assert images.shape == (3, 64, 64)
         assert (images.images[:, :, 0] == 255).all().item() is striped
         assert len(images) == (2 if found.dataset.eval_split == "validation" else 8)
     one = with_values(soft, {"dataset.source": f"folder:{tmp_path / 'val'}"})
     assert [len(images) for images in vars(cached_splits(one.dataset)).values()] == [6, 2]
-    assert torch.equal(judging_images(one).labels, cached_splits(one.dataset).test.labels)
+    assert torch.equal(resized_test_images(one).labels, cached_splits(one.dataset).test.labels)
 
 
 def test_epochs_factor_scales_every_protocol_to_one_at_least() -> None:

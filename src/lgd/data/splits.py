@@ -17,7 +17,7 @@ def cached_splits(config: DatasetConfig) -> Splits:
     return _splits[config]
 
 
-def cached_judging(config: DatasetConfig, resize: int) -> ImageSet:
+def cached_test(config: DatasetConfig, resize: int) -> ImageSet:
     """Return the judging part of `cached_splits`, its images resized to `resize` pixels; read once per process."""
     if (config, resize) not in _judging:
         _judging.clear()

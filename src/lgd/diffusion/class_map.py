@@ -90,10 +90,16 @@ def is_imagenet(size: int, id2label: Mapping[str, str] | None) -> bool:
     return size == 1000 and "tench" in ends[0] and "toilet tissue" in ends[1]
 
 
-@cache
 def imagenet() -> tuple[str, ...]:
     """The WordNet ids of ImageNet's 1000 classes, in the order of their ids."""
-    return tuple(resources.files(__package__).joinpath("imagenet.txt").read_text().split())
+    return tuple(imagenet_labels())
+
+
+@cache
+def imagenet_labels() -> dict[str, str]:
+    """Return the words of each of ImageNet's 1000 classes, separated by commas, by WordNet id, in their order."""
+    lines = resources.files(__package__).joinpath("imagenet.txt").read_text().splitlines()
+    return dict(line.split(" ", 1) for line in lines)
 
 
 def map_classes(class_names: Sequence[str], known: Vocabulary, table: Mapping[str, int | str]) -> tuple[int, ...]:

@@ -13,9 +13,10 @@ from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy, train_classifier
 from lgd.config import DatasetConfig, EvaluationConfig, StagesConfig
 from lgd.data.imageset import ImageSet, concatenate
-from lgd.data.splits import cached_judging, cached_splits
+from lgd.data.splits import cached_splits, cached_test
 from lgd.distillation.layout import Run
 from lgd.distillation.store import read_increment, read_manifest
+from lgd.errors import naming
 from lgd.execution.units import Unit
 from lgd.rng import derive_seed
 from lgd.storage.files import safe_name, write_json
@@ -52,7 +53,7 @@ def evaluation_units(evaluation: Evaluation, run: Run) -> list[Unit]:
 
 def accuracy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) -> None:
     """Measure the accuracy on real images after training on increments 1 to `cell.increment`."""
-    test, folders = judging_images(evaluation), run.increments(cell.increment)
+    test, folders = evaluation_images(evaluation), run.increments(cell.increment)
     train = concatenate(read_parts(folders, test.class_names))
     teacher = teacher_for(evaluation, run, train, folders)
     write_json(done, train_and_test(evaluation, train, test, cell.architecture, cell.seed, teacher)[1])
@@ -68,12 +69,12 @@ def redundancy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) ->
     write_json(done, {"accuracy": [accuracy(classifier, part) for part in parts]})
 
 
-def judging_images(evaluation: Evaluation) -> ImageSet:
+def evaluation_images(evaluation: Evaluation) -> ImageSet:
     """Return the test images as the protocol resizes them. Errors: as `cached_splits`."""
     test = cached_splits(evaluation.dataset).test
     side, resize = min(test.shape[1:]), protocol_named(evaluation.config.protocol).resize
     wanted = resize(side) if resize else side
-    return test if wanted == side else cached_judging(evaluation.dataset, wanted)
+    return test if wanted == side else cached_test(evaluation.dataset, wanted)
 
 
 def read_parts(folders: Sequence[Path], class_names: Sequence[str]) -> list[ImageSet]:
@@ -117,8 +118,8 @@ def train_and_test(
             classifier.train()
 
     derived = derive_seed(evaluation.seed, "evaluation", config.classifier.seed, seed)
-    name = f"evaluation {seed}"
-    classifier = train_classifier(train, network, derived, name, evaluation.device, teacher, watch)
+    with naming(f"evaluation {seed}"):
+        classifier = train_classifier(train, network, derived, evaluation.device, teacher, watch)
     if test is None:
         return classifier, {}
     return classifier, {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": epochs}
@@ -153,5 +154,5 @@ def folder_cell(
     teacher: Classifier | Tensor | None = stored
     if evaluation.teacher is not None and stored is None:
         teacher = load_teacher(evaluation.teacher, train, evaluation.device)
-    test = judging_images(evaluation)
+    test = evaluation_images(evaluation)
     write_json(done, train_and_test(evaluation, train, test, architecture, seed, teacher)[1])

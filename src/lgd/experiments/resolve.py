@@ -1,4 +1,4 @@
-"""A configuration, checked once, becomes an `Experiment`: the pieces that later code takes.
+"""Resolve a configuration: check it once, open its images, and hand out the pieces that later code takes.
 
 Only what the command and its methods use is checked: `random` needs no generator, and `evaluate` no learner.
 """
@@ -112,13 +112,13 @@ def checks_of(config: Config) -> list[Check]:
 
 
 def has_generator(config: Config, splits: Splits) -> None:
-    """Errors: UserError for a generator that cannot be loaded or trained, or a small decoder that does not fit."""
+    """Check generator and small decoder. Errors: UserError for one that cannot be loaded or does not fit."""
     check_generator(config.generator, splits.train)
     check_decoder(config.guidance.decoder, config.generator, splits.train.shape)
 
 
 def has_reference(config: Config, splits: Splits) -> None:
-    """Errors: UserError for an architecture that cannot be built, or weights that do not fit or recognise little."""
+    """Check the reference. Errors: UserError, also for weights that do not fit or recognise little."""
     probe(config.reference, splits.train)
     if config.reference.weights:
         foreign_reference(config.reference, splits.train, resolve_device(config.compute.device))
@@ -133,7 +133,7 @@ def has_surrogate(config: Config, splits: Splits) -> None:
 
 
 def has_evaluation(config: Config, splits: Splits) -> None:
-    """Errors: UserError for an unknown protocol, or a classifier or teacher that cannot be built or loaded."""
+    """Check the evaluation. Errors: UserError for an unknown protocol, classifier or teacher."""
     training_for(config.evaluation, 1, splits.train.shape, len(splits.train.class_names))
     for name in evaluators(config.evaluation):
         probe(replace(config.evaluation.classifier, architecture=name), splits.train)
