@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from lgd.config import Config, Precision
+from lgd.config import Config, Precision, TimeFrequencies
 from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
 
@@ -66,6 +66,8 @@ class SampleOptions:
     """Seed of the noise."""
     precision: Precision = "float32"
     """Precision of the denoiser and the autoencoder."""
+    time_frequencies: TimeFrequencies = "auto"
+    """Frequencies of the timestep embedding, for a generator whose folder does not record them."""
     device: str = "auto"
     """Device: cpu, cuda, cuda:N, or auto (CUDA where available, else the CPU)."""
     overwrite: bool = False
@@ -128,7 +130,7 @@ def sample(arguments: Sequence[str]) -> int:
     if options.per_class < 1:
         raise UserError(f"--per-class must be at least 1, not {options.per_class}")
     from lgd.config import SamplingConfig, with_values
-    from lgd.diffusion.folder import open_classes
+    from lgd.diffusion.folder import load_source, open_classes
     from lgd.execution.hardware import check_device, resolve_device
     from lgd.experiments.preview import preview_samples, write_grid
 
@@ -146,7 +148,8 @@ def sample(arguments: Sequence[str]) -> int:
         },
     ).sampling
     device = resolve_device(options.device)
-    generator = open_classes(options.generator, options.classes, MOST_CLASSES, device, options.precision)
+    loaded = load_source(options.generator, None, device, options.precision, options.time_frequencies)
+    generator = open_classes(loaded, options.generator, options.classes, MOST_CLASSES)
     with progress_bar(1, "samples") as advance:
         images = preview_samples(
             generator, range(len(generator.class_names)), options.per_class, sampling, options.seed

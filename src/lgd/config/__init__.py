@@ -9,7 +9,7 @@ from .fields import ComputeConfig, Config, StagesConfig
 from .generator import GeneratorConfig
 from .reading import LARGEST_TOML, load_config, presets
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig, SurrogateConfig
-from .types import Count, Positive, Precision, Share, Size, Strength, Whole
+from .types import Count, Positive, Precision, Share, Size, Strength, TimeFrequencies, Whole
 
 __all__ = [
     "LARGEST_TOML",
@@ -33,6 +33,7 @@ __all__ = [
     "Strength",
     "SurrogateConfig",
     "TeacherConfig",
+    "TimeFrequencies",
     "TrainingConfig",
     "Whole",
     "check",

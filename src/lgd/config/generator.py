@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .types import Count, Positive, Share, Size, Strength, Whole
+from .types import Count, Positive, Share, Size, Strength, TimeFrequencies, Whole
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,9 @@ class GeneratorConfig:
     tune: Literal["none", "full", "difffit"] = "none"
     """Fine-tuning of the source on the images: none, full (all weights) or difffit (biases, label table and one scale
     per branch)."""
+    time_frequencies: TimeFrequencies = "auto"
+    """Frequencies of the timestep embedding: dit (those of DiT's own code and weights), diffusers (those of diffusers'
+    class), or auto (those recorded in the source's folder, docs/generators.md; diffusers' for a new generator)."""
     autoencoder: str = ""
     """Folder of the autoencoder whose latents the generator models: AutoencoderKL, AutoencoderTiny or taef2. Empty:
     model pixels."""

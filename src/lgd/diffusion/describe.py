@@ -11,8 +11,8 @@ from lgd.errors import UserError, reading
 from lgd.storage.files import read_json, read_json_lines
 
 from .class_map import SHOWN
-from .folder import read_classes, source_folder
-from .pretrained import PREFIX
+from .folder import is_pipeline, read_classes, source_folder
+from .time_embedding import SHIFTS, saved_frequencies
 
 
 def describe(source: str) -> str:
@@ -23,7 +23,7 @@ def describe(source: str) -> str:
         if (folder / "training.jsonl").is_file():
             rows += training(folder)
         if (folder / "transformer" / "config.json").is_file():
-            rows += parts(folder, pretrained=source.startswith(PREFIX))
+            rows += parts(folder, pretrained=is_pipeline(source))
     if not rows:
         raise UserError(f"{source}: not a generator, nor a training that has saved anything yet")
     return f"{source}\n" + "".join(f"  {name:<12} {text}\n" for name, text in rows)
@@ -70,6 +70,7 @@ def parts(folder: Path, pretrained: bool) -> list[tuple[str, str]]:
         ("classes", known),
         ("denoiser", f"{denoiser}, patch {net['patch_size']}, {tokens} tokens" + learned(net)),
         ("latents", space),
+        ("time", time(folder)),
         ("noise", noise(read_json(folder / "scheduler" / "scheduler_config.json"))),
     ]
 
@@ -89,6 +90,15 @@ def autoencoder(folder: Path) -> str:
 def image_size(folder: Path) -> str:
     path = folder / "latents.json"
     return f", which sees images of {read_json(path)['image_size']} pixels" if path.is_file() else ""
+
+
+def time(folder: Path) -> str:
+    """The frequencies of the timestep embedding, and how they are known."""
+    try:
+        kind, reason = saved_frequencies(folder)
+    except UserError as error:
+        return f"not known: {error}"
+    return f"embedded with {kind}'s frequencies, exp(-ln(10000) i / {128 - SHIFTS[kind]}); {reason}"
 
 
 def noise(scheduler: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """A generator on disk, ours or diffusers', and the one that a run draws with.
 
-GENERATOR/transformer/   scheduler/   classes.json   and, unless it makes pixels, autoencoder/   latents.json
+GENERATOR/transformer/   scheduler/   classes.json   generator.json   and, unless it makes pixels, autoencoder/
+latents.json
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from diffusers import DDPMScheduler
 
-from lgd.config import GeneratorConfig, Precision
+from lgd.config import GeneratorConfig, Precision, TimeFrequencies
 from lgd.errors import UserError
 from lgd.storage.files import read_json, sha256, write_json
 
@@ -20,13 +21,14 @@ from .autoencoder_networks import network_files
 from .class_map import Vocabulary, map_classes, read_table, vocabulary
 from .generator import Generator, load_denoiser
 from .pretrained import PREFIX, load_pipeline, pipeline_folder, read_vocabulary
+from .time_embedding import RECORD, frequencies_of, saved_frequencies, set_frequencies
 
 PARTS = ("transformer", "scheduler", "autoencoder", "vae")
-FILES = ("classes.json", "latents.json", "model_index.json")
+FILES = ("classes.json", "latents.json", "model_index.json", RECORD)
 
 
 def save_generator(generator: Generator, folder: Path, autoencoder: Path | None = None) -> None:
-    """Write denoiser and scheduler as diffusers does, and the class map.
+    """Write denoiser and scheduler as diffusers does, the class map, and the frequencies of the timestep embedding.
 
     autoencoder: the folder that the generator's autoencoder was loaded from, unless it makes pixels.
     """
@@ -34,22 +36,28 @@ def save_generator(generator: Generator, folder: Path, autoencoder: Path | None 
     DDPMScheduler.from_config(generator.scheduler_config).save_pretrained(folder / "scheduler")
     classes = dict(zip(generator.class_names, generator.class_ids, strict=True))
     write_json(folder / "classes.json", classes)
+    write_json(folder / RECORD, {"time_frequencies": frequencies_of(generator.denoiser)})
     if isinstance(generator.autoencoder, Latents):
         assert autoencoder is not None
         save_latents(generator.autoencoder, autoencoder, folder)
 
 
 def load_generator(
-    folder: Path, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "float32"
+    folder: Path,
+    image_shape: Shape | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    frequencies: TimeFrequencies = "auto",
 ) -> Generator:
     """Read what `save_generator` wrote.
 
-    image_shape: of the images to make, by default those of the autoencoder. Errors: UserError naming the part that is
-    missing or corrupt or does not fit.
+    image_shape: of the images to make, by default those of the autoencoder. frequencies: as `saved_frequencies` takes
+    them. Errors: UserError naming the part that is missing or corrupt or does not fit.
     """
     classes, _ = read_classes(folder)
+    kind, _ = saved_frequencies(folder, frequencies)
     scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
-    denoiser = load_denoiser(folder / "transformer", device, precision)
+    denoiser = set_frequencies(load_denoiser(folder / "transformer", device, precision), kind)
     generator = Generator(denoiser, scheduler_config, Pixels(), tuple(classes), tuple(classes.values()))
     if not (folder / "latents.json").exists():
         if image_shape not in (None, generator.latent_shape):
@@ -70,8 +78,6 @@ def load_generator(
 def read_classes(folder: Path) -> tuple[dict[str, int], int]:
     """The class map of a generator of ours, and how many ids its denoiser has. Errors: UserError."""
     path = folder / "classes.json"
-    if not path.exists() and (folder / "model_index.json").exists():
-        raise UserError(f"{folder}: a pipeline of diffusers'; write generator.source as {PREFIX}{folder}")
     if not path.exists() or not (folder / "transformer" / "config.json").exists():
         inside = f"; did you mean {folder / 'generator'}?" if (folder / "generator" / "classes.json").exists() else ""
         raise UserError(f"{folder}: not a generator made by lgd{inside}")
@@ -85,31 +91,40 @@ def read_classes(folder: Path) -> tuple[dict[str, int], int]:
     return classes, size
 
 
+def is_pipeline(source: str) -> bool:
+    """Whether a source is a DiTPipeline, imported or as diffusers saves it, rather than a generator trained by lgd."""
+    return source.startswith(PREFIX) or (Path(source) / "model_index.json").is_file()
+
+
 def source_folder(source: str) -> Path:
     """Where a source's files are; a Hub repository is downloaded. Errors: UserError."""
-    return pipeline_folder(source.removeprefix(PREFIX)) if source.startswith(PREFIX) else Path(source)
+    return pipeline_folder(source.removeprefix(PREFIX)) if is_pipeline(source) else Path(source)
 
 
 def autoencoder_folder(source: str) -> Path:
     """Where a source keeps its autoencoder."""
-    return source_folder(source) / ("vae" if source.startswith(PREFIX) else "autoencoder")
+    return source_folder(source) / ("vae" if is_pipeline(source) else "autoencoder")
 
 
 def source_vocabulary(source: str) -> Vocabulary:
     """What a source calls its classes; its weights are not read. Errors: UserError."""
     folder = source_folder(source)
-    if source.startswith(PREFIX):
+    if is_pipeline(source):
         return read_vocabulary(folder)
     classes, size = read_classes(folder)
     return vocabulary(source, size, classes.items())
 
 
 def load_source(
-    source: str, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "float32"
+    source: str,
+    image_shape: Shape | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    frequencies: TimeFrequencies = "auto",
 ) -> Generator:
     """A generator of ours with its own classes, or a pipeline, which knows no class names yet. Errors: UserError."""
-    load = load_pipeline if source.startswith(PREFIX) else load_generator
-    return load(source_folder(source), image_shape, device, precision)
+    load = load_pipeline if is_pipeline(source) else load_generator
+    return load(source_folder(source), image_shape, device, precision, frequencies)
 
 
 def source_ids(config: GeneratorConfig, class_names: Sequence[str]) -> tuple[int, ...]:
@@ -135,14 +150,16 @@ def open_generator(
     if not config.source or config.tune != "none":
         return load_generator(trained, image_shape, device, precision)
     ids = source_ids(config, class_names)
-    generator = load_source(config.source, image_shape, device, precision)
+    generator = load_source(config.source, image_shape, device, precision, config.time_frequencies)
     return replace(generator, class_names=tuple(class_names), class_ids=ids)
 
 
-def open_classes(source: str, names: Sequence[str], most: int, device: str, precision: Precision) -> Generator:
-    """A source with the classes of these names or ids; without names, its first `most` classes. Errors: UserError."""
+def open_classes(generator: Generator, source: str, names: Sequence[str], most: int) -> Generator:
+    """The generator loaded from a source, with the classes of these names or ids; without names, the first `most`.
+
+    Errors: UserError naming the classes that cannot be mapped.
+    """
     known = source_vocabulary(source)
-    generator = load_source(source, None, device, precision)
     if not names:
         own = dict(zip(generator.class_names, generator.class_ids, strict=True))
         names = list(own or map(str, range(known.size)))[:most]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lgd.config import Precision
+from lgd.config import Precision, TimeFrequencies
 from lgd.errors import UserError
 from lgd.storage.files import read_json
 
@@ -14,6 +14,7 @@ from .autoencoder_networks import channels, check_files, factor, load_network
 from .class_map import Vocabulary, pipeline_vocabulary
 from .generator import Generator, load_denoiser
 from .prediction_type import KINDS
+from .time_embedding import saved_frequencies, set_frequencies
 
 PREFIX = "pretrained:"
 """of a source that names a pipeline"""
@@ -65,18 +66,23 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
 
 def load_pipeline(
-    folder: Path, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "float32"
+    folder: Path,
+    image_shape: Shape | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    frequencies: TimeFrequencies = "auto",
 ) -> Generator:
     """The pipeline as a generator that knows no class names yet.
 
-    image_shape: of the images to make, by default the pipeline's own. Errors: UserError naming the part that is missing
-    or corrupt, or whose channels do not fit.
+    image_shape: of the images to make, by default the pipeline's own. frequencies: as `saved_frequencies` takes them.
+    Errors: UserError naming the part that is missing or corrupt, or whose channels do not fit.
     """
+    kind_of_time, _ = saved_frequencies(folder, frequencies)
     scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
     kind = scheduler_config.get("prediction_type", "epsilon")
     if kind not in KINDS:
         raise UserError(f"{folder / 'scheduler'}: predicts {kind!r}; supported: {', '.join(KINDS)}")
-    denoiser: Any = load_denoiser(folder / "transformer", device, precision)
+    denoiser: Any = set_frequencies(load_denoiser(folder / "transformer", device, precision), kind_of_time)
     network: Any = load_network(folder / "vae", precision)
     C = denoiser.config.in_channels
     if channels(network) != C:

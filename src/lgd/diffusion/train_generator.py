@@ -31,9 +31,18 @@ from .autoencoder_networks import in_precision, load_network, network_files
 from .checkpoint import load_checkpoint, save_checkpoint, trained
 from .class_map import read_table
 from .finetune import fold_scales, for_difffit, start_ids, with_classes
-from .folder import autoencoder_folder, load_source, pin_source, save_generator, source_ids, source_vocabulary
+from .folder import (
+    autoencoder_folder,
+    load_source,
+    pin_source,
+    save_generator,
+    source_folder,
+    source_ids,
+    source_vocabulary,
+)
 from .generator import Generator, check_patch, new_denoiser, with_plain_attention
 from .latents import LatentSource, PixelSource, Source, encode_latents
+from .time_embedding import saved_frequencies, set_frequencies
 from .train import Progress, Training, begin, half_precision, noise_schedule, train
 
 CLIP = 5.0
@@ -62,6 +71,8 @@ class Start:
 
 def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
     """Find out before any work whether the generator can be loaded or trained for these images. Errors: UserError."""
+    if config.source:
+        saved_frequencies(source_folder(config.source), config.time_frequencies)
     if config.tune != "none":
         start_ids(
             images.class_names, source_vocabulary(config.source), read_table(config.class_map, images.class_names)
@@ -107,7 +118,8 @@ def encoding(config: GeneratorConfig) -> Precision:
 def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
     """A denoiser with fresh weights."""
     autoencoder, shape = own_autoencoder(config, images)
-    denoiser = new_denoiser(config, shape, len(images.class_names))
+    kind = "diffusers" if config.time_frequencies == "auto" else config.time_frequencies
+    denoiser = set_frequencies(new_denoiser(config, shape, len(images.class_names)), kind)
     network = Path(config.autoencoder) if config.autoencoder else None
     return Start(denoiser, autoencoder, network, noise_schedule(config, CLIP if network else 1.0))
 
@@ -120,7 +132,7 @@ def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
         f"generator: {len(starts) - starts.count(None)} of {len(starts)} classes start from one of {config.source},"
         " the others from its null class"
     )
-    source = load_source(config.source, images.shape)
+    source = load_source(config.source, images.shape, frequencies=config.time_frequencies)
     denoiser = with_classes(source.denoiser, starts)
     if config.tune == "difffit":
         for_difffit(denoiser)

@@ -135,7 +135,7 @@ class Workloads:
         place = Path(own.source.removeprefix(PREFIX)).expanduser() if own.source else None
         if place is not None and place.is_dir():
             with unset_fake_temporarily():
-                found = load_source(own.source, shape, self.device, precision)
+                found = load_source(own.source, shape, self.device, precision, own.time_frequencies)
             return replace(found, class_names=names, class_ids=tuple(i % found.null_id for i in ids))
         if place is not None:
             side = PIPELINES.get(own.source.removeprefix(PREFIX).partition("@")[0])
