@@ -26,7 +26,12 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
     size = next(name for limit, name in SIZES if len(export.samples) < limit)
     redundancy = (metrics.get("redundancy") or {}).get("mean_off_diagonal")
     settings = {name: config[name] for name in ("guidance", "stages", "sampling", "generator") if name in config}
-    licence = LICENCES.get(str(source), "see the terms of the generator's weights and of the images it was trained on")
+    own, terms = config["generator"]["source"], "see the terms of the generator's weights and of its training images"
+    licence = export.source.get("licence") or (terms if own else LICENCES.get(str(source), terms))
+    family = export.source.get("family", "class-conditional diffusion transformer (DiT)")
+    name = own.removeprefix("pretrained:")
+    hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    made = f", {name if hub else Path(name).name}" if own else ", trained on the images"
     header = {
         "pretty_name": f"{_line(title_of(source))} distilled by {_line(config['method'])}",
         "license": "other",
@@ -56,7 +61,7 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         " grows a set in increments: each is drawn where a learner trained on the set so far still fails and a"
         " reference classifier does not.",
         "",
-        f"Generator: a class-conditional diffusion model; licence: {licence}.",
+        f"Generator: {_line(family)}{_line(made)}; licence: {_line(licence)}.",
         "",
         "## Scores",
         "",

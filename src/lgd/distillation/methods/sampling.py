@@ -52,7 +52,8 @@ class SamplingContext:
         """Guided in every way, for a batch of these cases."""
         generator, sampling, device = self.resources.generator, self.config.sampling, self.resources.device
         labels = torch.tensor([case.label for case in cases])
-        plain = classifier_free(generator, labels.to(device), sampling.classifier_free_scale, sampling.guided_channels)
+        conditions = generator.conditions_of(labels.to(device), [case.seed for case in cases])
+        plain = classifier_free(generator, conditions, sampling.classifier_free_scale, sampling.guided_channels)
         guided = self.guide(plain, labels, torch.tensor([case.slot for case in cases]))
         return deviation_guided(guided, [self.memory[case.label].to(device) for case in cases], self.config.guidance)
 
