@@ -108,9 +108,8 @@ def time(folder: Path) -> str:
 
 def noise(scheduler: dict[str, Any]) -> str:
     if scheduler.get("_class_name") == SCHEDULER:
-        return (
-            f"a flow's, {scheduler['num_train_timesteps']} steps, shift {scheduler['shift']:g}; predicts the velocity"
-        )
+        steps, shift = scheduler["num_train_timesteps"], scheduler["shift"]
+        return f"{steps} steps of a flow, shift {shift:g}; predicts the velocity"
     clamp = (
         f"; clean latents clamped to ±{scheduler.get('clip_sample_range', 1.0):g}"
         if scheduler.get("clip_sample")
