@@ -76,7 +76,7 @@ def guided_step(config: Config, classes: int, batch: int) -> dict[str, tuple[Cal
     plain = classifier_free(generator, labels, config.sampling.classifier_free_scale, config.sampling.guided_channels)
 
     def score(x0: torch.Tensor) -> torch.Tensor:
-        return learnability(autoencoder.decode(x0), labels, [learner], reference, config.guidance.omega)
+        return learnability(autoencoder.decode(x0, clamp=False), labels, [learner], reference, config.guidance.omega)
 
     copies = config.influence.surrogate.checkpoints
     parameters = {name: torch.stack([p] * copies) for name, p in learner.named_parameters()}
@@ -84,7 +84,7 @@ def guided_step(config: Config, classes: int, batch: int) -> dict[str, tuple[Cal
     surrogate = Surrogate(learner, parameters, {1: class_gradients})
 
     def influence_score(x0: torch.Tensor) -> torch.Tensor:
-        return influence(autoencoder.decode(x0), labels, surrogate)
+        return influence(autoencoder.decode(x0, clamp=False), labels, surrogate)
 
     guided = learnability_guided(plain, score, config.guidance)
     influenced = learnability_guided(plain, influence_score, config.guidance)
@@ -128,7 +128,7 @@ def tuning_step(tune: str, classes: int, batch: int) -> tuple[Callable[[], Any],
     scheduler = noise_schedule(config, 1.0)
     state = begin(denoiser, config, batch)
     x, labels = torch.randn(batch, *Noise.shape), torch.zeros(batch, dtype=torch.long)
-    return lambda: one_step(state, Noise(), x, labels, scheduler, config, 0.0), [denoiser]  # type: ignore[arg-type]
+    return lambda: one_step(state, Noise(), x, labels, scheduler, config), [denoiser]  # type: ignore[arg-type]
 
 
 def main() -> None:

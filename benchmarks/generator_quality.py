@@ -16,7 +16,7 @@ from time import perf_counter
 
 import torch
 
-from lgd.analysis.fidelity import fid, precision_recall
+from lgd.analysis.fidelity import fid, precision, recall
 from lgd.classifiers.architectures import features_of, predict
 from lgd.classifiers.train import load_classifier
 from lgd.config import load_config
@@ -50,8 +50,8 @@ def main() -> None:
     def row(name: str, images: ImageSet, rate: str = "-") -> str:
         features = features_of(reference, images)
         recognised = 100 * predict(reference, images).argmax(1).eq(images.labels).float().mean().item()
-        precision, recall = precision_recall(real, features) or (0.0, 0.0)
-        return f"| {name} | {recognised:.1f} | {fid(real, features):.2f} | {precision:.0f} | {recall:.0f} | {rate} |"
+        near, covered = precision(real, features) or 0.0, recall(real, features) or 0.0
+        return f"| {name} | {recognised:.1f} | {fid(real, features):.2f} | {near:.0f} | {covered:.0f} | {rate} |"
 
     print("| samples | recognised, % | FID | precision | recall | images/s |\n|---|---:|---:|---:|---:|---:|")
     for scale in options.scales:

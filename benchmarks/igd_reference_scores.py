@@ -20,11 +20,12 @@ from time import process_time
 from typing import Any
 
 import torch
+from igd_reference import exact_copy, igd_score
 
 from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
-from lgd.profiling.bench import Settings, exact_copy, igd_score, score_of, unguided, with_steps
+from lgd.profiling.bench import Settings, score_of, unguided, with_steps
 from lgd.profiling.networks import run_networks
 from lgd.storage.files import read_json_lines, write_text
 
@@ -57,7 +58,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     networks = run_networks(options.run, options.candidates, 10**6, "cpu", options.decoder)
-    base = with_steps(networks.config, Settings(options.steps, rounds=1, every=1, igd_slots=1))
+    base = with_steps(networks.config, Settings(options.steps, rounds=1, every=1))
     millions = sum(p.numel() for p in networks.generator.denoiser.parameters()) / 1e6
     guidance, slots = base.guidance, list(range(options.first, options.first + options.slots))
     print(f"{millions:.1f} M parameters, {options.steps} steps, window {guidance.window}, omega {guidance.omega}\n")

@@ -1,4 +1,4 @@
-"""Numbers that are none are found within one step and named; tiny ones do not vanish; zero guides nowhere."""
+"""NaN and infinity stop a run within one step; tiny gradients do not underflow; a zero gradient guides nowhere."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ def few_images(n: int = 8) -> ImageSet:
 
 
 @pytest.mark.parametrize("poisoned", range(8))
-def test_a_loss_that_is_none_is_named_in_its_own_step(poisoned: int) -> None:
-    """One image with a NaN label, one image a step: training stops at the step that draws it."""
+def test_a_nan_loss_is_reported_in_its_own_step(poisoned: int) -> None:
+    """Trains on one image per step, one of them with a NaN label: training stops at its step."""
     labels = torch.zeros(8, 2)
     labels[poisoned, 0] = float("nan")
     config = ClassifierConfig(width=4, depth=1, training=TrainingConfig(epochs=2, batch_size=1, temperature=1.0))
     step = torch.randperm(8, generator=generator(0, "training")).tolist().index(poisoned) + 1
-    with pytest.raises(NonFiniteError, match=rf"^learner of increment 3: loss nan at step {step}$"):
-        train_classifier(few_images(), config, 0, "learner of increment 3", teacher=labels)
+    with pytest.raises(NonFiniteError, match=rf"^loss nan at step {step}$"):
+        train_classifier(few_images(), config, 0, teacher=labels)
 
 
 def test_weights_that_explode_in_the_last_step_are_found() -> None:
-    """Its loss was finite still."""
+    """The loss of that step was still finite."""
     training = TrainingConfig(epochs=1, batch_size=8, optimizer="sgd", learning_rate=1e10, weight_decay=1e38)
-    with pytest.raises(NonFiniteError, match=r"^learner: weights that are not finite after step 1$"):
-        train_classifier(few_images(), ClassifierConfig(width=4, depth=1, training=training), 0, "learner")
+    with pytest.raises(NonFiniteError, match=r"^weights that are not finite after step 1$"):
+        train_classifier(few_images(), ClassifierConfig(width=4, depth=1, training=training), 0)
 
 
 def test_generator_training_stops_within_a_step(tiny: Config) -> None:
-    """The network is poisoned by its own first step: the second one must be the last."""
+    """The first step makes the weights NaN, so the second must stop."""
     config = replace(tiny.generator, learning_rate=1e30, warmup_steps=0, steps=20)
     images = cached_splits(tiny.dataset).train
     state = begin(new_denoiser(config, images.shape, 10), config, len(images))
@@ -63,8 +63,8 @@ def test_generator_training_stops_within_a_step(tiny: Config) -> None:
 
 @pytest.mark.parametrize("route", ["x0", "denoiser"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_gradient_that_is_none_is_named(route: str, value: float) -> None:
-    """In one sample of a batch."""
+def test_a_nan_gradient_is_reported(route: str, value: float) -> None:
+    """The gradient of one sample of a batch is NaN."""
 
     def score(x0: Tensor) -> Tensor:
         weights = torch.ones(len(x0))
@@ -81,7 +81,7 @@ def test_a_gradient_that_is_none_is_named(route: str, value: float) -> None:
     [(torch.bfloat16, 1e-37), (torch.bfloat16, 1e-30), (torch.bfloat16, 1e30), (torch.float16, 1e-6)],
 )
 def test_the_direction_of_a_tiny_gradient_survives_few_bits(dtype: torch.dtype, scale: float) -> None:
-    """Its squares underflow (overflow) in the type itself, and in float32 for the smallest and the largest."""
+    """Squares of the entries underflow or overflow in the type itself, and for the extremes in float32."""
     g = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     tiny = (g * scale).to(dtype)
     exact = tiny.double() / tiny.double().flatten(1).norm(dim=1).view(-1, 1, 1, 1)
@@ -97,7 +97,7 @@ def test_the_direction_of_a_tiny_gradient_survives_few_bits(dtype: torch.dtype, 
 @pytest.mark.parametrize("space", ["noise", "sample"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_gradient_is_an_unguided_step(space: str, dtype: torch.dtype) -> None:
-    """Of a flat score, and of a latent that has no direction to leave in."""
+    """Holds for a constant score, and for a latent of zero length."""
     config = GuidanceConfig(space=space)  # type: ignore[arg-type]
     x = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
 

@@ -27,7 +27,7 @@ SMALL = [
 
 @pytest.fixture(scope="module")
 def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small and random; latents of 4 x 4 x 4 of images of 16 pixels."""
+    """Save a small random autoencoder: latents of 4 x 4 x 4 for images of 16 pixels."""
     folder = tmp_path_factory.mktemp("autoencoder")
     with seeded_initialisation("autoencoder"):
         blocks = {"num_encoder_blocks": (1, 1, 1), "num_decoder_blocks": (1, 1, 1)}

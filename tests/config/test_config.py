@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from lgd.cli.parsing import parse
 from lgd.config import Config, differences, from_dict, load_config, presets, to_dict, with_defaults, with_values
+from lgd.config.checks import REMOVED_FIELDS, RENAMED_FIELDS
 from lgd.errors import UserError
 from lgd.experiments.run_directory import claim
 
@@ -172,3 +173,10 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
         "stages.halving (5 there, None here)",
     ]
     assert with_defaults({"seed": 3, "stages": 7}, ["seed"]) == {"seed": 3, "stages": 7}
+
+
+def test_the_changelog_lists_former_fields() -> None:
+    text = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
+    renamed = [f"| `{old}` | `{new}` |" for old, new in RENAMED_FIELDS.items()]
+    for row in [*renamed, *(f"| `{name}` | removed |" for name in REMOVED_FIELDS)]:
+        assert row in text

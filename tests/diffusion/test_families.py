@@ -156,6 +156,12 @@ def test_show_tells_the_family(tmp_path: Path) -> None:
     (tmp_path / "sd" / "README.md").write_text("---\nlicense: creativeml-openrail-m\n---\n")
     save_class_unet(tmp_path / "unet", 1, ("cat", "dog"))
     text = describe(f"pretrained:{tmp_path / 'sd'}")
-    for part in ("Stable Diffusion", "any, by prompts", "U-Net of 8, 16 channels", "predicts v", "creativeml-openrail-m"):
+    for part in (
+        "Stable Diffusion",
+        "any, by prompts",
+        "U-Net of 8, 16 channels",
+        "predicts v",
+        "creativeml-openrail-m",
+    ):
         assert part in text
     assert "2, numbered from 0" in describe(f"pretrained:{tmp_path / 'unet'}")

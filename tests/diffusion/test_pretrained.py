@@ -198,7 +198,10 @@ def without_weight(path: Path, name: str) -> None:
         (lambda f: shutil.rmtree(f / "vae"), "it lacks vae/config.json"),
         (lambda f: shutil.rmtree(f / "transformer"), "it lacks transformer/config.json"),
         (lambda f: (f / "model_index.json").unlink(), "it lacks model_index.json"),
-        (lambda f: write_json(f / "model_index.json", {"_class_name": "SDPipeline"}), "SDPipeline is not a supported pipeline"),
+        (
+            lambda f: write_json(f / "model_index.json", {"_class_name": "SDPipeline"}),
+            "SDPipeline is not a supported pipeline",
+        ),
         (lambda f: new_vae(3).save_pretrained(f / "vae"), "the vae's latents have 3 channels, the transformer's 4"),
         (
             lambda f: (f / "transformer/diffusion_pytorch_model.safetensors").rename(f / "transformer/x.bin"),

@@ -201,7 +201,7 @@ def autoencoder() -> Latents:
 
 
 def encoded(images: ImageSet, autoencoder: Latents, folder: Path, **values: object) -> LatentSource:
-    options = {"flip": True, "made_from": {"autoencoder": "x"}, "device": "cpu", "advance": lambda count: None} | values
+    options = {"flip": True, "made_from": {"autoencoder": "x"}, "advance": lambda count: None} | values
     return encode_latents(images, autoencoder, folder=folder, **options)  # type: ignore[arg-type]
 
 

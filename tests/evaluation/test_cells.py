@@ -1,4 +1,4 @@
-"""Comparisons as cells: nothing is done twice, what fails is told at the end, several evaluators, soft labels."""
+"""The cells of a comparison: none runs twice, failures are listed at the end, several architectures, soft labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lgd.experiments.evaluate import evaluate
 
 @pytest.fixture(scope="module")
 def small(tiny: Config) -> Config:
-    """Real images only, so that judging is nearly all of the work."""
+    """Return a configuration with real images only, so that evaluation is nearly all of the work."""
     return with_values(
         tiny,
         {
@@ -32,7 +32,7 @@ def small(tiny: Config) -> Config:
 
 
 def written(root: Path) -> dict[str, int]:
-    """When each cell was last written."""
+    """Return the time at which each cell was written."""
     return {str(p.relative_to(root)): p.stat().st_mtime_ns for p in sorted(root.glob("*/evaluation/*.json"))}
 
 
@@ -66,9 +66,9 @@ def test_last_and_best_of_every_architecture_are_named(compared: Path) -> None:
     for row in method["accuracy"].values():
         assert row["n"] == row["runs"] == 2
         assert row["best"]["mean"] >= row["mean"]
+    names = ("overview", "accuracy-last", "accuracy-best", "cross-architecture", "redundancy")
     files = {path.name for path in (compared / "tables").iterdir()}
-    for name in ("overview", "accuracy-last", "accuracy-best", "cross-architecture", "redundancy", "differences"):
-        assert {f"{name}.md", f"{name}.csv", f"{name}.tex"} <= files
+    assert files == {f"{name}.{suffix}" for name in names for suffix in ("md", "csv", "tex")}
     assert "best of several evaluations" in (compared / "comparison.md").read_text()
 
 
@@ -85,7 +85,7 @@ def test_rerunning_does_nothing_twice_and_a_deleted_cell_alone_comes_back(compar
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Let the classifier number 1 of the second run fail."""
+    """Make classifier 1 of the second run fail."""
     original = cells.train_and_test
 
     def failing(evaluation: cells.Evaluation, train: Any, test: Any, architecture: str, seed: int, *rest: Any) -> Any:
@@ -97,7 +97,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 
 def without_last_cells(compared: Path, target: Path) -> Path:
-    """A copy that lacks the cells which `fail_once` lets fail."""
+    """Copy a directory without the cells that `fail_once` makes fail."""
     shutil.copytree(compared, target)
     for cell in target.glob("random-seed1/evaluation/accuracy-alexnet-*-1.json"):
         cell.unlink()
@@ -132,7 +132,7 @@ def test_a_failed_cell_is_told_at_the_end_and_the_rest_kept(
 
 
 def toml_lines(name: str, values: dict[str, Any]) -> list[str]:
-    """A table and those below it."""
+    """Return the lines of a table and of those below it."""
     plain = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict | None)]
     head = [f"[{name}]"] if name else []
     below = [
@@ -160,7 +160,7 @@ def test_all_failed_is_an_error(small: Config, tmp_path: Path, monkeypatch: pyte
         compare_methods(config, ["random"], tmp_path / "out", runs=1)
 
 
-def test_unknown_judge_lists_the_known_before_anything_is_written(small: Config, tmp_path: Path) -> None:
+def test_an_unknown_architecture_lists_the_known_ones_before_any_file_is_written(small: Config, tmp_path: Path) -> None:
     config = with_values(small, {"evaluation.architectures": ("convnet", "resnet81")})
     with pytest.raises(UserError, match=r"unknown architecture 'resnet81'; did you mean 'resnet18'\? Known: alexnet"):
         compare_methods(config, ["random"], tmp_path / "out")

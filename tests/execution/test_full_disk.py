@@ -1,4 +1,4 @@
-"""A disk that is full at every kind of write: one line, nothing half-written, and the same command goes on."""
+"""A full disk at every kind of write: one line of error, no partial file, and the same command continues later."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_every_kind_of_write(
         monkeypatch.setattr(module, name, wrapped)
 
     def events_of(root: Path, event: str) -> Path:
-        """Their file, filled to the end of its page: a line would still have fitted."""
+        """Fill the file of events to the end of its page, so that a line would still have fitted."""
         path: Path = root / "events.jsonl"
         if path.exists() and waiting[:1] == [r"events\.jsonl"]:
             with path.open("a") as file:

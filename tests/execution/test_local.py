@@ -1,4 +1,4 @@
-"""Units that a worker computes while this process does something else."""
+"""Units that a worker computes while this process does other work."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_an_image_depends_on_its_own_seed_alone(config: Config, run: Path) -> No
 
 def test_card_bench_and_plan_know_it(config: Config, run: Path, tmp_path: Path) -> None:
     text = (export(run, "imagefolder", tmp_path / "set") / "README.md").read_text()
-    assert "Generator: text-to-image U-Net (Stable Diffusion), sd; licence: creativeml-openrail-m." in text
+    assert "Generator: sd, a text-to-image U-Net (Stable Diffusion); licence: creativeml-openrail-m." in text
     out = tmp_path / "bench.json"
     arguments = ["--run", str(run), "--classes", "2", "--candidates", "2", "--steps", "4", "--rounds", "1", "--quick"]
     assert main(["bench", *arguments, "--json", str(out), "--quiet"]) == 0

@@ -1,18 +1,21 @@
-"""Round trips: every format gives back the same images and labels to a reader that is not ours."""
+"""Round trips: another library reads the same images and labels from every format."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import DatasetCard
 from PIL import Image
 from tests.worked_examples import worked_example
 
@@ -20,7 +23,9 @@ import lgd
 from lgd.cli.main import main
 from lgd.errors import UserError
 from lgd.export import export
+from lgd.export.card import card
 from lgd.export.formats import FORMATS, ExportFormat
+from lgd.export.samples import read_export
 from lgd.storage.files import save_tensors
 
 Pairs = list[tuple[bytes, int]]
@@ -28,7 +33,7 @@ Pairs = list[tuple[bytes, int]]
 
 @pytest.fixture(scope="module")
 def soft_run(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished run with soft labels that encode the position of their image."""
+    """Copy the finished run, with soft labels that encode the position of their image."""
     run = tmp_path_factory.mktemp("soft") / "run"
     shutil.copytree(finished, run)
     soft = torch.arange(60, dtype=torch.float32)[:, None].expand(60, 10) / 100
@@ -149,6 +154,24 @@ def test_card_tells_what_it_is(finished: Path, tmp_path: Path) -> None:
     text = (out / "README.md").read_text()
     for word in ("license", "Method `lgd`", "licence", "Intended use", "Scores", "Settings", "metadata.csv", "±"):
         assert word in text
+
+
+def test_names_cannot_break_the_card(finished: Path, tmp_path: Path) -> None:
+    """Names of classes, methods and data sets that look like YAML, Markdown or a Jinja template stay text."""
+    evil = "`x`\n---\nlicense: mit\n---\n# {{ 7 * 7 }} {% for"
+    content = read_export(finished)
+    config = {**content.config, "method": evil, "dataset": {**content.config["dataset"], "source": f"hf:{evil}"}}
+    content = replace(content, class_names=(evil, *content.class_names[1:]), config=config)
+    text = card(content, FORMATS["parquet"], "Read it.", tmp_path)
+    read = DatasetCard(text)
+    assert read.data.license == "other"
+    assert read.data.configs == [{"config_name": "default", "data_files": "data/*.parquet"}]
+    plain = "'x' --- license: mit --- # {{ 7 * 7 }} {% for"
+    assert read.data.pretty_name == f"{plain} distilled by {plain}"
+    assert f"\n0. `{plain}`\n1. `1`\n" in text
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings[0] == f"# {plain}, distilled by {plain}"
+    assert headings[1:] == re.findall("^## .*", (Path(lgd.export.__path__[0]) / "card.md").read_text(), re.MULTILINE)
 
 
 def test_existing_target_needs_overwrite(finished: Path, tmp_path: Path) -> None:

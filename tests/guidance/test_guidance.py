@@ -16,7 +16,7 @@ from lgd.errors import NonFiniteError
 from lgd.guidance.deviation import cosine_gradient, deviation_guided, nearest_memory, padded
 from lgd.guidance.learnability import learnability_guided, score_gradient
 from lgd.guidance.score import learnability
-from lgd.guidance.vectors import LINEAGE_U, norm, unit
+from lgd.guidance.vectors import IGD_U, norm, unit
 from lgd.rng import noise, seeded_initialisation
 
 C, H, W, CLASSES = 2, 4, 4, 3
@@ -108,7 +108,7 @@ def test_guidance_climbs_the_score_and_leaves_the_memory(
     memory = [unguided[[i]] for i in range(8)]
     away = GuidanceConfig(strength=0.0, deviation=deviation, space=space, window=(1, 18))  # type: ignore[arg-type]
     guided, unguided = guided_and_unguided(away, scheduler, memory)
-    near, far = (nearest_memory(x, padded(memory, x))[1].mean() for x in (unguided, guided))
+    near, far = (nearest_memory(x, padded(memory))[1].mean() for x in (unguided, guided))
     assert far < near - 0.01
 
 
@@ -140,7 +140,7 @@ def test_noise_space_has_the_stated_length() -> None:
     torch.testing.assert_close(norm(guided - eps), 0.25 * 0.7**0.5 * norm(eps))
 
 
-def test_sample_space_is_the_lineage_formula() -> None:
+def test_sample_space_is_the_formula_of_igds_code() -> None:
     inner, step, x = denoiser_of(7), Step(20, 400, 0.3), draw(0)
     config = GuidanceConfig(strength=15.0, deviation=0.0, space="sample", route="denoiser", window=(10, 45))
     prediction = learnability_guided(inner, score, config)(x, step)
@@ -148,7 +148,7 @@ def test_sample_space_is_the_lineage_formula() -> None:
     assert torch.equal(eps, inner(x, step).eps)
     for i in range(8):
         rms = (eps[i].square().mean() / g[i].square().mean()) ** 0.5
-        torch.testing.assert_close(prediction.shift[i], 15 * LINEAGE_U * 0.7**0.5 * rms * g[i])  # type: ignore[index]
+        torch.testing.assert_close(prediction.shift[i], 15 * IGD_U * 0.7**0.5 * rms * g[i])  # type: ignore[index]
 
 
 def test_spaces_convert_as_the_method_says() -> None:
@@ -175,7 +175,7 @@ def test_cosine_gradient_equals_autograd() -> None:
 
 def test_nearest_memory_is_the_best_of_a_plain_loop() -> None:
     x, memory = draw(0), [draw(10 + i, i % 4) for i in range(8)]
-    nearest, cosine, known = nearest_memory(x, padded(memory, x))
+    nearest, cosine, known = nearest_memory(x, padded(memory))
     for i in range(8):
         candidates = [(F.cosine_similarity(x[i].flatten(), m.flatten(), dim=0).item(), m) for m in memory[i]]
         assert bool(known[i]) == bool(candidates)

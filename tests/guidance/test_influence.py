@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from lgd.classifiers.architectures import Classifier, new_classifier
 from lgd.config import ClassifierConfig
 from lgd.diffusion.types import Prediction, Step
-from lgd.guidance.influence import Surrogate, class_gradients, gradients, influence
+from lgd.guidance.influence import Surrogate, class_gradients, gradients, influence, joint_influence
 from lgd.guidance.learnability import score_gradient
 from lgd.rng import seeded_initialisation
 
@@ -73,6 +73,20 @@ def test_influence_is_the_mean_cosine() -> None:
         cosines = []
         for k, classifier in enumerate(classifiers):
             own = naive_gradient(classifier, x[b : b + 1], y[b : b + 1])
+            cosines.append(F.cosine_similarity(own, surrogate.class_gradients[label][k], dim=0))
+        torch.testing.assert_close(found[b], torch.stack(cosines).mean())
+
+
+def test_joint_influence_is_that_of_the_mean_loss() -> None:
+    """As IGD's code has it of the two halves of its batch: one gradient of their mean loss, not a mean of cosines."""
+    classifiers = [two_layers(seed) for seed in (0, 1)]
+    surrogate = surrogate_of(classifiers)
+    x, y = some_images(6, 0).view(3, 2, 1, 3, 3), torch.tensor([2, 0, 1])
+    found = joint_influence(x, y, surrogate)
+    for b, label in enumerate(y.tolist()):
+        cosines = []
+        for k, classifier in enumerate(classifiers):
+            own = naive_gradient(classifier, x[b], torch.tensor([label, label]))
             cosines.append(F.cosine_similarity(own, surrogate.class_gradients[label][k], dim=0))
         torch.testing.assert_close(found[b], torch.stack(cosines).mean())
 

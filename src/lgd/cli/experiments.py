@@ -88,13 +88,13 @@ def ablate(arguments: Sequence[str]) -> int:
 
 def analyze(arguments: Sequence[str]) -> int:
     options = parse(AnalyzeOptions, "lgd analyze", arguments)
-    from lgd.analysis.study import Settings
+    from lgd.analysis.context import AnalysisConfig
     from lgd.analysis.table import analysis_table
     from lgd.execution.hardware import worker_count
     from lgd.experiments.analyze import analyze
     from lgd.report.analysis import write_figures
 
-    settings = Settings(options.seeds, options.epochs, options.increments, options.split_seed)
+    settings = AnalysisConfig(options.seeds, options.epochs, options.increments, options.split_seed)
     workers = options.workers or worker_count(Config().compute)
     found = analyze(options.sets, options.out, options.test, settings, workers, options.overwrite)
     write_figures(options.out)

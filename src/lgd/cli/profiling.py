@@ -40,8 +40,6 @@ class BenchOptions:
     """Number of times that each variant is measured; medians are reported."""
     every: int = 2
     """Guide every N-th step, in the variants that say so."""
-    igd_slots: int = 1
-    """Number of classes that the slow loop of IGD's public code samples."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the random denoiser and decoders; auto: bfloat16 where the hardware has instructions for it."""
     threads: int = 0
@@ -109,7 +107,7 @@ def bench(arguments: Sequence[str]) -> int:
         sizes = RandomNetworks(denoiser, options.vae, size, options.candidates, classes, precision)
         networks = random_networks(sizes, device)
     clock = perf_counter if options.clock == "wall" else process_time
-    settings = Settings(steps, rounds, options.every, options.igd_slots, clock, matrix=512 if quick else 2048)
+    settings = Settings(steps, rounds, options.every, clock, matrix=512 if quick else 2048)
     with cpu_threads(options.threads or torch.get_num_threads()):
         result = bench(networks, settings, log.info)
     if options.json:
@@ -120,7 +118,7 @@ def bench(arguments: Sequence[str]) -> int:
 
 def check_bench(options: BenchOptions) -> None:
     """Check the options of `lgd bench`. Errors: UserError."""
-    for name in ("classes", "candidates", "rounds", "every", "igd_slots"):
+    for name in ("classes", "candidates", "rounds", "every"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
     if options.steps < 4:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -91,6 +92,23 @@ def _check(config: Config, where: str) -> None:
     for role in ("reference", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    surrogate = config.influence.surrogate.classifier
+    trained = surrogate.training.epochs
+    for epoch in config.influence.surrogate.epochs:
+        if epoch > trained:
+            raise UserError(f"{where}: influence.surrogate.epochs: {epoch} is beyond the {trained} that it is trained")
+    sampling = config.sampling
+    if config.influence.halves == "both" and (sampling.scheduler != "ddpm" or sampling.classifier_free_scale == 1):
+        raise UserError(
+            f"{where}: influence.halves: 'both' needs sampling.scheduler 'ddpm' and a sampling.classifier_free_scale"
+            " other than 1"
+        )
+    if surrogate.norm == "batch":
+        raise UserError(f"{where}: influence.surrogate.classifier.norm: checkpoints hold no statistics; use 'instance'")
+    for role in ("reference", "learner", "evaluation.classifier"):
+        network = attrgetter(role)(config)
+        if network.norm == "batch" and network.training.shards > 1:
+            raise UserError(f"{where}: {role}.training.shards: batch norm needs whole batches; use 1")
     steps = [config.stages.images_per_increment * (i + 1) for i in range(config.stages.increments)]
     for ipc in config.evaluation.ipc:
         if ipc not in steps:

@@ -22,9 +22,9 @@ class TrainingConfig:
     """Optimiser: adamw (decoupled weight decay) or sgd (momentum 0.9)."""
     learning_rate: Positive = 1e-3
     """Learning rate of the first epoch."""
-    schedule: Literal["step", "cosine", "half-cosine"] = "step"
-    """Schedule of the learning rate: step (times 0.2 at 2/3 and at 5/6 of the epochs), cosine (to zero) or half-cosine
-    (to half of the first rate)."""
+    schedule: Literal["constant", "step", "cosine", "half-cosine"] = "step"
+    """Schedule of the learning rate: constant, step (times 0.2 at 2/3 and at 5/6 of the epochs), cosine (to zero) or
+    half-cosine (to half of the first rate)."""
     weight_decay: Strength = 0.01
     """Weight decay of the optimiser. 0: none."""
     decay_norms: bool = True
@@ -68,6 +68,12 @@ class ClassifierConfig:
     depth: Whole = 0
     """Number of blocks of a ConvNet. 0: chosen from the image size. The other architectures have their published
     depths."""
+    norm: Literal["instance", "batch"] = "instance"
+    """Normalisation layers: instance (GroupNorm with one channel per group, as published results use) or batch
+    (BatchNorm). vit and timm's models keep their own."""
+    grey_padding: Annotated[int, Field(ge=1, le=16)] = 1
+    """Padding in pixels of a ConvNet's first convolution on grey images. Published code has 3, which turns 28 pixels
+    into 32."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How the classifier is trained."""
     seed: Whole = 0

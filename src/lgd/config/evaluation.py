@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from .classifiers import ClassifierConfig
 from .types import Count, Positive, Size, Whole
@@ -20,6 +21,8 @@ class TeacherConfig:
     """Channels of a ConvNet in `weights`."""
     depth: Whole = 0
     """Number of blocks of a ConvNet in `weights`. 0: chosen from the image size."""
+    norm: Literal["instance", "batch"] = "instance"
+    """Normalisation layers of the classifier in `weights`: instance or batch."""
     stored: bool = False
     """Label each image once and store the labels beside the images, instead of labelling every augmented batch."""
 

@@ -25,7 +25,7 @@ class StagesConfig:
     """Images per class in each increment."""
     candidates: Count = 3
     """Kappa, the number of candidates sampled for every image kept."""
-    selection: Literal["score", "valid-first"] = "valid-first"
+    selection: str = "valid-first"
     """Rule that chooses among candidates: score (the highest learnability score) or valid-first (the highest among
     those that the reference classifies correctly, among all where there is none)."""
     seed_method: str = "dit"

@@ -70,6 +70,8 @@ class ModesConfig:
     """Strength of the pull, in standard deviations of the sampler's noise."""
     stop: Whole = 25
     """Last step index without the pull; only higher, noisier indices have it."""
+    flip: bool = False
+    """Flip real images horizontally at random before their latents are clustered, as MGD3's code does."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,12 @@ class SurrogateConfig:
     similarity: Annotated[float, Field(ge=-1, le=1)] = 0.7
     """Cosine, in [-1, 1], below which a checkpoint is kept: the mean over the classes of the cosine between its class
     gradients and those of the checkpoint kept before."""
+    epochs: tuple[Whole, ...] = ()
+    """Epochs after which a checkpoint is kept; 0 is the untrained network. Empty: the untrained network and then those
+    that `similarity` chooses."""
+    image_size: Whole = 0
+    """Side in pixels of the images that the surrogate sees; smaller real images are left out. 0: that of the image
+    set. IGD's code uses 256."""
     images: Count = 200
     """Largest number of real images per class in a class gradient."""
 
@@ -98,5 +106,8 @@ class InfluenceConfig:
     """Gamma, the strength with which sampling moves away from the nearest image already in the set. 0: none."""
     window: tuple[Whole, Whole] | None = None
     """First and last guided step, as step indices. None: guidance.window."""
+    halves: Literal["class", "both"] = "class"
+    """Images whose loss gradient is compared: class (the sampled image's) or both (the mean loss of the two halves of
+    the classifier-free batch, as in IGD's code; docs/fidelity.md)."""
     surrogate: SurrogateConfig = field(default_factory=SurrogateConfig)
     """The classifier whose gradients are compared."""

@@ -264,13 +264,14 @@ def headers(part: Part) -> dict[str, object]:
     return {"grey": grey, "side": side, "smallest": smallest}
 
 
-def read(part: Part, config: DatasetConfig) -> ImageSet:
+def read(part: Part, config: DatasetConfig, resize: int = 0) -> ImageSet:
     """The images of a part that can be read, at the configured size.
 
-    Errors: UserError naming the first broken images, unless they are to be left out, and a class without others.
+    resize: of the shorter side before the crop; 0: to the configured size. Errors: UserError naming the first broken
+    images, unless they are to be left out, and a class without others.
     """
     assert config.channels
-    images = EncodedImages(part.rows, config.channels, config.size, part.files)
+    images = EncodedImages(part.rows, config.channels, config.size, part.files, resize)
     prepared = prepare(images, part.key)
     if part.note:
         log.info(part.note)

@@ -24,11 +24,11 @@ def header(file: BinaryIO) -> tuple[int, int]:
         return 1 if image.mode in GREY_MODES else 3, min(image.size)
 
 
-def decode(file: BinaryIO, channels: int, size: int) -> np.ndarray:
-    """uint8 (C, size, size): orientation by EXIF, grey or RGB, shorter side to `size` (bilinear), centre crop.
+def decode(file: BinaryIO, channels: int, size: int, resize: int = 0) -> np.ndarray:
+    """uint8 (C, size, size): orientation by EXIF, grey or RGB, shorter side to `resize` (bilinear), centre crop.
 
-    Transparency is dropped, 16-bit values keep their upper eight bits. Errors: BrokenImageError, also for an image
-    smaller than `size`.
+    resize: 0 stands for `size`. Transparency is dropped, 16-bit values keep their upper eight bits. Errors:
+    BrokenImageError, also for an image smaller than `size`.
     """
     with _open(file) as image:
         if min(image.size) < size:
@@ -40,7 +40,7 @@ def decode(file: BinaryIO, channels: int, size: int) -> np.ndarray:
             raise
         except Exception as error:
             raise BrokenImageError(_reason(error)) from None
-    array = np.asarray(resize_and_crop(flat, size))
+    array = np.asarray(resize_and_crop(flat, size, resize or size))
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
@@ -60,15 +60,15 @@ def to_mode(image: Image.Image, channels: int) -> Image.Image:
     return image if image.mode == mode else image.convert(mode)
 
 
-def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
-    """torchvision's Resize(size) and CenterCrop(size)."""
+def resize_and_crop(image: Image.Image, size: int, shorter: int) -> Image.Image:
+    """torchvision's Resize(shorter) and CenterCrop(size)."""
     width, height = image.size
-    if min(width, height) != size:
-        longer = int(size * max(width, height) / min(width, height))
-        width, height = (size, longer) if width <= height else (longer, size)
+    if min(width, height) != shorter:
+        longer = int(shorter * max(width, height) / min(width, height))
+        width, height = (shorter, longer) if width <= height else (longer, shorter)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
-    return image if width == height else image.crop((left, top, left + size, top + size))
+    return image if width == height == size else image.crop((left, top, left + size, top + size))
 
 
 def _open(file: BinaryIO) -> Image.Image:

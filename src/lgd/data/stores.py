@@ -101,6 +101,8 @@ class EncodedImages(Rows):
     """Images in their files, decoded by threads, a few batches ahead of the consumer."""
 
     files: Encoded
+    resize: int = 0
+    """of the shorter side before the crop; 0: to the size"""
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         for images, broken in self.decoded(chunks):
@@ -135,7 +137,7 @@ class EncodedImages(Rows):
         for place in places:
             try:
                 with self.files.open(rows[place]) as file:
-                    pixels[place] = decode(file, self.channels, self.size)
+                    pixels[place] = decode(file, self.channels, self.size, self.resize)
             except BrokenImageError as error:
                 broken[place] = f"{self.files.name(rows[place])}: {error}"
             except OSError as error:

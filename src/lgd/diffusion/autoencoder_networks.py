@@ -1,4 +1,4 @@
-"""Autoencoder networks, whoever made them: TAEF2, and diffusers' AutoencoderKL and AutoencoderTiny."""
+"""Autoencoder networks of three kinds: TAEF2, and diffusers' AutoencoderKL and AutoencoderTiny."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generator: denoiser + scheduler + autoencoder + conditions of the classes, the same for every family."""
+"""The generator: a denoiser, its noise schedule, an autoencoder and the condition of every class."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class Generator:
 
     @property
     def null_condition(self) -> int | None:
-        """The condition that stands for "any class"; None where the denoiser has none."""
+        """Return the condition that stands for no class, of classifier-free guidance; None where there is none."""
         return self.family.null(self.denoiser, self.embeddings)
 
     @property
     def latent_shape(self) -> Shape:
-        """(C, H, W)"""
+        """Return (C, H, W)."""
         config = self.denoiser.config
         return config.in_channels, config.sample_size, config.sample_size
 
@@ -52,13 +52,13 @@ class Generator:
 
     @property
     def learned_variance(self) -> bool:
-        """Whether the denoiser also predicts the variance."""
+        """Return whether the denoiser also predicts the variance."""
         config = self.denoiser.config
         return bool(config.out_channels == 2 * config.in_channels) and self.predicts != FLOW
 
     @property
     def predicts(self) -> str:
-        """The quantity that the denoiser was trained to predict, by diffusers' name (prediction_type.py)."""
+        """Return the quantity that the denoiser was trained to predict, by diffusers' name (prediction_type.py)."""
         return str(self.scheduler_config.get("prediction_type", "epsilon"))
 
     def conditions_of(self, labels: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -83,7 +83,7 @@ class Generator:
         return self.family.call(self.denoiser, x.to(self.denoiser.dtype), t, conditions, self.embeddings).float()
 
     def prediction(self, output: Tensor, x_t: Tensor, step: Step) -> Prediction:
-        """Convert the denoiser's output at x_t (B, C, H, W)."""
+        """Convert the denoiser's output at x_t (B, C, H, W) to a prediction."""
         C = x_t.shape[1]
         x0, eps = x0_and_eps(output[:, :C], x_t, step.alpha_bar, self.predicts)
         return Prediction(x0, eps, output[:, C:] if self.learned_variance else None)

@@ -23,7 +23,7 @@ FLOW_TIME = 1000
 
 
 def target(x0: Tensor, eps: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
-    """The right output of the denoiser, (B, C, H, W); alpha_bar (B, 1, 1, 1)."""
+    """Return the output that the denoiser learns, (B, C, H, W); alpha_bar (B, 1, 1, 1)."""
     if kind == "sample":
         return x0
     if kind == "v_prediction":
@@ -32,7 +32,7 @@ def target(x0: Tensor, eps: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
 
 
 def x0_and_eps(output: Tensor, x_t: Tensor, alpha_bar: Tensor | float, kind: str) -> tuple[Tensor, Tensor]:
-    """Clean sample and noise that a denoiser's output implies at x_t, both (B, C, H, W).
+    """Return the clean sample and the noise that a denoiser's output implies at x_t, both (B, C, H, W).
 
     alpha_bar: one for all or (B, 1, 1, 1). With s = sqrt(abar) and n = sqrt(1 - abar), x_t = s x0 + n eps gives
     `epsilon`: x0 = (x_t - n eps) / s. `sample`: eps = (x_t - s x0) / n. `v_prediction`, with v = s eps - n x0:
@@ -50,7 +50,7 @@ def x0_and_eps(output: Tensor, x_t: Tensor, alpha_bar: Tensor | float, kind: str
 
 
 def min_snr_weights(snr: Tensor, gamma: float, kind: str) -> Tensor:
-    """Factors (B,) on the squared error of the denoiser's output, for signal-to-noise ratios (B,).
+    """Return factors (B,) on the squared error of the denoiser's output, for signal-to-noise ratios (B,).
 
     min(SNR, gamma) on the error of x0 (Hang et al., 2023), whose error is 1 / SNR times that of the noise and
     1 / (SNR + 1) times that of v.

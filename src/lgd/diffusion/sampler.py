@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lgd.errors import NonFiniteError
 
-from .types import Denoiser, Step
+from .types import Denoiser, Prediction, Step
 
 
 def steps_of(scheduler: Any) -> list[Step]:
@@ -31,19 +31,23 @@ def sample(
     The scheduler is given eps or x0, as its `prediction_type` (epsilon or sample) asks. generators: one per image, for
     schedulers that add noise in every step. Errors: NonFiniteError naming the step.
     """
-    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
-    extra = {"generator": list(generators)} if takes_generator and generators is not None else {}
-    takes_variance = str(scheduler.config.get("variance_type")).startswith("learned")
-    takes_x0 = scheduler.config.prediction_type == "sample"
     x_t = noise * scheduler.init_noise_sigma
     for step in steps_of(scheduler):
         prediction = denoiser(scheduler.scale_model_input(x_t, step.timestep), step)
-        output = prediction.x0 if takes_x0 else prediction.eps
-        if takes_variance and prediction.variance is not None:
-            output = torch.cat([output, prediction.variance], dim=1)  # (B, 2C, H, W)
-        x_t = scheduler.step(output, step.timestep, x_t, **extra).prev_sample
-        if prediction.shift is not None:
-            x_t = x_t + prediction.shift
+        x_t = next_sample(scheduler, prediction, step, x_t, generators)
         if not torch.isfinite(x_t).all():
             raise NonFiniteError(f"sampling: NaN or infinite values at step index {step.index} (t = {step.timestep})")
     return x_t
+
+
+def next_sample(
+    scheduler: Any, prediction: Prediction, step: Step, x_t: Tensor, generators: Sequence[torch.Generator] | None
+) -> Tensor:
+    """Return x_{t-1}, shifted where the prediction says so, from x_t (B, C, H, W)."""
+    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
+    extra = {"generator": list(generators)} if takes_generator and generators is not None else {}
+    output = prediction.x0 if scheduler.config.prediction_type == "sample" else prediction.eps
+    if str(scheduler.config.get("variance_type")).startswith("learned") and prediction.variance is not None:
+        output = torch.cat([output, prediction.variance], dim=1)  # (B, 2C, H, W)
+    following = scheduler.step(output, step.timestep, x_t, **extra).prev_sample
+    return following if prediction.shift is None else following + prediction.shift

@@ -48,7 +48,7 @@ from .time_embedding import saved_frequencies, set_frequencies
 from .train import Progress, Training, begin, half_precision, noise_schedule, train
 
 CLIP = 5.0
-"""predicted clean latents of an autoencoder are clamped to so many standard deviations; pixels to [-1, 1]"""
+"""standard deviations that predicted clean latents of an autoencoder are clamped to; pixels: [-1, 1]"""
 SAVE_EVERY = 5.0
 """minutes"""
 ROW_EVERY = 50
@@ -61,7 +61,7 @@ Watch = Callable[[Generator, list[Row]], object]
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from."""
+    """The denoiser, autoencoder and schedule that a training starts from."""
 
     denoiser: Any
     autoencoder: Pixels | Latents
@@ -72,7 +72,7 @@ class Start:
 
 
 def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
-    """Find out before any work whether the generator can be loaded or trained for these images. Errors: UserError."""
+    """Check, before any work, that the generator can be loaded or trained for these images. Errors: UserError."""
     if not config.source:
         check_patch(config, own_autoencoder(config, images)[1])
     elif config.tune == "none":
@@ -87,7 +87,7 @@ def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
 
 
 def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
-    """Find out before any work whether guidance's small decoder fits the latents. Errors: UserError.
+    """Check, before any work, that guidance's small decoder fits the latents. Errors: UserError.
 
     decoder: its folder, empty for none. shape: of the images, (C, H, W).
     """
@@ -101,7 +101,7 @@ def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
 
 
 def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
-    """What a new generator is to work in, and the shape of its latents. Errors: UserError."""
+    """Return the autoencoder of a new generator and the shape of its latents. Errors: UserError."""
     if config.autoencoder:
         autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, encoding(config))
         return autoencoder, autoencoder.shape
@@ -114,12 +114,12 @@ def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels |
 
 
 def encoding(config: GeneratorConfig) -> Precision:
-    """The precision that images are encoded in, once: where training is free to choose, the exact one."""
+    """Return the precision of encoding images: float32 unless training asks for bfloat16."""
     return "bfloat16" if config.precision == "bfloat16" else "float32"
 
 
 def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """A denoiser with fresh weights."""
+    """Return the start of a training with fresh weights."""
     autoencoder, shape = own_autoencoder(config, images)
     kind = "diffusers" if config.time_frequencies == "auto" else config.time_frequencies
     denoiser = set_frequencies(new_denoiser(config, shape, len(images.class_names)), kind)
@@ -128,7 +128,7 @@ def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
 
 
 def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """The configured source with a label table for the images' classes. Errors: UserError."""
+    """Return the start of fine-tuning: the source with a label table for the images' classes. Errors: UserError."""
     known = source_vocabulary(config.source)
     assert known is not None  # as check_generator made sure
     starts = start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
@@ -149,11 +149,11 @@ def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
 
 @dataclass(frozen=True)
 class GeneratorTraining:
-    """What a generator is trained on, and how."""
+    """The images and settings of a generator's training."""
 
     config: GeneratorConfig
     dataset: DatasetConfig
-    """where `images` come from, part of what encoded latents are named by"""
+    """the source of `images`; encoded latents are kept for it alone"""
     images: ImageSet
     device: str
 
@@ -217,7 +217,7 @@ def make_generator(
 
 
 def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> tuple[Source, Pixels | Latents]:
-    """What the generator learns from, and the autoencoder that takes it back to images.
+    """Return the source that the generator learns from, and the autoencoder that decodes it.
 
     A source's latents stay normalised as they were; those of a new generator are by the images' own moments.
     """
@@ -233,7 +233,7 @@ def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> 
         "precision": encoding(own),
     }
     with progress_bar(len(images), "latents") as advance:
-        source = encode_latents(images, autoencoder, own.flip, folder, made_from, training.device, advance)
+        source = encode_latents(images, autoencoder, own.flip, folder, made_from, advance)
     if own.tune == "none":
         return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
     mean, std = torch.tensor(autoencoder.mean), torch.tensor(autoencoder.std)
@@ -242,7 +242,7 @@ def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> 
 
 @contextmanager
 def averaged(state: Training) -> Iterator[None]:
-    """The denoiser with its averaged weights, for looking at; lastly as it was, to the bit."""
+    """Put the averaged weights into the denoiser for the block, and restore its own afterwards, to the bit."""
     parameters = trained(state)
     state.average.store(parameters)
     state.average.copy_to(parameters)
@@ -268,7 +268,7 @@ class Meter:
         self._steps.append(progress)
 
     def row(self) -> Row:
-        """What happened since the row before, which starts the next."""
+        """Return the row of training.jsonl for the steps since the row before."""
         seconds = monotonic() - self._start
         last = self._steps[-1]
         row = {
@@ -284,5 +284,5 @@ class Meter:
         return row
 
     def note(self) -> str:
-        """Of the last row, or of the last step where there is none yet."""
+        """Return the text beside the progress bar: of the last row, or of the last step before the first row."""
         return self._note or f"loss {self._steps[-1].loss:.4f}"

@@ -55,7 +55,7 @@ class Prediction:
         return replace(self, shift=by if self.shift is None else self.shift + by)
 
     def detached(self) -> Prediction:
-        """The same numbers without their autograd graph."""
+        """Return the same numbers without their autograd graph."""
         return replace(self, **{name: part.detach() for name, part in vars(self).items() if part is not None})
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def variance_loss(share: Tensor, x0hat: Tensor, x0: Tensor, alpha_bars: Tensor, t: Tensor) -> Tensor:
-    """KL divergence in bits per value, (B,), of the predicted step x_t -> x_{t-1} from the true posterior.
+    """Return the KL divergence in bits per value, (B,), of the predicted step x_t -> x_{t-1} from the true posterior.
 
     share: the extra channels (B, C, H, W), -1 for the posterior's variance and 1 for beta, in logarithms. x0hat: the
     predicted clean sample, which this does not train. alpha_bars: of all training steps; t (B,). The last step, t = 0,

@@ -20,7 +20,7 @@ from lgd.guidance.influence import Surrogate
 
 from .recipe import Growth
 from .store import read_latents
-from .surrogate import load_surrogate
+from .surrogate import load_surrogate, surrogate_images
 
 
 class Resources:
@@ -114,4 +114,4 @@ def _classifier(path: Path, version: int, config: ClassifierConfig, dataset: Dat
 def _surrogate(
     folder: Path, version: int, config: SurrogateConfig, dataset: DatasetConfig, classes: range, device: str
 ) -> Surrogate:
-    return load_surrogate(folder, config, cached_splits(dataset).train, classes, device)
+    return load_surrogate(folder, config, surrogate_images(config, dataset), classes, device)

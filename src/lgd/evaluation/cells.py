@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,17 @@ from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy, train_classifier
-from lgd.config import ClassifierConfig, DatasetConfig, EvaluationConfig, StagesConfig
+from lgd.config import DatasetConfig, EvaluationConfig, StagesConfig
 from lgd.data.imageset import ImageSet, concatenate
-from lgd.data.splits import cached_splits
+from lgd.data.splits import cached_splits, cached_test
 from lgd.distillation.layout import Run
 from lgd.distillation.store import read_increment, read_manifest
+from lgd.errors import naming
 from lgd.execution.units import Unit
 from lgd.rng import derive_seed
 from lgd.storage.files import safe_name, write_json
 
-from .protocols import training_for
+from .protocols import network_for, protocol_named
 from .schedule import Cell, cells_of, evaluators
 from .soft_labels import FILE, Teacher, load_teacher, stored_soft_labels
 
@@ -52,11 +53,10 @@ def evaluation_units(evaluation: Evaluation, run: Run) -> list[Unit]:
 
 def accuracy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) -> None:
     """Measure the accuracy on real images after training on increments 1 to `cell.increment`."""
-    splits = cached_splits(evaluation.dataset)
-    folders = run.increments(cell.increment)
-    train = concatenate(read_parts(folders, splits.train.class_names))
+    test, folders = evaluation_images(evaluation), run.increments(cell.increment)
+    train = concatenate(read_parts(folders, test.class_names))
     teacher = teacher_for(evaluation, run, train, folders)
-    write_json(done, train_and_test(evaluation, train, splits.test, cell.architecture, cell.seed, teacher)[1])
+    write_json(done, train_and_test(evaluation, train, test, cell.architecture, cell.seed, teacher)[1])
 
 
 def redundancy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) -> None:
@@ -67,6 +67,14 @@ def redundancy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) ->
     teacher = teacher_for(evaluation, run, train, [run.increment(cell.increment)])
     classifier, _ = train_and_test(evaluation, train, None, cell.architecture, cell.seed, teacher)
     write_json(done, {"accuracy": [accuracy(classifier, part) for part in parts]})
+
+
+def evaluation_images(evaluation: Evaluation) -> ImageSet:
+    """Return the test images as the protocol resizes them. Errors: as `cached_splits`."""
+    test = cached_splits(evaluation.dataset).test
+    side, resize = min(test.shape[1:]), protocol_named(evaluation.config.protocol).resize
+    wanted = resize(side) if resize else side
+    return test if wanted == side else cached_test(evaluation.dataset, wanted)
 
 
 def read_parts(folders: Sequence[Path], class_names: Sequence[str]) -> list[ImageSet]:
@@ -100,21 +108,21 @@ def train_and_test(
     picked on the test set and flatters.
     """
     config, classes = evaluation.config, len(train.class_names)
-    training = training_for(config, -(-len(train) // classes), train.shape, classes)
-    network: ClassifierConfig = replace(config.classifier, architecture=architecture, training=training)
+    network = network_for(config, architecture, -(-len(train) // classes), train.shape, classes)
+    epochs = network.training.epochs
     found: list[float] = []
 
     def watch(epoch: int, classifier: Classifier) -> None:
-        if test is not None and is_evaluated(epoch, training.epochs, config.evaluations):
+        if test is not None and is_evaluated(epoch, epochs, config.evaluations):
             found.append(accuracy(classifier.eval(), test))
             classifier.train()
 
     derived = derive_seed(evaluation.seed, "evaluation", config.classifier.seed, seed)
-    name = f"evaluation {seed}"
-    classifier = train_classifier(train, network, derived, name, evaluation.device, teacher, watch)
+    with naming(f"evaluation {seed}"):
+        classifier = train_classifier(train, network, derived, evaluation.device, teacher, watch)
     if test is None:
         return classifier, {}
-    return classifier, {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": training.epochs}
+    return classifier, {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": epochs}
 
 
 def is_evaluated(epoch: int, epochs: int, evaluations: int) -> bool:
@@ -146,5 +154,5 @@ def folder_cell(
     teacher: Classifier | Tensor | None = stored
     if evaluation.teacher is not None and stored is None:
         teacher = load_teacher(evaluation.teacher, train, evaluation.device)
-    test = cached_splits(evaluation.dataset).test
+    test = evaluation_images(evaluation)
     write_json(done, train_and_test(evaluation, train, test, architecture, seed, teacher)[1])

@@ -45,7 +45,7 @@ def teacher_of(config: EvaluationConfig, reference: Teacher | None) -> Teacher |
         return None
     own = config.teacher
     if own.weights:
-        return Teacher(Path(own.weights), ClassifierConfig(own.architecture, width=own.width, depth=own.depth))
+        return Teacher(Path(own.weights), ClassifierConfig(own.architecture, own.width, own.depth, own.norm))
     if reference is None and not own.stored:
         raise UserError("soft labels need a teacher: set evaluation.teacher.weights to a classifier saved by lgd")
     return reference

@@ -61,7 +61,7 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
         pin_decoder(Path(config.guidance.decoder), run.root / "decoder.json", run.root)
     with timed(run.root, "stages"):
         for path in grow(growth, engine, lambda increment: warn_of_seed_set(growth, increment)):
-            log.info(f"{path}: corrupt, not what was written; made anew")
+            log.info(f"{path}: corrupt, not what was written; made again")
     with timed(run.root, "evaluation"):
         evaluate_run(evaluation, run, growth.class_names, engine)
         reference = load_reference(assets)

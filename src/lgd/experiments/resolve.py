@@ -1,4 +1,4 @@
-"""A configuration, checked once, becomes an `Experiment`: the pieces that later code takes.
+"""Resolve a configuration: check it once, open its images, and hand out the pieces that later code takes.
 
 Only what the command and its methods use is checked: `random` needs no generator, and `evaluate` no learner.
 """
@@ -22,6 +22,7 @@ from lgd.distillation.layout import Run
 from lgd.distillation.methods import check_method, growth_of, methods_used, with_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
 from lgd.evaluation.cells import Evaluation
+from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
 from lgd.execution.hardware import check_device, resolve_device
@@ -112,7 +113,7 @@ def checks_of(config: Config) -> list[Check]:
 
 
 def has_generator(config: Config, splits: Splits) -> None:
-    """Errors: UserError for a generator that cannot be loaded, trained or guided, or a decoder that does not fit."""
+    """Check generator and small decoder. Errors: UserError for one that cannot be loaded, guided or does not fit."""
     check_generator(config.generator, splits.train)
     if config.generator.source:
         check_null(config.generator.source, config.sampling.classifier_free_scale)
@@ -120,7 +121,7 @@ def has_generator(config: Config, splits: Splits) -> None:
 
 
 def has_reference(config: Config, splits: Splits) -> None:
-    """Errors: UserError for an architecture that cannot be built, or weights that do not fit or recognise little."""
+    """Check the reference. Errors: UserError, also for weights that do not fit or recognise little."""
     probe(config.reference, splits.train)
     if config.reference.weights:
         foreign_reference(config.reference, splits.train, resolve_device(config.compute.device))
@@ -135,7 +136,8 @@ def has_surrogate(config: Config, splits: Splits) -> None:
 
 
 def has_evaluation(config: Config, splits: Splits) -> None:
-    """Errors: UserError for a classifier that cannot be built, or a teacher that cannot be loaded."""
+    """Check the evaluation. Errors: UserError for an unknown protocol, classifier or teacher."""
+    training_for(config.evaluation, 1, splits.train.shape, len(splits.train.class_names))
     for name in evaluators(config.evaluation):
         probe(replace(config.evaluation.classifier, architecture=name), splits.train)
     if config.evaluation.teacher.weights and (teacher := teacher_of(config.evaluation, None)):

@@ -1,4 +1,4 @@
-"""The images of a finished run's dataset in the order of its metadata.csv, and what the writers share."""
+"""The images of a finished run's dataset, in the order of its metadata.csv, and functions that the formats share."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Export:
-    """A run's dataset and what its card tells."""
+    """A run's dataset, and the data of its card."""
 
     run: Path
     samples: Sequence[Sample]
@@ -53,7 +53,7 @@ class Export:
 
 
 def read_export(run: Path) -> Export:
-    """Read and check everything first. Errors: UserError naming what is missing, damaged or does not fit."""
+    """Read and check a finished run. Errors: UserError naming what is missing, damaged or does not fit."""
     table = run / "dataset" / "metadata.csv"
     if not table.is_file() or not (run / "metrics.json").is_file():
         raise UserError(f"{run}: no finished run; `lgd status {run}` tells what is missing")
@@ -112,7 +112,7 @@ def _read_table(table: Path, names: tuple[str, ...]) -> list[Sample]:
 
 
 def _read_soft_labels(run: Path, images: int, classes: int) -> Tensor | None:
-    """`soft_labels` of soft_labels.safetensors, which lies in the run or in its dataset."""
+    """Read `soft_labels` of soft_labels.safetensors, which lies in the run or in its dataset."""
     for path in (run / "dataset" / "soft_labels.safetensors", run / "soft_labels.safetensors"):
         if path.is_file():
             tensors = load_tensors(path)

@@ -1,4 +1,4 @@
-"""Learnability guidance: steer sampling uphill on the score (method.md, section 3)."""
+"""Learnability guidance: sampling climbs a score of the predicted clean sample (LGD, CVPR 2026)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from lgd.errors import NonFiniteError
 from .vectors import along_noise, along_sample, unit
 
 Score = Callable[[Tensor], Tensor]
-"""A predicted clean latent (B, C, H, W) to scores (B,)."""
+"""Maps a predicted clean latent (B, C, H, W) to scores (B,)."""
 
 
 def in_window(step: Step, config: GuidanceConfig) -> bool:
-    """Windows are indices of the respaced schedule; both ends belong to them, and every `config.every`-th is guided."""
+    """Return whether a step is guided: every `config.every`-th of the window, from its noisiest on.
+
+    The window is a pair of indices of the respaced schedule; both belong to it.
+    """
     low, high = config.window
     return low <= step.index <= high and (high - step.index) % config.every == 0
 
@@ -26,8 +29,9 @@ def in_window(step: Step, config: GuidanceConfig) -> bool:
 def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -> Denoiser:
     """Wrap a denoiser so that samples climb `score` of their predicted clean latent.
 
-    Route `denoiser` differentiates through `inner`; route `x0` treats its output as constant. Guidance always climbs,
-    whatever the space; the sign printed in the paper descends. Errors: NonFiniteError naming the step.
+    Noise space: eps' = eps - lambda sqrt(1 - abar) ||eps|| unit(g), with g = dS/dx_t of `score_gradient`. Sample space:
+    x_{t-1} += lambda u sqrt(1 - abar) (RMS(eps) / RMS(g)) g. Both climb; the sign printed in the paper descends.
+    Errors: NonFiniteError naming the step.
     """
     if config.strength == 0:
         return inner
@@ -45,9 +49,10 @@ def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -
 
 
 def score_gradient(inner: Denoiser, score: Score, x_t: Tensor, step: Step, route: str) -> tuple[Prediction, Tensor]:
-    """The prediction at x_t and g = dS/dx_t, both (B, C, H, W), detached.
+    """Return the prediction at x_t and g = dS(x0)/dx_t, both (B, C, H, W), detached.
 
-    Route `x0` takes eps as constant: x0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar), hence g = dS/dx0 / sqrt(abar).
+    Route `denoiser` differentiates through `inner`. Route `x0` takes eps as constant in
+    x0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar), hence g = dS/dx0 / sqrt(abar).
     """
     with torch.enable_grad():
         if route == "denoiser":

@@ -11,23 +11,22 @@ from lgd.diffusion.types import Denoiser, Prediction, Step
 
 
 def find_modes(latents: Tensor, count: int, seed: int) -> Tensor:
-    """Centroids (count, C, H, W) of a k-means of one class's latents (N, C, H, W), the largest cluster first.
+    """Return k-means centroids (count, C, H, W) of one class's latents (N, C, H, W), the largest cluster first.
 
-    Largest first [ours], so that the first increments of a growing set hold what the class mostly looks like. The
-    caller makes sure that count is at most N.
+    The order is ours: the first increments of a growing set take the most common modes. count is at most N.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # sums depend on how they are split
-        found = KMeans(count, n_init=10, random_state=seed % 2**32).fit(latents.flatten(1).double().numpy())
+    with threadpool_limits(1):  # sums depend on the number of threads
+        found = KMeans(count, n_init=1, random_state=seed % 2**32).fit(latents.flatten(1).double().numpy())
     sizes = np.bincount(found.labels_, minlength=count)
     order = np.argsort(-sizes, kind="stable")
     return torch.from_numpy(found.cluster_centers_[order]).to(latents.dtype).view(count, *latents.shape[1:])
 
 
 def posterior_deviation(prediction: Prediction, step: Step) -> Tensor:
-    """sigma_t, the standard deviation of DDPM's posterior: a scalar, or (B, C, H, W) where the variance is learned.
+    """Return sigma_t, the standard deviation of DDPM's posterior: a scalar or, with learned variance, (B, C, H, W).
 
     With beta = 1 - abar_t / abar_{t-1} the variance is beta (1 - abar_{t-1}) / (1 - abar_t); a learned one lies between
     that (at -1) and beta (at 1), in logarithms (Nichol and Dhariwal, 2021).

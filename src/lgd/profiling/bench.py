@@ -1,10 +1,9 @@
-"""Measure the cost of guided sampling, relative to unguided sampling and to the loop of IGD's public code."""
+"""Measure the cost of guided sampling, relative to unguided sampling."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from statistics import fmean
 from time import perf_counter
@@ -14,21 +13,17 @@ import torch
 from torch import Tensor
 
 from lgd import __version__
-from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.types import Denoiser, Step
 from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
-from lgd.distillation.selection import select
 from lgd.distillation.store import SelectedImage
-from lgd.rng import image_seed
+from lgd.evaluation.tables import Table, markdown
 
 from .counting import operations
-from .igd_reference import igd_candidates
 from .measure import Clock, Times, take_turns
 from .networks import Networks
 
-IGD_LOOP = "IGD's loop"
 GUIDED_SHARE = (10, 45, 50)
 """first and last guided step, and the number of steps to which they refer; scaled for other numbers"""
 
@@ -43,8 +38,6 @@ class Settings:
     """measurements per variant"""
     every: int
     """guided every N-th step, in the variants that say so"""
-    igd_slots: int
-    """slots, of one class each, that IGD's loop samples"""
     clock: Clock = perf_counter
     matrix: int = 2048
     """side of the matrices whose product gives the peak rate"""
@@ -68,19 +61,7 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
     times = take_turns(functions, settings.rounds, clock=settings.clock)
     say("sampling done")
     rows = {name: row(variants[name][0], times[name], kept[name], name != "unguided") for name in functions}
-    exact = exact_copy(networks)
-    scores: list[float] = []
-    labels = list(networks.classes)[: settings.igd_slots]
-
-    def igd_loop() -> None:
-        scores[:] = [igd_score(exact, base, label) for label in labels]
-
-    slow = take_turns({IGD_LOOP: igd_loop}, max(1, settings.rounds // 3), False, settings.clock)[IGD_LOOP]
-    rows[IGD_LOOP] = row_of(len(labels), len(labels) * base.stages.candidates, slow, fmean(scores))
-    say(f"{IGD_LOOP} done")
-    same = [image for image in kept[list(variants)[-1]] if image.label in labels]
     for entry in rows.values():
-        entry["times_igd_loop"] = entry["kept_per_second"] / rows[IGD_LOOP]["kept_per_second"]
         for kind in ("sampled", "kept"):
             entry[f"cost_per_{kind}"] = rows["unguided"]["sampled_per_second"] / entry[f"{kind}_per_second"]
     return {
@@ -96,10 +77,6 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
         "matmul": peaks,
         "denoiser": denoiser_rate(networks, base, peaks, settings),
         "sampling": rows,
-        "same_classes": {
-            "fastest": fmean(map(score_of, same)),
-            IGD_LOOP: fmean(scores),
-        },
         "profile": profile(lambda: sample_classes(networks, *variants[list(variants)[-1]], guided=True)),
     }
 
@@ -151,20 +128,14 @@ def unguided(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
 
 
 def row(config: Recipe, times: Times, kept: list[SelectedImage], guided: bool) -> dict[str, Any]:
-    """Return the results of a variant that kept these images in each turn."""
-    sampled = len(kept) * config.stages.candidates
-    return row_of(len(kept), sampled, times, fmean(map(score_of, kept)) if guided else None)
-
-
-def row_of(kept: int, sampled: int, times: Times, score: float | None) -> dict[str, Any]:
-    """Return rates from times. sampled, kept: images per turn, before and after selection."""
+    """Return the rates of a variant that kept these images in each turn, before and after selection."""
     return {
         "seconds": times.median,
         "spread": times.spread,
         "turns": len(times.seconds),
-        "kept_per_second": kept / times.median,
-        "sampled_per_second": sampled / times.median,
-        "mean_score": score,
+        "kept_per_second": len(kept) / times.median,
+        "sampled_per_second": len(kept) * config.stages.candidates / times.median,
+        "mean_score": fmean(map(score_of, kept)) if guided else None,
     }
 
 
@@ -173,30 +144,6 @@ def score_of(image: SelectedImage) -> float:
     score = image.candidates[image.chosen].score
     assert score is not None
     return score
-
-
-def exact_copy(networks: Networks) -> Networks:
-    """Copy the networks in float32, the precision of IGD's loop."""
-    generator = networks.generator
-    dit = in_precision(deepcopy(generator.denoiser), "float32")
-    autoencoder: Any = generator.autoencoder
-    if hasattr(autoencoder, "network"):
-        autoencoder = replace(autoencoder, network=in_precision(deepcopy(autoencoder.network), "float32"))
-    return replace(networks, generator=replace(generator, denoiser=dit, autoencoder=autoencoder))
-
-
-def igd_score(networks: Networks, config: Recipe, label: int, slot: int = 0) -> float:
-    """Return the learnability score of the image that IGD's loop keeps in one slot."""
-    config = replace(config, guidance=replace(config.guidance, route="denoiser", every=1))
-    seeds = [
-        image_seed(config.seed, networks.increment, label, slot, candidate)
-        for candidate in range(config.stages.candidates)
-    ]
-    latents, scores = igd_candidates(networks, config, label, seeds)
-    with torch.no_grad():
-        images = networks.generator.autoencoder.decode(torch.stack(latents)).clamp(0, 1)
-        valid = networks.reference(images).argmax(1).cpu() == label
-    return scores[int(select(torch.tensor([scores]), valid[None], config.stages.selection))]
 
 
 def matmul_peaks(n: int, device: str, rounds: int, clock: Clock = perf_counter) -> dict[str, float]:
@@ -258,6 +205,15 @@ def device_name(device: str) -> str:
         return platform.processor() or platform.machine()
 
 
+COLUMNS = {
+    "sampled/s": "{sampled_per_second:.3g}",
+    "kept/s": "{kept_per_second:.3g}",
+    "spread": "± {spread:.0%}",
+    "cost per sampled": "{cost_per_sampled:.2f}",
+    "cost per kept": "{cost_per_kept:.2f}",
+}
+
+
 def table(result: dict[str, Any]) -> str:
     """Format the result as text and a Markdown table."""
     d, peaks = result["denoiser"], result["matmul"]
@@ -269,21 +225,14 @@ def table(result: dict[str, Any]) -> str:
         f"sampling: {result['steps']} steps, window {result['window']}, {result['classes']} classes x"
         f" {result['candidates']} candidates",
         "",
-        "| variant | sampled/s | kept/s | spread | cost per sampled | cost per kept | x IGD's loop | mean score |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
+    rows = []
     for name, r in result["sampling"].items():
         score = "-" if r["mean_score"] is None else f"{r['mean_score']:.3f}"
-        lines.append(
-            f"| {name} | {r['sampled_per_second']:.3g} | {r['kept_per_second']:.3g} | ± {r['spread']:.0%} |"
-            f" {r['cost_per_sampled']:.2f} | {r['cost_per_kept']:.2f} | {r['times_igd_loop']:.1f} | {score} |"
-        )
-    same = result["same_classes"]
+        rows.append([name, *(form.format(**r) for form in COLUMNS.values()), score])
     lines += [
-        "",
+        markdown(Table("bench", "", ["variant", *COLUMNS, "mean score"], rows)),
         "costs are in unguided images; sampled: images before selection, kept: images after it",
-        f"mean score on the classes of IGD's loop: {same['fastest']:.3f} with the last variant,"
-        f" {same[IGD_LOOP]:.3f} with the loop",
         "time of the last variant: " + ", ".join(f"{name} {share:.0%}" for name, share in result["profile"].items()),
     ]
     return "\n".join(lines) + "\n"

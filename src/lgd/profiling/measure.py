@@ -24,7 +24,7 @@ class Times:
 
     @property
     def spread(self) -> float:
-        """Half the range of the middle half of the turns, as a share of the median."""
+        """Return half the range of the middle half of the turns, as a share of the median."""
         ordered = sorted(self.seconds)
         quarter = len(ordered) // 4
         middle = ordered[quarter : len(ordered) - quarter]

@@ -27,7 +27,7 @@ from lgd.diffusion.types import Step
 from lgd.distillation.methods import method_named
 from lgd.distillation.recipe import recipe_of
 from lgd.errors import UserError
-from lgd.evaluation.protocols import training_for
+from lgd.evaluation.protocols import network_for
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import in_window, learnability_guided
@@ -90,8 +90,8 @@ class Workloads:
     def evaluation_training_step(self, architecture: str, images: int) -> Workload:
         """Return one training step of the evaluation, for an architecture on a set of `images` images."""
         evaluation, classes = self.config.evaluation, self.sizes.classes
-        training = training_for(evaluation, -(-images // classes), self.sizes.shape, classes)
-        config = replace(evaluation.classifier, architecture=architecture, training=training)
+        ipc = -(-images // classes)
+        config = network_for(evaluation, architecture, ipc, self.sizes.shape, classes)
         return self.classifier_training_step(config, images)
 
     def test_batch(self, architecture: str) -> Workload:
@@ -200,13 +200,15 @@ class Workloads:
                 networks += [*learners, reference]
 
                 def score(z: Tensor) -> Tensor:
-                    return learnability(decoder.decode(z), labels, learners, reference, config.guidance.omega)
+                    return learnability(
+                        decoder.decode(z, clamp=False), labels, learners, reference, config.guidance.omega
+                    )
             else:
                 surrogate = self.surrogate()
                 networks.append(surrogate.classifier)
 
                 def score(z: Tensor) -> Tensor:
-                    return influence(decoder.decode(z), labels, surrogate)
+                    return influence(decoder.decode(z, clamp=False), labels, surrogate)
 
             own = replace(config.guidance, window=(0, 50), every=1, strength=1.0)
             guided = learnability_guided(inner, score, own)

@@ -26,7 +26,10 @@ SIZES = {"tiny": (8, 4, 64), "small": (12, 6, 64), "base": (12, 12, 64)}
 
 
 def check_patch(config: GeneratorConfig, shape: Shape) -> None:
-    """Errors: UserError when latents of `shape` (C, H, W) are not square or the patch does not divide them."""
+    """Check the patch size against latents of `shape` (C, H, W).
+
+    Errors: UserError when they are not square or the patch does not divide them.
+    """
     _, height, width = shape
     if height != width or height % config.patch_size:
         what = "latents" if config.autoencoder else "images"
@@ -34,7 +37,7 @@ def check_patch(config: GeneratorConfig, shape: Shape) -> None:
 
 
 def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTransformer2DModel:
-    """A DiT with fresh weights for latents of `shape` (C, H, W). Errors: as `check_patch`."""
+    """Return a DiT with fresh weights for latents of `shape` (C, H, W). Errors: as `check_patch`."""
     check_patch(config, shape)
     channels, height, _ = shape
     blocks, heads, head_width = SIZES.get(config.size, (config.blocks, config.heads, config.head_width))
@@ -45,7 +48,7 @@ def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTran
             in_channels=channels,
             out_channels=channels,
             num_layers=blocks,
-            # torch's tanh form is four times slower on the CPU; the small ones keep it for the bytes of old runs' sake.
+            # torch's tanh form is 4 times slower on the CPU; size custom keeps it, so that its networks stay the same.
             activation_fn="gelu-approximate" if config.size == "custom" else "gelu",
             sample_size=height,
             patch_size=config.patch_size,
@@ -55,20 +58,20 @@ def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTran
 
 
 def load_denoiser(folder: Path, device: str, precision: Precision) -> DiTTransformer2DModel:
-    """A saved DiT for sampling. Errors: UserError naming the folder."""
+    """Read a saved DiT for sampling. Errors: UserError naming the folder."""
     denoiser = without_own_dropout(load_part(DiTTransformer2DModel, folder, precision))
     if precision == "bfloat16" and device == "cpu":
         for block in denoiser.transformer_blocks:
-            # 5e-4 off at most, a tenth of what bf16 rounds away; torch's tanh form is four times slower on the CPU.
+            # The forms differ by 5e-4, a tenth of bfloat16's rounding; torch's tanh form is 4 times slower on the CPU.
             if getattr(block.ff.net[0], "approximate", "none") == "tanh":
                 block.ff.net[0].approximate = "none"
     return denoiser.eval().requires_grad_(False).to(device)
 
 
 def with_plain_attention(denoiser: Any) -> Any:
-    """Attention written out as matrix products: in bfloat16 on the CPU its backward is two to five times faster.
+    """Replace torch's fused attention by matrix products: in bfloat16 on the CPU backward is two to five times faster.
 
-    For training; without gradients torch's fused form is the faster one (benchmarks/generator-speed.md).
+    For training; without gradients the fused form is faster (benchmarks/generator-speed.md).
     """
     for module in denoiser.modules():
         if isinstance(module, Attention):
@@ -77,7 +80,7 @@ def with_plain_attention(denoiser: Any) -> Any:
 
 
 def without_own_dropout(denoiser: DiTTransformer2DModel) -> DiTTransformer2DModel:
-    """Switch off diffusers' label dropout, which draws anew in every block; training drops labels once per image."""
+    """Switch off diffusers' label dropout, which is random in every block; training drops labels once per image."""
     for block in denoiser.transformer_blocks:
         block.norm1.emb.class_embedder.dropout_prob = 0
     return denoiser

@@ -9,6 +9,7 @@ from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
 from lgd.distillation.layout import Run
 from lgd.distillation.recipe import Assets, Growth, recipe_of
+from lgd.distillation.selection import rule_named
 from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
 
@@ -109,10 +110,11 @@ def methods_used(config: Config) -> list[Method]:
 def check_method(config: Config, train: ImageSet) -> None:
     """Check before any work that the method and the seed method can make the set.
 
-    Errors: UserError for an unknown method; for a seed method that needs a seed set itself or ignores the number of
-    images; and, naming the class, for a class with fewer real images than the method needs.
+    Errors: UserError for an unknown method or selection rule; for a seed method that needs a seed set itself or ignores
+    the number of images; and, naming the class, for a class with fewer real images than the method needs.
     """
     config = with_method(config, config.method)
+    rule_named(config.stages.selection)
     check_budget(config, train)
     if method_named(config.method).needs_learner:
         seed = method_named(config.stages.seed_method)

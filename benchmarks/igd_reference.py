@@ -1,43 +1,52 @@
 """Guided sampling by the loop of IGD's public code, on which LGD builds: slow and plain.
 
-`lgd bench` compares with it, and tests use it as an independent implementation. It samples one image at a time in
-float32, and at every step of the window it differentiates the score through the decoder and the whole denoiser.
+`igd_reference_scores.py` compares with it, and tests use it as an independent implementation. It samples one image at
+a time in float32, and at every step of the window it differentiates the score through decoder and denoiser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lgd.classifiers.architectures import Classifier
 from lgd.data.imageset import to_bytes, to_float
+from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.prediction_type import x0_and_eps
 from lgd.diffusion.types import Step
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
-from lgd.guidance.vectors import LINEAGE_U
-
-from .networks import Networks
+from lgd.distillation.selection import CandidateScores, rule_named
+from lgd.guidance.vectors import IGD_U
+from lgd.profiling.networks import Networks
+from lgd.rng import image_seed
 
 
 def igd_candidates(
     networks: Networks | Resources, config: Recipe, label: int, seeds: Sequence[int]
-) -> tuple[list[Tensor], list[float]]:
-    """Sample all candidates of one slot; returns latents (C, H, W) and the scores of the images in 8 bits.
+) -> tuple[list[Tensor], CandidateScores]:
+    """Sample all candidates of one slot; returns latents (C, H, W) and measurements (kappa,) of the images in 8 bits.
 
     seeds: one per candidate. The memory is empty, so there is no deviation guidance.
     """
-    latents, scores = [], []
+    latents, losses, valid = [], [], []
     for seed in seeds:
         z = igd_sample(networks, config, label, seed)
         with torch.no_grad():
             stored = to_float(to_bytes(networks.generator.autoencoder.decode(z[None])))
-            scores.append(float(score(networks, stored, label, config.guidance.omega)))
+            losses.append([float(loss(stored, label, of)) for of in (networks.learners, [networks.reference])])
+            valid.append(int(networks.reference(stored).argmax()) == label)
         latents.append(z)
-    return latents, scores
+    learner, reference = torch.tensor(losses).T
+    score = learner - config.guidance.omega * reference
+    return latents, CandidateScores(score, learner, reference, torch.tensor(valid))
 
 
 def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed: int) -> Tensor:
@@ -66,14 +75,15 @@ def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed:
             g = torch.zeros_like(x)
             if guided:
                 x0 = (x - (1 - abar) ** 0.5 * eps) / abar**0.5
-                S = score(networks, generator.autoencoder.decode(x0), label, guidance.omega)
-                (g,) = torch.autograd.grad(S.sum(), x)
+                image = generator.autoencoder.decode(x0, clamp=False)
+                S = loss(image, label, networks.learners) - guidance.omega * loss(image, label, [networks.reference])
+                (g,) = torch.autograd.grad(S, x)
         x, eps = x.detach(), eps.detach()
         sigma, shift = (1 - abar) ** 0.5, torch.zeros_like(x)
         if guided and guidance.space == "noise":
             eps = eps - guidance.strength * sigma * eps.norm() * g / g.norm()
         elif guided:
-            shift = guidance.strength * LINEAGE_U * sigma * eps.norm() / g.norm() * g
+            shift = guidance.strength * IGD_U * sigma * eps.norm() / g.norm() * g
         given = eps if scheduler.config.prediction_type == "epsilon" else (x - sigma * eps) / abar**0.5
         output = torch.cat([given, output.detach()[:, C:]], dim=1)
         extra = {"generator": [stream]} if config.sampling.scheduler != "dpm++" else {}
@@ -89,8 +99,28 @@ def call(generator: Generator, x: Tensor, t: int, abar: float, condition: Tensor
     return torch.cat([x0_and_eps(output[:, :C], x, abar, generator.predicts)[1], output[:, C:]], dim=1)
 
 
-def score(networks: Networks | Resources, images: Tensor, label: int, omega: float) -> Tensor:
-    """Return the learnability score S of one image (1, C, H, W), (1,)."""
-    y = torch.tensor([label], device=images.device)
-    losses = [F.cross_entropy(learner(images), y) for learner in networks.learners]
-    return (sum(losses) / len(losses) - omega * F.cross_entropy(networks.reference(images), y))[None]
+def loss(image: Tensor, label: int, classifiers: Sequence[Classifier]) -> Tensor:
+    """Return the mean cross-entropy of one image (1, C, H, W), a scalar."""
+    y = torch.tensor([label], device=image.device)
+    return torch.stack([F.cross_entropy(classifier(image), y) for classifier in classifiers]).mean()
+
+
+def exact_copy(networks: Networks) -> Networks:
+    """Copy the networks in float32, the precision of IGD's loop."""
+    generator = networks.generator
+    dit = in_precision(deepcopy(generator.denoiser), "float32")
+    autoencoder: Any = generator.autoencoder
+    if hasattr(autoencoder, "network"):
+        autoencoder = replace(autoencoder, network=in_precision(deepcopy(autoencoder.network), "float32"))
+    return replace(networks, generator=replace(generator, denoiser=dit, autoencoder=autoencoder))
+
+
+def igd_score(networks: Networks, config: Recipe, label: int, slot: int = 0) -> float:
+    """Return the learnability score of the image that IGD's loop keeps in one slot."""
+    config = replace(config, guidance=replace(config.guidance, route="denoiser", every=1))
+    seeds = [
+        image_seed(config.seed, networks.increment, label, slot, candidate)
+        for candidate in range(config.stages.candidates)
+    ]
+    _, scores = igd_candidates(networks, config, label, seeds)
+    return float(scores.score[rule_named(config.stages.selection).choose(scores.by_slot(len(seeds)))])
