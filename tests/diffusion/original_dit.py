@@ -43,6 +43,14 @@ def random_weights(
     return weights
 
 
+def tuned(weights: Weights) -> dict[str, Tensor]:
+    """The same with the factors that Minimax Diffusion's tuning learns, in the first block."""
+    draw = torch.Generator().manual_seed(0)
+    width = len(weights["x_embedder.proj.bias"])
+    sizes = {"attn.gamma1": 3 * width, "attn.gamma2": width, "gamma1": width, "gamma2": width}
+    return {**weights, **{f"blocks.0.{name}": 1 + torch.rand(size, generator=draw) for name, size in sizes.items()}}
+
+
 def positions(side: int, width: int) -> Tensor:
     """Fixed position embedding of side x side patches, (side^2, width): sines and cosines of column, then of row."""
     quarter = width // 4
@@ -86,13 +94,21 @@ def forward(weights: Weights, heads: int, x_t: Tensor, t: Tensor, class_ids: Ten
     for i in range(depth):
         block = f"blocks.{i}"
         shift, scale, gate, shift_m, scale_m, gate_m = modulation(weights, block, c)
-        x = x + gate * attention(weights, block, heads, normed(x) * (1 + scale) + shift)
+        x = x + factor(weights, block, "gamma1") * gate * attention(
+            weights, block, heads, normed(x) * (1 + scale) + shift
+        )
         hidden = gelu(linear(weights, f"{block}.mlp.fc1", normed(x) * (1 + scale_m) + shift_m))
-        x = x + gate_m * linear(weights, f"{block}.mlp.fc2", hidden)
+        x = x + factor(weights, block, "gamma2") * gate_m * linear(weights, f"{block}.mlp.fc2", hidden)
     shift, scale = linear(weights, "final_layer.adaLN_modulation.1", silu(c))[:, None].split(D, dim=2)
     y = linear(weights, "final_layer.linear", normed(x) * (1 + scale) + shift)  # (B, N, p p C')
     outputs = y.shape[2] // (p * p)
     return y.reshape(B, H // p, W // p, p, p, outputs).permute(0, 5, 1, 3, 2, 4).reshape(B, outputs, H, W)
+
+
+def factor(weights: Weights, block: str, name: str) -> Tensor | float:
+    """Of a tuned network: learned, else one."""
+    own = weights.get(f"{block}.{name}")
+    return 1.0 if own is None else own.double()
 
 
 def linear(weights: Weights, name: str, x: Tensor) -> Tensor:
@@ -115,9 +131,11 @@ def normed(x: Tensor) -> Tensor:
 
 def attention(weights: Weights, block: str, heads: int, x: Tensor) -> Tensor:
     B, N, D = x.shape
-    q, k, v = linear(weights, f"{block}.attn.qkv", x).reshape(B, N, 3, heads, D // heads).permute(2, 0, 3, 1, 4)
+    qkv = factor(weights, block, "attn.gamma1") * linear(weights, f"{block}.attn.qkv", x)
+    q, k, v = qkv.reshape(B, N, 3, heads, D // heads).permute(2, 0, 3, 1, 4)
     shares = (q @ k.transpose(2, 3) / sqrt(D // heads)).softmax(dim=3)
-    return linear(weights, f"{block}.attn.proj", (shares @ v).transpose(1, 2).reshape(B, N, D))
+    heard = (shares @ v).transpose(1, 2).reshape(B, N, D)
+    return factor(weights, block, "attn.gamma2") * linear(weights, f"{block}.attn.proj", heard)
 
 
 def guided(weights: Weights, heads: int, x_t: Tensor, t: Tensor, class_ids: Tensor, scale: float) -> Tensor:

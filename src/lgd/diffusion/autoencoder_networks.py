@@ -154,10 +154,10 @@ def check_files(folder: Path) -> None:
         return
     if pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt")]):
         raise UserError(
-            f"{pickles[0]}: a pickle, which can run any code and is not read here; if you trust it, load the model with"
-            " diffusers and save it with save_pretrained, which writes safetensors"
+            f"{pickles[0]}: a pickle, which is not read here; `lgd generator import` makes safetensors of it without"
+            " running anything in it"
         )
-    raise UserError(f"{folder}: no weights as safetensors; docs/generators.md says how to make them of pickles")
+    raise UserError(f"{folder}: no weights as safetensors")
 
 
 def network_files(folder: Path) -> list[Path]:

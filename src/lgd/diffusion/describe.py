@@ -15,7 +15,8 @@ from .families import family_of
 from .families.dit import DIT
 from .families.flow import SCHEDULER
 from .folder import is_pipeline, licence_of, read_classes, source_folder
-from .time_embedding import SHIFTS, saved_frequencies
+from .time_embedding import RECORD, SHIFTS, saved_frequencies
+from .vae_names import VAE_RECORD
 
 
 def describe(source: str) -> str:
@@ -71,7 +72,7 @@ def parts(folder: Path, pretrained: bool) -> list[tuple[str, str]]:
     licence = licence_of(folder)
     return [
         ("family", family.summary),
-        *([("licence", licence)] if licence else []),
+        *(imported(folder) or ([("licence", licence)] if licence else [])),
         ("classes", known),
         ("denoiser", f"{millions:.1f} M parameters: {family.describe(net)}" + learned(net)),
         ("latents", f"{latents}, {autoencoder(folder)}"),
@@ -95,6 +96,18 @@ def autoencoder(folder: Path) -> str:
 def image_size(folder: Path) -> str:
     path = folder / "latents.json"
     return f", which sees images of {read_json(path)['image_size']} pixels" if path.is_file() else ""
+
+
+def imported(folder: Path) -> list[tuple[str, str]]:
+    """What `lgd generator import` recorded of the weights."""
+    if not (folder / "vae" / VAE_RECORD).is_file() or not (folder / RECORD).is_file():
+        return []
+    own, vae = read_json(folder / RECORD), read_json(folder / "vae" / VAE_RECORD)
+    digests = ", ".join(f"SHA-256 {digest[:12]}..." for digest in own["sha256"].values())
+    return [
+        ("from", f"{own['source']}, {own['weights']} weights, {digests}; autoencoder {vae['variant']}"),
+        ("licence", f"{own['licence']}; autoencoder {vae['licence']}"),
+    ]
 
 
 def time(folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,23 +45,23 @@ def pipeline_folder(name: str) -> Path:
     return folder
 
 
-def download(name: str) -> Path:
-    """The cached files of a Hub repository. Errors: UserError."""
+def download(name: str, patterns: Sequence[str] = PATTERNS, field: str = "generator.source") -> Path:
+    """The cached files of a Hub repository. field: what named it, for messages. Errors: UserError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     repository, _, revision = name.partition("@")
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
-        raise UserError(f"generator.source: no such folder: {name}")
+        raise UserError(f"{field}: no such folder: {name}")
     try:
-        wanted = {"allow_patterns": PATTERNS, "ignore_patterns": UNUSED}
+        wanted = {"allow_patterns": list(patterns), "ignore_patterns": UNUSED}
         return Path(snapshot_download(repository, revision=revision or None, **wanted))
     except HFValidationError:
-        raise UserError(f"generator.source: neither a folder nor a Hub repository: {name}") from None
+        raise UserError(f"{field}: neither a folder nor a Hub repository: {name}") from None
     except Exception as error:  # of the network or the Hub, in many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"generator.source: {name} is neither a folder, nor in the Hub's cache, nor to be had: {reason}"
+            f"{field}: {name} is neither a folder, nor in the Hub's cache, nor to be had: {reason}"
         ) from None
 
 

@@ -1,8 +1,9 @@
 """Which frequencies a DiT embeds its timestep with, and how a saved denoiser's are found out.
 
-The embedding is cos(t w_i), sin(t w_i) for i = 0..127. DiT's own code (Peebles and Xie, 2023) has w_i = exp(-ln(10000) i /
-128); diffusers' DiTTransformer2DModel has 127 in place of 128. Weights work with the frequencies that they were trained
-with, and the class alone does not say which: DiT's published weights come in diffusers' class, too.
+The embedding is cos(t w_i), sin(t w_i) for i = 0..127. DiT's own code (Peebles and Xie, 2023) has
+w_i = exp(-ln(10000) i / 128); diffusers' DiTTransformer2DModel has 127 in place of 128. Weights work with the
+frequencies that they were trained with, and the class alone does not say which: DiT's published weights come in
+diffusers' class, too.
 """
 
 from __future__ import annotations
@@ -68,8 +69,8 @@ def saved_frequencies(folder: Path, wanted: TimeFrequencies = "auto") -> tuple[K
 def untold(place: Path) -> UserError:
     """The error for a denoiser whose frequencies nothing tells."""
     return UserError(
-        f"{place}: nothing tells the frequencies of its timestep embedding; set generator.time_frequencies (of import and"
-        " sample: --time-frequencies) to dit for weights of DiT's own code, to diffusers for a network trained with"
+        f"{place}: nothing tells the frequencies of its timestep embedding; set generator.time_frequencies (of import"
+        " and sample: --time-frequencies) to dit for weights of DiT's own code, to diffusers for a network trained with"
         " diffusers' class"
     )
 
@@ -83,7 +84,7 @@ def recorded_frequencies(folder: Path) -> Kind | None:
     kind = values.get("time_frequencies") if isinstance(values, dict) else None
     if kind not in get_args(Kind):
         raise UserError(f"{path}: time_frequencies must be {' or '.join(get_args(Kind))}, not {kind!r}")
-    return kind  # type: ignore[no-any-return]
+    return kind
 
 
 def share_one_embedder(tensors: Mapping[str, Tensor]) -> bool:
@@ -105,7 +106,7 @@ def embedder_tensors(files: Iterable[Path]) -> dict[str, Tensor]:
     """Read the timestep embedders from safetensors; a file that is none is left to the one who loads it."""
     from safetensors import SafetensorError, safe_open
 
-    found = {}
+    found: dict[str, Tensor] = {}
     for path in sorted(files):
         try:
             with safe_open(path, "pt") as file:
