@@ -13,7 +13,7 @@ from lgd.classifiers.train import train_classifier
 from lgd.config import ClassifierConfig, Config, GuidanceConfig, TrainingConfig
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
-from lgd.diffusion.generator import new_denoiser
+from lgd.diffusion.families.dit import new_denoiser
 from lgd.diffusion.latents import PixelSource
 from lgd.diffusion.train import begin, noise_schedule, train
 from lgd.diffusion.types import Prediction, Step
