@@ -141,10 +141,10 @@ def png(width: int, height: int) -> bytes:
     )
 
 
-def image(name: str, mode: str, size: tuple[int, int]) -> Damage:
+def image(name: str, mode: str, size: tuple[int, int], grey: int = 0) -> Damage:
     def save(place: Path) -> None:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new(mode, size).save(place / name)
+        Image.new(mode, size, grey).save(place / name)
 
     return save
 
@@ -163,7 +163,7 @@ def photos(place: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 
     """Write a folder of grey images, PHOTOS/CLASS/N.png."""
     for name in classes:
         for i in range(count):
-            image(f"PHOTOS/{name}/{i}.png", "L", (8, 8))(place)
+            image(f"PHOTOS/{name}/{i}.png", "L", (8, 8), 20 * i)(place)
 
 
 def parquet(**columns: list[Any]) -> Damage:

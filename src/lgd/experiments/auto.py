@@ -31,7 +31,6 @@ from lgd.progress import log
 if TYPE_CHECKING:
     from lgd.data.datasets import Survey
 
-SOURCES = ("folder", "parquet", "hf")
 HALF_PRECISION_FROM = 28
 """side in pixels; for smaller images, conversions cost the processor more than bfloat16 gains"""
 MOST_PATCHES = 11
@@ -39,9 +38,13 @@ MOST_PATCHES = 11
 
 
 def is_source(name: str) -> bool:
-    """Return whether a name stands for images, and not for a preset or a file."""
-    kind, colon, _ = name.partition(":")
-    return bool(colon) and kind in SOURCES
+    """Return whether a name stands for images, such as folder:PATH, and not for a preset or a file."""
+    if ":" not in name:
+        return False  # before an import that takes a second
+    from lgd.data.sources import SOURCES
+
+    kind, _, _ = name.partition(":")
+    return kind in SOURCES and bool(SOURCES[kind].argument)
 
 
 def load_config(name: str, dataset: DatasetConfig | None = None) -> Config:
