@@ -22,8 +22,8 @@ class GeneratorConfig:
     per branch)."""
     time_frequencies: TimeFrequencies = "auto"
     """Frequencies of the timestep embedding: dit (those of DiT's own code and weights), diffusers (those of diffusers'
-    class) or auto (those that the source was trained with, as its folder tells, docs/generators.md; diffusers' for a new
-    generator)."""
+    class) or auto (those that the source was trained with, as its folder tells, docs/generators.md; for a new generator
+    diffusers')."""
     autoencoder: str = ""
     """Folder of the autoencoder whose latents the generator models: AutoencoderKL, AutoencoderTiny or taef2. Empty:
     model pixels."""
