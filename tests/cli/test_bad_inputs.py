@@ -29,6 +29,7 @@ import torch
 from PIL import Image
 from tests.cli.test_main import toml
 from tests.conftest import tiny_config
+from tests.diffusion.unets import save_class_unet, save_stable_diffusion
 
 from lgd.cli.main import main
 from lgd.distillation.store import encode_png
@@ -177,6 +178,18 @@ def parquet(**columns: list[Any]) -> Damage:
     return write
 
 
+def stable_diffusion(place: Path) -> None:
+    """SD, a tiny pipeline, and PHOTOS."""
+    save_stable_diffusion(place / "SD")
+    photos(place)
+
+
+def class_unet(place: Path) -> None:
+    """UNET, a tiny pipeline of cats and dogs without a null class, and PHOTOS in its colours."""
+    save_class_unet(place / "UNET", 1)
+    photos(place)
+
+
 def half_trained(place: Path) -> None:
     """Write the files of a generator in training, GEN."""
     config = json.loads((place / "RUN/config.json").read_text())
@@ -190,6 +203,7 @@ EVALUATE = "lgd evaluate RUN --test PRESET --seeds 1 --quiet"
 DEEP = '{"a":' * 100_000
 FOLDER = "lgd distill folder:PHOTOS --out OUT --quiet"
 TABLE_OF = "lgd distill parquet:T.parquet --out OUT --quiet"
+PROMPTED = f"{FOLDER} --generator.source pretrained:SD"
 TRAIN = "lgd generator train PRESET --out GEN --quiet"
 TUNE = f"{TRAIN} --generator.source RUN/generator --generator.tune difffit"
 SAMPLE = "lgd generator sample RUN/generator --out OUT.png --quiet"

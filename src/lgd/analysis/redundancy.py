@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lgd.classifiers.train import accuracy, train_classifier
+from lgd.errors import naming
 from lgd.evaluation.aggregate import mean_matrix, redundancy
 from lgd.rng import derive_seed
 
@@ -26,8 +27,8 @@ def compute(inputs: Inputs) -> list[float]:
     """
     part, context = inputs.increments[inputs.increment], inputs.context
     seed = derive_seed("analysis", "redundancy", inputs.seed)
-    what = f"redundancy, increment {inputs.increment + 1}"
-    classifier = train_classifier(part, context.classifier, seed, what, context.device)
+    with naming(f"redundancy, increment {inputs.increment + 1}"):
+        classifier = train_classifier(part, context.classifier, seed, context.device)
     return [accuracy(classifier, other) for other in inputs.increments]
 
 

@@ -32,18 +32,17 @@ def train_classifier(
     train: ImageSet,
     config: ClassifierConfig,
     seed: int,
-    what: str,
     device: str | torch.device = "cpu",
     teacher: Classifier | Tensor | None = None,
     watch: Callable[[int, Classifier], object] | None = None,
 ) -> Classifier:
     """Train a classifier from scratch; returns it in eval mode.
 
-    seed: of the weights, the order and the augmentation. what: its name in an error. teacher: whose soft labels are
+    seed: of the weights, the order and the augmentation. teacher: whose soft labels are
     learned where `temperature` is above 0: a classifier that labels each augmented batch, or logits (N, classes) stored
     per image, mixed as the images are. watch: called after each epoch with the epochs done and the classifier, in
     training mode; training ends when it returns False. Images are augmented in batches. Errors: NonFiniteError naming
-    `what` and the step.
+    the step.
     """
     training = config.training
     classifier = untrained_classifier(train, config, seed).to(device).train()
@@ -68,12 +67,12 @@ def train_classifier(
             loss = backward(loss_of, list(classifier.parameters()), len(x), training.shards)
             step += 1
             if not torch.isfinite(loss):
-                raise NonFiniteError(f"{what}: loss {loss.item()} at step {step}")
+                raise NonFiniteError(f"loss {loss.item()} at step {step}")
             optimiser.step()
         if watch is not None and watch(epoch + 1, classifier) is False:
             break
     if not all(torch.isfinite(parameter).all() for parameter in classifier.parameters()):
-        raise NonFiniteError(f"{what}: weights that are not finite after step {step}")
+        raise NonFiniteError(f"weights that are not finite after step {step}")
     return classifier.eval().requires_grad_(False)
 
 

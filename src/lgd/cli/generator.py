@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from lgd.config import Config, Precision, TimeFrequencies
+from lgd.config import Config, Precision, PromptConfig, TimeFrequencies
 from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
 
@@ -78,6 +78,8 @@ class SampleOptions:
     """Number of images per class."""
     classes: tuple[str, ...] = ()
     """Names of classes, or ids for a pretrained generator. Empty: all classes, at most 20."""
+    prompts: PromptConfig = field(default_factory=PromptConfig)
+    """Prompts of a text-to-image generator."""
     scale: float = 1.5
     """Scale of classifier-free guidance. 1: no guidance."""
     scheduler: Literal["ddpm", "ddim", "dpm++"] = "ddpm"
@@ -171,7 +173,7 @@ def sample(arguments: Sequence[str]) -> int:
     if options.per_class < 1:
         raise UserError(f"--per-class must be at least 1, not {options.per_class}")
     from lgd.config import SamplingConfig, with_values
-    from lgd.diffusion.folder import load_source, open_classes
+    from lgd.diffusion.folder import check_null, load_source, open_classes
     from lgd.execution.hardware import check_device, resolve_device
     from lgd.experiments.preview import preview_samples, write_grid
 
@@ -189,8 +191,9 @@ def sample(arguments: Sequence[str]) -> int:
         },
     ).sampling
     device = resolve_device(options.device)
+    check_null(options.generator, options.scale)
     loaded = load_source(options.generator, None, device, options.precision, options.time_frequencies)
-    generator = open_classes(loaded, options.generator, options.classes, MOST_CLASSES)
+    generator = open_classes(loaded, options.generator, options.classes, MOST_CLASSES, options.prompts)
     with progress_bar(1, "samples") as advance:
         images = preview_samples(
             generator, range(len(generator.class_names)), options.per_class, sampling, options.seed

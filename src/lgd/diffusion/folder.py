@@ -6,24 +6,28 @@ latents.json
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from diffusers import DDPMScheduler
 
-from lgd.config import GeneratorConfig, Precision, TimeFrequencies
+from lgd.config import LARGEST_TOML, GeneratorConfig, Precision, PromptConfig, TimeFrequencies
 from lgd.errors import UserError
-from lgd.storage.files import read_json, sha256, write_json
+from lgd.storage.files import read_json, read_limited, sha256, write_json
 
 from .autoencoder import Latents, Pixels, Shape, load_latents, save_latents
 from .autoencoder_networks import network_files
-from .class_map import Vocabulary, map_classes, read_table, vocabulary
-from .generator import Generator, load_denoiser
-from .pretrained import PREFIX, load_pipeline, pipeline_folder, read_vocabulary
-from .time_embedding import RECORD, frequencies_of, saved_frequencies, set_frequencies
+from .class_map import Vocabulary, map_classes, vocabulary
+from .families import Conditions, Family, Request, family_of
+from .families.dit import DIT
+from .generator import Generator
+from .pretrained import PREFIX, load_pipeline, pipeline_folder, with_pixels
+from .text import ENCODERS
+from .time_embedding import RECORD, frequencies_of
 
-PARTS = ("transformer", "scheduler", "autoencoder", "vae")
+PARTS = ("transformer", "unet", "scheduler", "autoencoder", "vae", *ENCODERS, *ENCODERS.values())
 FILES = ("classes.json", "latents.json", "model_index.json", RECORD)
 
 
@@ -55,16 +59,11 @@ def load_generator(
     them. Errors: UserError naming the part that is missing or corrupt or does not fit.
     """
     classes, _ = read_classes(folder)
-    kind, _ = saved_frequencies(folder, frequencies)
     scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
-    denoiser = set_frequencies(load_denoiser(folder / "transformer", device, precision), kind)
+    denoiser = DIT.load(folder, device, precision, frequencies)
     generator = Generator(denoiser, scheduler_config, Pixels(), tuple(classes), tuple(classes.values()))
     if not (folder / "latents.json").exists():
-        if image_shape not in (None, generator.latent_shape):
-            raise UserError(
-                f"{folder}: makes pixels of {generator.latent_shape} (C, H, W), not images of {image_shape}"
-            )
-        return generator
+        return with_pixels(generator, folder, image_shape)
     autoencoder = load_latents(folder, image_shape, precision)
     autoencoder.network.to(device)
     if autoencoder.shape != generator.latent_shape:
@@ -92,7 +91,7 @@ def read_classes(folder: Path) -> tuple[dict[str, int], int]:
 
 
 def is_pipeline(source: str) -> bool:
-    """Whether a source is a DiTPipeline, imported or as diffusers saves it, rather than a generator trained by lgd."""
+    """Whether a source is a pipeline, imported or as diffusers saves it, rather than a generator trained by lgd."""
     return source.startswith(PREFIX) or (Path(source) / "model_index.json").is_file()
 
 
@@ -106,13 +105,29 @@ def autoencoder_folder(source: str) -> Path:
     return source_folder(source) / ("vae" if is_pipeline(source) else "autoencoder")
 
 
-def source_vocabulary(source: str) -> Vocabulary:
-    """What a source calls its classes; its weights are not read. Errors: UserError."""
-    folder = source_folder(source)
+def source_family(source: str) -> Family:
+    """Return the family of a source; lgd trains DiTs. Errors: UserError."""
+    return family_of(source_folder(source)) if is_pipeline(source) else DIT
+
+
+def source_vocabulary(source: str) -> Vocabulary | None:
+    """The classes that a source knows, None where prompts name them; its weights are not read. Errors: UserError."""
     if is_pipeline(source):
-        return read_vocabulary(folder)
-    classes, size = read_classes(folder)
+        folder = source_folder(source)
+        names_of = family_of(folder).vocabulary
+        return names_of(folder) if names_of else None
+    classes, size = read_classes(Path(source))
     return vocabulary(source, size, classes.items())
+
+
+def check_null(source: str, scale: float) -> None:
+    """Check that a source can be sampled with classifier-free guidance of `scale`. Errors: UserError."""
+    known = source_vocabulary(source)
+    if scale != 1 and known and not known.has_null:
+        raise UserError(
+            f"{source}: has no null class, which classifier-free guidance needs; sampling.classifier_free_scale (of"
+            " sample: --scale) must be 1"
+        )
 
 
 def load_source(
@@ -127,12 +142,16 @@ def load_source(
     return load(source_folder(source), image_shape, device, precision, frequencies)
 
 
-def source_ids(config: GeneratorConfig, class_names: Sequence[str]) -> tuple[int, ...]:
-    """The ids that the configured source has for the classes; its weights are not read.
+def request_of(config: GeneratorConfig, class_names: Sequence[str], kept: Path | None = None) -> Request:
+    """Ask the configured source for conditions of the classes. Errors: UserError for a source that is not there."""
+    source = config.source
+    return Request(config, source_folder(source), source_vocabulary(source), class_names, kept)
 
-    Errors: UserError for a source that is not there, and naming the classes that cannot be mapped.
-    """
-    return map_classes(class_names, source_vocabulary(config.source), read_table(config.class_map, class_names))
+
+def with_conditions(generator: Generator, class_names: Sequence[str], found: Conditions) -> Generator:
+    """Return the generator with these classes and their conditions."""
+    embeddings = found.embeddings and found.embeddings.to(generator.device)
+    return replace(generator, class_names=tuple(class_names), class_ids=found.class_ids, embeddings=embeddings)
 
 
 def open_generator(
@@ -145,21 +164,30 @@ def open_generator(
 ) -> Generator:
     """The generator that a run draws with: the configured source, or the one trained into folder `trained`.
 
-    Errors: as `load_generator` and `source_ids`.
+    Embedded prompts are kept in `trained`. Errors: as `load_generator`, and naming the classes without a condition.
     """
     if not config.source or config.tune != "none":
         return load_generator(trained, image_shape, device, precision)
-    ids = source_ids(config, class_names)
+    found = source_family(config.source).conditions(request_of(config, class_names, trained))
     generator = load_source(config.source, image_shape, device, precision, config.time_frequencies)
-    return replace(generator, class_names=tuple(class_names), class_ids=ids)
+    return with_conditions(generator, class_names, found)
 
 
-def open_classes(generator: Generator, source: str, names: Sequence[str], most: int) -> Generator:
+def open_classes(
+    generator: Generator, source: str, names: Sequence[str], most: int, prompts: PromptConfig | None = None
+) -> Generator:
     """The generator loaded from a source, with the classes of these names or ids; without names, the first `most`.
 
-    Errors: UserError naming the classes that cannot be mapped.
+    prompts: for a source whose conditions they are. Errors: UserError naming the classes that cannot be mapped, and for
+    prompts without a class.
     """
     known = source_vocabulary(source)
+    if known is None:
+        if not names:
+            raise UserError(f"{source}: draws by prompts and has no classes of its own; name some with --classes")
+        request = request_of(GeneratorConfig(source=source, prompts=prompts or PromptConfig()), names)
+        generator.family.check(request)
+        return with_conditions(generator, names, generator.family.conditions(request))
     if not names:
         own = dict(zip(generator.class_names, generator.class_ids, strict=True))
         names = list(own or map(str, range(known.size)))[:most]
@@ -172,7 +200,19 @@ def pin_source(config: GeneratorConfig, path: Path, begun: Path) -> None:
 
     begun: what was begun with it, for the message. Errors: UserError naming a file that has changed.
     """
-    pin_files(fingerprint(config.source), path, begun, {"source": config.source, "tune": config.tune})
+    record = {"source": config.source, "tune": config.tune, "family": source_family(config.source).summary}
+    record["licence"] = licence_of(source_folder(config.source))
+    pin_files(fingerprint(config.source), path, begun, record)
+
+
+def licence_of(folder: Path) -> str:
+    """Return the licence of a source's weights as its files tell it: our record, or README.md's header; else ""."""
+    record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    if isinstance(record, dict) and isinstance(record.get("licence"), str):
+        return record["licence"]
+    card = folder / "README.md"
+    found = re.search(r"^license: *(\S+)", read_limited(card, LARGEST_TOML), re.MULTILINE) if card.is_file() else None
+    return found[1] if found else ""
 
 
 def pin_decoder(folder: Path, path: Path, begun: Path) -> None:

@@ -76,7 +76,6 @@ def encode_latents(
     flip: bool,
     folder: Path,
     made_from: dict[str, Any],
-    device: str,
     advance: Callable[..., None],
 ) -> LatentSource:
     """Encode every image, and with `flip` its mirror image, into `folder`; finished parts are kept.
@@ -95,6 +94,7 @@ def encode_latents(
     done, saved = known["encoded"], monotonic()
     advance(count=done)
     network = autoencoder.normalised((0.0,), (1.0,))
+    device = next(autoencoder.network.parameters()).device
     left = torch.arange(done, len(train))
     for pixels in train.stream(left.split(CHUNK) if len(left) else ()):
         x = to_float(pixels).to(device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, isfinite, pi
 from time import monotonic
 from typing import Any
@@ -56,7 +56,7 @@ class Progress:
     """learning rate"""
     norm: float
     """of the gradient, before it was clipped"""
-    waited: float
+    waited: float = 0.0
     """seconds until the images were there"""
 
 
@@ -92,7 +92,7 @@ def train(
             item = next(items)
             waited = monotonic() - start
             state.order = state.order[batch:]
-            yield one_step(state, source, item, labels[chosen], scheduler, config, waited)
+            yield replace(one_step(state, source, item, labels[chosen], scheduler, config), waited=waited)
 
 
 def one_step(
@@ -102,7 +102,6 @@ def one_step(
     labels: Tensor,
     scheduler: DDPMScheduler,
     config: GeneratorConfig,
-    waited: float,
 ) -> Progress:
     """Take one step on a batch of a source with its labels (B,)."""
     denoiser, draw, batch = state.denoiser, state.draw, len(labels)
@@ -134,7 +133,7 @@ def one_step(
     state.optimiser.step()
     state.average.step(trained)
     state.losses.append(value)
-    return Progress(state.step, value, rate, norm, waited)
+    return Progress(state.step, value, rate, norm)
 
 
 def predict(state: Training, x_t: Tensor, t: Tensor, class_ids: Tensor, half: bool) -> Tensor:

@@ -30,17 +30,19 @@ from .autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
 from .autoencoder_networks import in_precision, load_network, network_files
 from .checkpoint import load_checkpoint, save_checkpoint, trained
 from .class_map import read_table
+from .families.dit import check_patch, new_denoiser, with_plain_attention
 from .finetune import fold_scales, for_difffit, start_ids, with_classes
 from .folder import (
     autoencoder_folder,
     load_source,
     pin_source,
+    request_of,
     save_generator,
+    source_family,
     source_folder,
-    source_ids,
     source_vocabulary,
 )
-from .generator import Generator, check_patch, new_denoiser, with_plain_attention
+from .generator import Generator
 from .latents import LatentSource, PixelSource, Source, encode_latents
 from .time_embedding import saved_frequencies, set_frequencies
 from .train import Progress, Training, begin, half_precision, noise_schedule, train
@@ -71,16 +73,17 @@ class Start:
 
 def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
     """Check, before any work, that the generator can be loaded or trained for these images. Errors: UserError."""
-    if config.source:
-        saved_frequencies(source_folder(config.source), config.time_frequencies)
-    if config.tune != "none":
-        start_ids(
-            images.class_names, source_vocabulary(config.source), read_table(config.class_map, images.class_names)
-        )
-    elif config.source:
-        source_ids(config, images.class_names)
-    else:
+    if not config.source:
         check_patch(config, own_autoencoder(config, images)[1])
+    elif config.tune == "none":
+        source_family(config.source).check(request_of(config, images.class_names))
+    elif not (family := source_family(config.source)).trains:
+        raise UserError(f"generator.tune: {config.source} is a {family.summary}; only DiTs are fine-tuned")
+    else:
+        saved_frequencies(source_folder(config.source), config.time_frequencies)
+        known = source_vocabulary(config.source)
+        assert known is not None
+        start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
 
 
 def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
@@ -127,6 +130,7 @@ def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
 def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
     """Return the start of fine-tuning: the source with a label table for the images' classes. Errors: UserError."""
     known = source_vocabulary(config.source)
+    assert known is not None  # as check_generator made sure
     starts = start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
     log.info(
         f"generator: {len(starts) - starts.count(None)} of {len(starts)} classes start from one of {config.source},"
@@ -229,7 +233,7 @@ def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> 
         "precision": encoding(own),
     }
     with progress_bar(len(images), "latents") as advance:
-        source = encode_latents(images, autoencoder, own.flip, folder, made_from, training.device, advance)
+        source = encode_latents(images, autoencoder, own.flip, folder, made_from, advance)
     if own.tune == "none":
         return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
     mean, std = torch.tensor(autoencoder.mean), torch.tensor(autoencoder.std)

@@ -30,8 +30,8 @@ def preview_samples(
     for part in torch.arange(len(seeds)).split(config.batch_size):
         streams = [torch.Generator().manual_seed(seeds[i]) for i in part]
         start = noise(streams, generator.latent_shape).to(generator.device)
-        own = y[part].to(generator.device)
-        denoiser = classifier_free(generator, own, config.classifier_free_scale, config.guided_channels)
+        conditions = generator.conditions_of(y[part].to(generator.device), [seeds[i] for i in part])
+        denoiser = classifier_free(generator, conditions, config.classifier_free_scale, config.guided_channels)
         latents = sample(denoiser, generator.schedule(config), start, streams)
         images.append(to_bytes(generator.autoencoder.decode(latents)).cpu())
     return ImageSet(torch.cat(images), torch.arange(len(names)).repeat_interleave(each), names)
