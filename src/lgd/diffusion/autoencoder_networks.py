@@ -157,7 +157,7 @@ def check_files(folder: Path) -> None:
             f"{pickles[0]}: a pickle, which is not read here; `lgd generator import` makes safetensors of it without"
             " running anything in it"
         )
-    raise UserError(f"{folder}: no weights as safetensors")
+    raise UserError(f"{folder}: no weights as safetensors; `lgd generator import` makes them of published pickles")
 
 
 def network_files(folder: Path) -> list[Path]:
