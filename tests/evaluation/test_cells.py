@@ -120,7 +120,7 @@ def test_a_failed_cell_is_told_at_the_end_and_the_rest_kept(
     output = capsys.readouterr()
     assert "random-seed1: accuracy-alexnet-02-1 failed: RuntimeError: out of memory" in output.err
     assert output.err.count(" failed: ") == 2
-    assert "| random |" in output.out
+    assert "\n| random " in output.out
     assert written(root) == kept
     failures = json.loads((root / "comparison.json").read_text())["failures"]
     assert [f["name"] for f in failures] == [f"random-seed1: accuracy-alexnet-0{i}-1" for i in (2, 1)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lgd.analysis.inputs import run_config
@@ -41,21 +40,12 @@ def gallery(runs: Sequence[FinishedRun], reference: Path | None) -> tuple[dict[s
     kept = sample(items, LIMIT)
     near, real, more = _neighbours(kept, reference)
     notes += more
-
-    def stored() -> Iterator[Image.Image]:
-        for _, path, _ in kept:
-            yield opened(path)
-
-    def neighbours() -> Iterator[Image.Image]:
-        for image in real:
-            yield from_tensor(image)
-
     data = {
         "methods": [run.method for run in shown],
         "classes": list(shown[0].class_names),
         "total": len(items),
-        "images": fitting(stored, BUDGET * 2 // 3 if near else BUDGET),
-        "real": fitting(neighbours, BUDGET // 3),
+        "images": fitting(lambda: (opened(path) for _, path, _ in kept), BUDGET * 2 // 3 if near else BUDGET),
+        "real": fitting(lambda: map(from_tensor, real), BUDGET // 3),
         "items": [
             {"method": run.method, **_facts(row), **({"near": near[i]} if near else {})}
             for i, (run, _, row) in enumerate(kept)
