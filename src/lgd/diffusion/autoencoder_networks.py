@@ -162,7 +162,7 @@ def check_files(folder: Path) -> None:
             else "if you trust it, load the model with its library and save_pretrained writes safetensors"
         )
         raise UserError(f"{pickles[0]}: a pickle, which is not read here; {advice}")
-    raise UserError(f"{folder}: no weights as safetensors")
+    raise UserError(f"{folder}: no weights as safetensors; `lgd generator import` makes them of published pickles")
 
 
 def network_files(folder: Path) -> list[Path]:
