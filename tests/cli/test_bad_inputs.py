@@ -184,6 +184,17 @@ def stable_diffusion(place: Path) -> None:
     photos(place)
 
 
+def named(folder: str, *classes: str) -> Damage:
+    """Images as of `photos`, in another folder and of other classes."""
+
+    def make(place: Path) -> None:
+        shutil.rmtree(place / "PHOTOS")
+        photos(place, classes)
+        (place / "PHOTOS").rename(place / folder)
+
+    return make
+
+
 def class_unet(place: Path) -> None:
     """UNET, a tiny pipeline of cats and dogs without a null class, and PHOTOS in its colours."""
     save_class_unet(place / "UNET", 1)
@@ -353,6 +364,35 @@ CASES = [
     Case("... with a class that does not exist", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\nant = 1\n")),
     Case("... that is nested 100,000 deep", f"{TUNE} --generator.class-map M.toml", written("M.toml", "x = " + "[" * 100_000)),
     Case("... that is a pipe", f"{TUNE} --generator.class-map M.toml", pipe("M.toml")),
+    Case("a pipeline of an unsupported family", PROMPTED,
+         both(stable_diffusion, changed("SD/model_index.json", lambda value: value.update(_class_name="FluxPipeline")))),
+    Case("... with a flow's scheduler, which Stable Diffusion has not", PROMPTED,
+         both(stable_diffusion, written("SD/scheduler/scheduler_config.json", '{"_class_name": "FlowMatchEulerDiscreteScheduler"}'))),
+    Case("... without its text encoder", PROMPTED, both(stable_diffusion, gone("SD/text_encoder"))),
+    Case("... without its tokenizer", PROMPTED, both(stable_diffusion, gone("SD/tokenizer"))),
+    Case("... with a tokenizer that is a list", PROMPTED,
+         both(stable_diffusion, gone("SD/tokenizer"), written("SD/tokenizer/tokenizer.json", "[]"))),
+    Case("... with a text encoder that is a pickle", PROMPTED,
+         both(stable_diffusion, gone("SD/text_encoder/model.safetensors"), written("SD/text_encoder/pytorch_model.bin", PICKLE))),
+    Case("float16 on a CPU", f"{PROMPTED} --sampling.precision float16", stable_diffusion),
+    Case("fine-tuning of a text-to-image U-Net", f"{PROMPTED} --generator.tune full", stable_diffusion),
+    Case("class names that are WordNet ids, as prompts", PROMPTED.replace("PHOTOS", "WORDNET"),
+         both(stable_diffusion, named("WORDNET", "n02102040", "n03000684"))),
+    Case("... that are not ImageNet's", PROMPTED.replace("PHOTOS", "OTHERS"),
+         both(stable_diffusion, named("OTHERS", "n00000001", "n00000002"))),
+    Case("class names that are numbers, as prompts", PROMPTED.replace("PHOTOS", "NUMBERS"),
+         both(stable_diffusion, named("NUMBERS", "0", "1"))),
+    Case("a template of prompts without a class", f"{PROMPTED} --generator.prompts.templates 'a photo'", stable_diffusion),
+    Case("a prompt that is too long", f"{PROMPTED} --generator.prompts.templates '{'very ' * 20}{{class}}'", stable_diffusion),
+    Case("a table of prompts that does not exist", f"{PROMPTED} --generator.prompts.table P.toml", stable_diffusion),
+    Case("... that lacks a class", f"{PROMPTED} --generator.prompts.table P.toml",
+         both(stable_diffusion, written("P.toml", '[prompts]\ncat = "a cat"\n'))),
+    Case("... with a number for a prompt", f"{PROMPTED} --generator.prompts.table P.toml",
+         both(stable_diffusion, written("P.toml", '[prompts]\ncat = "a cat"\ndog = 3\n'))),
+    Case("samples by prompts of no class", "lgd generator sample pretrained:SD --out OUT.png --quiet", stable_diffusion),
+    Case("classifier-free guidance without a null class",
+         f"{FOLDER} --generator.source pretrained:UNET --generator.class-map M.toml",
+         both(class_unet, written("M.toml", "[classes]\ncat = 0\ndog = 1\n"))),
     Case("samples of a generator that does not exist", "lgd generator sample none --out OUT.png"),
     Case("samples onto an existing file", "lgd generator sample RUN/generator --out FILE", written("FILE", "mine")),
     Case("zero samples per class", f"{SAMPLE} --per-class 0"),

@@ -19,6 +19,8 @@ from lgd.storage.files import load_tensors, read_json
 from .taef2 import CHANNELS, TAEF2
 
 TAEF2_FILES = ("encoder.safetensors", "decoder.safetensors")
+IMPORTED = ("DiTTransformer2DModel", "Transformer2DModel", "AutoencoderKL")
+"""classes of diffusers' that `lgd generator import` reads pickles of"""
 DIFFUSERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 
@@ -153,10 +155,13 @@ def check_files(folder: Path) -> None:
     if any(folder.glob("*.safetensors")):
         return
     if pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt")]):
-        raise UserError(
-            f"{pickles[0]}: a pickle, which is not read here; `lgd generator import` makes safetensors of it without"
-            " running anything in it"
+        imported = read_json(folder / "config.json").get("_class_name") in IMPORTED
+        advice = (
+            "`lgd generator import` makes safetensors of it without running anything in it"
+            if imported
+            else "if you trust it, load the model with its library and save_pretrained writes safetensors"
         )
+        raise UserError(f"{pickles[0]}: a pickle, which is not read here; {advice}")
     raise UserError(f"{folder}: no weights as safetensors; `lgd generator import` makes them of published pickles")
 
 

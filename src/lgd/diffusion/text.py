@@ -33,7 +33,7 @@ def check_prompts(folder: Path, prompts: Sequence[str]) -> None:
         check_files(folder / encoder)
         tokenizer = tokenizer_of(folder / ENCODERS[encoder])
         for prompt in prompts:
-            count = len(tokenizer(prompt).input_ids)
+            count = len(tokenizer(prompt, verbose=False).input_ids)
             if count > tokenizer.model_max_length:
                 raise UserError(
                     f"a prompt of {count} tokens, of which {folder / encoder} sees {tokenizer.model_max_length}:"
