@@ -64,7 +64,7 @@ def dies(small: bool, folder: Path) -> dict[str, Any]:
 
 def sleeps(small: bool, folder: Path) -> dict[str, Any]:
     child = subprocess.Popen(["sleep", "600"])
-    Path(os.environ["CHILD"]).write_text(str(child.pid))
+    (folder.parents[1] / "child").write_text(str(child.pid))
     time.sleep(600)
     return {}
 
@@ -85,9 +85,8 @@ def test_a_part_that_fails_or_takes_too_long_is_recorded(tmp_path: Path, monkeyp
 
 def test_a_part_and_its_processes_end_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpu.measure.LIBRARIES", [])
-    child = tmp_path / "child"
-    monkeypatch.setenv("CHILD", str(child))
-    found = attempt(f"{__name__}:sleeps", small=True, limit=30)
-    assert found["error"] == "stopped after its limit of 30 s"
-    state = Path("/proc", child.read_text(), "stat")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    found = attempt(f"{__name__}:sleeps", small=True, limit=20)
+    assert found["error"] == "stopped after its limit of 20 s"
+    state = Path("/proc", (tmp_path / "child").read_text(), "stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"
