@@ -23,7 +23,7 @@ from lgd import __version__, distill
 from lgd.classifiers.train import train_classifier
 from lgd.config import ClassifierConfig, Config, GeneratorConfig, Precision, TrainingConfig, load_config, with_values
 from lgd.data.imageset import ImageSet
-from lgd.diffusion.generator import new_denoiser
+from lgd.diffusion.families.dit import new_denoiser
 from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.train import begin, noise_schedule, train
 from lgd.execution.hardware import resolve_device
@@ -172,7 +172,7 @@ def evaluation(small: bool, folder: Path) -> Values:
         flops, most = counted(Workloads(Config(), sizes, "cpu").classifier_training_step(config, images))
         ends: list[float] = []
         reset_memory()
-        train_classifier(train_set, config, 0, "resnet18", device(), watch=lambda *_, ends=ends: ends.append(now()))
+        train_classifier(train_set, config, 0, device(), watch=lambda *_, ends=ends: ends.append(now()))
         seconds = (ends[-1] - ends[0]) / (len(ends) - 1)
         found[f"{precision}, images/s"] = images / seconds
         found[f"{precision}, share of peak, %"] = 100 * flops / batch * images / seconds / peaks[precision]
@@ -317,9 +317,7 @@ def train_unit(done: Path, small: bool) -> None:
     """Train a ResNet-18 and write when, where and by which process."""
     images, side = (4, 16) if small else (256, 112)
     start = time.time()
-    train_classifier(
-        random_images(images, side), resnet18("float32", min(64, images), 1 if small else 8), 0, "unit", device()
-    )
+    train_classifier(random_images(images, side), resnet18("float32", min(64, images), 1 if small else 8), 0, device())
     now()
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     write_json(done, {"start": start, "end": time.time(), "process": os.getpid(), "device": name})
