@@ -1,12 +1,12 @@
-"""What DiT-XL/2 at 256 x 256 costs in memory and arithmetic, counted without weights, GPU or computing anything.
+"""Count the memory and the operations of DiT-XL/2 at 256 x 256, without weights, without a GPU and without computing.
 
     python benchmarks/dit_xl.py [--preset imagenette] [--batch 1] [--tune-batch 8] [--tflops 312] [--share 0.25]
                                 [--classifier-tflops 156] [--classifier-share 0.1]
 
-Runs one guided step of the preset, and one step of fine-tuning, on fake tensors (shapes without data), and counts:
-bytes of all tensors alive at once, forward and backward, and floating-point operations. The hours follow from the
-operations, the peak of a GPU in bfloat16 for sampling and in TF32 for the classifiers (an A100 has 312 and 156
-TFLOP/s), and the shares of these that are reached, which are assumptions. Results: dit-xl.md.
+Runs one guided step of the preset, and one step of fine-tuning, on fake tensors (shapes without data). It counts the
+floating-point operations and the peak memory of all tensors, forward and backward. Hours are operations divided by the
+GPU's peak, in bfloat16 for sampling and in TF32 for classifiers (an A100 has 312 and 156 TFLOP/s), times the share of
+the peak that is reached. These shares are assumptions. Results: dit-xl.md.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from lgd.guidance.score import learnability
 from lgd.profiling.counting import Alive
 
 SETS = {"imagenette": (10, 12_894), "imagenet1k": (1000, 1_281_167)}
-"""by preset: classes, and their images in ImageNet's training set"""
+"""by preset: number of classes, and of their images in ImageNet's training set"""
 
 
 def sd_vae() -> AutoencoderKL:
-    """The autoencoder of Stable Diffusion (ft-mse), which DiT-XL/2 works with."""
+    """Make the autoencoder of Stable Diffusion (ft-mse), whose latents DiT-XL/2 models."""
     return AutoencoderKL(
         block_out_channels=(128, 256, 512, 512),
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -52,12 +52,12 @@ def sd_vae() -> AutoencoderKL:
 
 
 def dit_xl(classes: int = 1000) -> DiTTransformer2DModel:
-    """The denoiser, whose defaults are DiT-XL/2's at 256 x 256 pixels, with its learned variance."""
+    """Make the denoiser DiT-XL/2 for 256 x 256 pixels (diffusers' default), with learned variance."""
     return DiTTransformer2DModel(out_channels=8, num_embeds_ada_norm=classes)
 
 
 def guided_step(config: Config, classes: int, batch: int) -> dict[str, tuple[Callable[[], Any], list[torch.nn.Module]]]:
-    """By name, a function to measure and the networks it needs."""
+    """Return, by name, the functions to measure and the networks that they use."""
     shape = (3, config.dataset.size, config.dataset.size)
     torch.set_default_dtype(torch.bfloat16)
     denoiser, vae = dit_xl().requires_grad_(False), sd_vae().requires_grad_(False)
@@ -76,18 +76,18 @@ def guided_step(config: Config, classes: int, batch: int) -> dict[str, tuple[Cal
     plain = classifier_free(generator, labels, config.sampling.classifier_free_scale, config.sampling.guided_channels)
 
     def score(x0: torch.Tensor) -> torch.Tensor:
-        return learnability(autoencoder.decode(x0), labels, [learner], reference, config.guidance.omega)
+        return learnability(autoencoder.decode(x0, clamp=False), labels, [learner], reference, config.guidance.omega)
 
     copies = config.influence.surrogate.checkpoints
     parameters = {name: torch.stack([p] * copies) for name, p in learner.named_parameters()}
-    towards = torch.ones(copies, sum(p.numel() for p in learner.parameters()))
-    surrogate = Surrogate(learner, parameters, {1: towards})
+    class_gradients = torch.ones(copies, sum(p.numel() for p in learner.parameters()))
+    surrogate = Surrogate(learner, parameters, {1: class_gradients})
 
-    def climb(x0: torch.Tensor) -> torch.Tensor:
-        return influence(autoencoder.decode(x0), labels, surrogate)
+    def influence_score(x0: torch.Tensor) -> torch.Tensor:
+        return influence(autoencoder.decode(x0, clamp=False), labels, surrogate)
 
     guided = learnability_guided(plain, score, config.guidance)
-    influenced = learnability_guided(plain, climb, config.guidance)
+    influenced = learnability_guided(plain, influence_score, config.guidance)
     with_x0 = learnability_guided(plain, score, load_config("digits").guidance)
     networks = [denoiser, vae, learner, reference]
 
@@ -111,7 +111,7 @@ def guided_step(config: Config, classes: int, batch: int) -> dict[str, tuple[Cal
 
 
 class Noise:
-    """Latents to learn from."""
+    """A source of latents for training."""
 
     shape = (4, 32, 32)
 
@@ -120,7 +120,7 @@ class Noise:
 
 
 def tuning_step(tune: str, classes: int, batch: int) -> tuple[Callable[[], Any], list[torch.nn.Module]]:
-    """One optimiser step of fine-tuning on `classes` new ones."""
+    """Return one optimiser step of fine-tuning on `classes` new classes, and its networks."""
     denoiser = dit_xl(classes)
     if tune == "difffit":
         for_difffit(denoiser)
@@ -128,7 +128,7 @@ def tuning_step(tune: str, classes: int, batch: int) -> tuple[Callable[[], Any],
     scheduler = noise_schedule(config, 1.0)
     state = begin(denoiser, config, batch)
     x, labels = torch.randn(batch, *Noise.shape), torch.zeros(batch, dtype=torch.long)
-    return lambda: one_step(state, Noise(), x, labels, scheduler, config, 0.0), [denoiser]  # type: ignore[arg-type]
+    return lambda: one_step(state, Noise(), x, labels, scheduler, config), [denoiser]  # type: ignore[arg-type]
 
 
 def main() -> None:
@@ -157,14 +157,14 @@ def main() -> None:
         + flops["decoding"]
     ) / options.batch
     n, K, kappa = config.stages.images_per_increment, config.stages.increments, config.stages.candidates
-    drawn = classes * n * (1 + (K - 1) * kappa)
+    candidates = classes * n * (1 + (K - 1) * kappa)
     sampling = 3600e12 * options.tflops * options.share
     classifying = 3600e12 * options.classifier_tflops * options.classifier_share
     print(
         f"{classes} classes at {n * K} IPC; hours at {options.share:.0%} of {options.tflops:.0f} TFLOP/s for sampling,"
         f" {options.classifier_share:.0%} of {options.classifier_tflops:.0f} for classifiers:"
     )
-    hours = {f"sampling {drawn} candidates of {one / 1e12:.0f} TFLOP": (drawn * one, sampling)}
+    hours = {f"sampling {candidates} candidates of {one / 1e12:.0f} TFLOP": (candidates * one, sampling)}
     hours |= {name: (total, classifying) for name, total in training.items()}
     for name, (total, rate) in hours.items():
         print(f"  {name}: {total / 1e15:.0f} PFLOP, {total / rate:.2f} h")
@@ -172,7 +172,7 @@ def main() -> None:
 
 
 def report(name: str, function: Callable[[], Any], networks: list[torch.nn.Module]) -> float:
-    """Print what it costs; its floating-point operations."""
+    """Print the operations and the memory of a function; returns its floating-point operations."""
     with Alive() as alive:
         for network in networks:
             for tensor in [*network.parameters(), *network.buffers()]:
@@ -189,7 +189,7 @@ def report(name: str, function: Callable[[], Any], networks: list[torch.nn.Modul
 
 
 def training_flops(config: Config, classes: int, images: int) -> dict[str, float]:
-    """Of the classifiers of a run: images times epochs times the operations of one image, forward and backward."""
+    """Return the operations of a run's classifiers: images times epochs times those of one image, both passes."""
     shape = (3, config.dataset.size, config.dataset.size)
     n, K = config.stages.images_per_increment, config.stages.increments
     evaluation = config.evaluation
@@ -213,6 +213,7 @@ def training_flops(config: Config, classes: int, images: int) -> dict[str, float
 
 
 def one_image(config: ClassifierConfig, shape: tuple[int, int, int], classes: int) -> float:
+    """Count the operations of one image, forward and backward."""
     network = new_classifier(config, shape, classes, torch.ones(3), torch.ones(3))
     with FlopCounterMode(display=False) as counter:
         network(torch.zeros(2, *shape)).sum().backward()

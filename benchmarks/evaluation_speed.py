@@ -1,9 +1,8 @@
-"""What one training step of a small network costs, and what was tried to make it cheaper; CPU milliseconds.
+"""Measure one training step of a small network, and alternatives that might be cheaper, in CPU milliseconds.
 
     OMP_NUM_THREADS=1 python benchmarks/evaluation_speed.py
 
-CPU time of this process, the least of several repeats, so that busy neighbours count little. The results are in
-evaluation-speed.md.
+Reports the least CPU time of several repeats, which other load hardly changes. Results: evaluation-speed.md.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ CLASSES, WIDTH = 10, 64
 
 
 def cost(step: Callable[[], object], repeats: int = 60) -> float:
-    """Least CPU time of a call, in milliseconds."""
+    """Return the least CPU time of a call, in milliseconds."""
     times = []
     for _ in range(repeats + 2):
         start = time.process_time()
@@ -32,17 +31,18 @@ def cost(step: Callable[[], object], repeats: int = 60) -> float:
 
 
 def optimiser(parameters: list[nn.Parameter], fused: bool = True) -> torch.optim.Optimizer:
+    """Make the optimiser of the evaluation."""
     return torch.optim.AdamW(parameters, fused=fused)
 
 
 def batch(*shape: int) -> tuple[Tensor, Tensor]:
-    """Images (*shape, 1, 8, 8) and labels (*shape)."""
+    """Draw random images (*shape, 1, 8, 8) and labels (*shape)."""
     draw = torch.Generator().manual_seed(0)
     return torch.rand(*shape, 1, 8, 8, generator=draw), torch.randint(0, CLASSES, shape, generator=draw)
 
 
 def alone(size: int, layout: torch.memory_format = torch.contiguous_format, fused: bool = True) -> Callable[[], object]:
-    """One network, one step. layout: of the batch; it spreads through the network."""
+    """Return one step of one network. layout: memory format of the batch, which spreads through the network."""
     network = convnet((1, 8, 8), CLASSES, WIDTH, 2)
     update = optimiser(list(network.parameters()), fused)
     x, y = batch(size)
@@ -77,6 +77,7 @@ class Stacked(nn.Module):
 
 
 def stacked(networks: int, size: int) -> Callable[[], object]:
+    """Return one step of several networks stacked in grouped convolutions."""
     module = Stacked(networks)
     update = optimiser(list(module.parameters()))
     x, y = batch(networks, size)
@@ -92,7 +93,7 @@ def stacked(networks: int, size: int) -> Callable[[], object]:
 
 
 def mapped(networks: int, size: int) -> Callable[[], object]:
-    """torch.func.vmap over stacked parameters."""
+    """Return one step of several networks by torch.func.vmap over stacked parameters."""
     members = [convnet((1, 8, 8), CLASSES, WIDTH, 2) for _ in range(networks)]
     for module in members[0].modules():
         if isinstance(module, nn.ReLU):
@@ -114,17 +115,19 @@ def mapped(networks: int, size: int) -> Callable[[], object]:
 
 
 def by_moments(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute instance norm by torch.var_mean."""
     variance, mean = torch.var_mean(x, (2, 3), correction=0, keepdim=True)
     return (x - mean) * (variance + 1e-5).rsqrt() * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
 
 
 def by_layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Compute instance norm as a layer norm over the pixels."""
     normed = F.layer_norm(x.flatten(2), (x.shape[2] * x.shape[3],)).view(x.shape)
     return torch.addcmul(bias.view(1, -1, 1, 1), normed, weight.view(1, -1, 1, 1))
 
 
 NORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
-    "group_norm (what lgd does)": lambda x, weight, bias: F.group_norm(x, x.shape[1], weight, bias),
+    "group_norm (as in lgd)": lambda x, weight, bias: F.group_norm(x, x.shape[1], weight, bias),
     "instance_norm": lambda x, weight, bias: F.instance_norm(x, weight=weight, bias=bias),
     "layer_norm over the pixels": by_layer_norm,
     "var_mean": by_moments,
@@ -132,7 +135,7 @@ NORMS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def norm(function: Callable[[Tensor, Tensor, Tensor], Tensor], size: int) -> Callable[[], object]:
-    """Forward and backward of one instance norm on (64, 64, size, size)."""
+    """Return the forward and backward pass of one instance norm on (64, 64, size, size)."""
     x = torch.randn(64, WIDTH, size, size, requires_grad=True)
     weight, bias = (torch.rand(WIDTH, requires_grad=True) for _ in range(2))
     gradient = torch.randn_like(x)
@@ -141,15 +144,15 @@ def norm(function: Callable[[Tensor, Tensor, Tensor], Tensor], size: int) -> Cal
 
 def main() -> None:
     torch.set_num_threads(1)
-    print("| way | batch 20 | batch 64 |\n|---|---:|---:|")
-    ways: dict[str, Callable[[int], float]] = {
-        "alone (what lgd does)": lambda size: cost(alone(size)),
+    print("| variant | batch 20 | batch 64 |\n|---|---:|---:|")
+    variants: dict[str, Callable[[int], float]] = {
+        "alone (as in lgd)": lambda size: cost(alone(size)),
         "alone, channels_last": lambda size: cost(alone(size, torch.channels_last)),
         "alone, optimiser not fused": lambda size: cost(alone(size, fused=False)),
         "5 stacked in grouped convolutions": lambda size: cost(stacked(5, size)) / 5,
         "5 by torch.func.vmap": lambda size: cost(mapped(5, size)) / 5,
     }
-    for name, measure in ways.items():
+    for name, measure in variants.items():
         print(f"| {name} | {measure(20):.2f} | {measure(64):.2f} |", flush=True)
     print("\n| instance norm | 8 x 8 | 4 x 4 |\n|---|---:|---:|")
     for name, function in NORMS.items():

@@ -1,9 +1,9 @@
-"""Feed the readers of what others may have written, such as manifests, with bytes that atheris chooses by coverage.
+"""Fuzz the readers of untrusted files, such as manifests, with bytes that atheris chooses by coverage.
 
     pip install atheris
     python benchmarks/fuzz.py -runs=200000 -max_len=400
 
-Any exception but UserError stops it, with the input in a file. docs/reliability.md tells how many were tried.
+It stops at any exception but UserError and writes the input to a file. Results: docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def as_receipt(data: bytes) -> None:
 
 
 def as_fields(data: bytes) -> None:
-    """Valid JSON with the chosen text as a name and a value."""
+    """Read valid JSON with the chosen text as a name and a value."""
     text = data.decode(errors="replace")
     name, _, value = text.partition("=")
     from_dict({name: {value: text}}, "here")

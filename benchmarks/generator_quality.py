@@ -1,10 +1,10 @@
-"""How good a generator is, by a reference classifier: what it recognises, and the FID in its features.
+"""Measure a generator by a reference classifier: the share of samples it recognises, and FID in its features.
 
     python benchmarks/generator_quality.py ASSETS [--per-class 100] [--scales 1 1.5 2 3]
 
 ASSETS: a directory of `lgd compare` or a run, with config.json, generator/ and reference.safetensors. FID compares the
-samples with the first so many test images of every class; the last row compares training images with them, which is
-the least to be expected. Features of the reference are not Inception's: compare within one table only.
+samples with the first test images of every class, as many as --per-class says. The last rows give the same numbers for
+real images, as a bound. The features are the reference's, not Inception's: compare within one table only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from time import perf_counter
 
 import torch
 
-from lgd.analysis.fidelity import fid, precision_recall
+from lgd.analysis.fidelity import fid, precision, recall
 from lgd.classifiers.architectures import features_of, predict
 from lgd.classifiers.train import load_classifier
 from lgd.config import load_config
@@ -27,7 +27,7 @@ from lgd.experiments.preview import preview_samples
 
 
 def first(images: ImageSet, count: int) -> ImageSet:
-    """So many of every class."""
+    """Return the first `count` images of every class."""
     return images.subset(torch.cat([images.indices_of(label)[:count] for label in range(len(images.class_names))]))
 
 
@@ -50,15 +50,15 @@ def main() -> None:
     def row(name: str, images: ImageSet, rate: str = "-") -> str:
         features = features_of(reference, images)
         recognised = 100 * predict(reference, images).argmax(1).eq(images.labels).float().mean().item()
-        precision, recall = precision_recall(real, features) or (0.0, 0.0)
-        return f"| {name} | {recognised:.1f} | {fid(real, features):.2f} | {precision:.0f} | {recall:.0f} | {rate} |"
+        near, covered = precision(real, features) or 0.0, recall(real, features) or 0.0
+        return f"| {name} | {recognised:.1f} | {fid(real, features):.2f} | {near:.0f} | {covered:.0f} | {rate} |"
 
     print("| samples | recognised, % | FID | precision | recall | images/s |\n|---|---:|---:|---:|---:|---:|")
     for scale in options.scales:
         start = perf_counter()
         own = replace(sampling, classifier_free_scale=scale)
-        drawn = preview_samples(generator, range(len(train.class_names)), options.per_class, own, config.seed)
-        print(row(f"CFG {scale}", drawn, f"{len(drawn) / (perf_counter() - start):.1f}"), flush=True)
+        samples = preview_samples(generator, range(len(train.class_names)), options.per_class, own, config.seed)
+        print(row(f"CFG {scale}", samples, f"{len(samples) / (perf_counter() - start):.1f}"), flush=True)
     print(row("training images", first(train, options.per_class)))
     print(row("these test images", test))
 

@@ -1,10 +1,10 @@
-"""How much of the machine's bfloat16 matmul rate the training of a generator reaches.
+"""Measure which share of the machine's bfloat16 matmul rate the training of a generator reaches.
 
     python benchmarks/generator_speed.py [--size base] [--side 16] [--batch 32] [--steps 4] [--threads 1] [--profile]
 
-Times a large matrix product and optimiser steps of a DiT over latents of 32 x SIDE x SIDE, in seconds of processor
-time, which a busy neighbour lengthens less than the clock. The operations are those of the denoiser's matrix products,
-counted by torch; everything else, the optimiser included, is overhead.
+Times a large matrix product and optimiser steps of a DiT on latents of 32 x SIDE x SIDE, in processor time, which other
+load changes less than wall time. torch counts the operations of the denoiser's matrix products; everything else, the
+optimiser included, is overhead.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgd.config import load_config, with_values
-from lgd.diffusion.generator import new_denoiser, with_plain_attention
+from lgd.diffusion.families.dit import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.train import begin, noise_schedule, train
 
 
 def matmul_rate(threads: int) -> float:
-    """Operations per second of a product of 2048 x 2048 matrices in bfloat16; the best of six."""
+    """Return the operations per second of a product of 2048 x 2048 matrices in bfloat16, the best of six."""
     n = 2048
     a, b = torch.randn(2, n, n).bfloat16()
     return 2 * n**3 * threads / min(seconds(lambda: a @ b) for _ in range(6))
 
 
 def seconds(function: Callable[[], Any]) -> float:
+    """Return the processor seconds of one call."""
     start = process_time()
     function()
     return process_time() - start
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--profile", action="store_true", help="also say what the time goes to")
+    parser.add_argument("--profile", action="store_true", help="print the most expensive operations, too")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     config = with_values(

@@ -1,9 +1,9 @@
-"""Make a generator deeper without changing what it computes, to measure speed and scores together on a larger network.
+"""Make a generator deeper without changing its function, to measure speed and scores on a larger network.
 
     python benchmarks/grow_generator.py GENERATOR OUT [--times 3]
 
-Behind every block of the DiT come `times` - 1 new ones whose adaptive norm is zero: their gates are then zero, so that
-they compute as much as any block and add nothing. Everything else is copied.
+Adds `times` - 1 new blocks behind every block of the DiT. Their adaptive norm is zero, and so are their gates, so they
+cost as much as any block and add nothing to its output. Everything else is copied.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from lgd.diffusion.folder import load_generator, save_generator
 from lgd.diffusion.generator import Generator
 
 
-def grown(denoiser: DiTTransformer2DModel, times: int) -> DiTTransformer2DModel:
+def deepen(denoiser: DiTTransformer2DModel, times: int) -> DiTTransformer2DModel:
+    """Return a DiT of `times` as many blocks that computes the same function."""
     config = dict(denoiser.config)
     deeper = DiTTransformer2DModel.from_config({**config, "num_layers": times * config["num_layers"]})
     own = denoiser.state_dict()
@@ -46,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(0)
     old = load_generator(options.generator)
-    deeper = grown(old.denoiser, options.times)
+    deeper = deepen(old.denoiser, options.times)
     x = torch.randn(4, *old.latent_shape)
     inputs = {"timestep": torch.tensor([0, 100, 500, 999]), "class_labels": torch.arange(4)}
     with torch.no_grad():

@@ -1,9 +1,9 @@
-"""What very many image files cost: memory, seconds, and the share of training that waits for them.
+"""Measure folders of very many image files: memory, seconds, and the share of training time spent waiting for them.
 
     python benchmarks/image_folders.py FOLDER --files 200000
 
-draws a tree of small JPEGs, 1,000 classes, into FOLDER unless it is there, and reads it in a process of its own per
-row: with decoded images kept in a cache, and without, as for sets too large for it. Results: image-folders.md.
+Writes a tree of small JPEGs in 1,000 classes into FOLDER, unless it exists. Then reads it, in a separate process per
+row, with a cache of decoded images and without one, as for sets too large for the cache. Results: image-folders.md.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from pathlib import Path
 CLASSES = 1000
 
 
-def draw(root: Path, files: int, side: int, link: bool) -> None:
-    """`files` JPEGs of `side` x `side` pixels; of a thousand different ones, for the pixels do not matter.
+def write_images(root: Path, files: int, side: int, link: bool) -> None:
+    """Write `files` JPEGs of `side` x `side` pixels, with a thousand different contents.
 
-    link: further files of the same content are hard links, which take no space.
+    link: make files of the same content hard links, which take no space.
     """
     import numpy as np
     from PIL import Image
@@ -50,13 +50,13 @@ def draw(root: Path, files: int, side: int, link: bool) -> None:
 
 
 def memory(what: str) -> float:
-    """MiB, as the kernel counts them: VmRSS, RssAnon, VmHWM (the peak of VmRSS)."""
+    """Return one of the kernel's figures in MiB: VmRSS, RssAnon or VmHWM (the peak of VmRSS)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
 
 
 def measure(root: Path, size: int, kept: bool, steps: int) -> dict[str, float]:
-    """One process: find and check the images, read them all in random order, train a classifier on some of them."""
+    """Load the images, read them all in random order, and train a classifier on some of them; returns the figures."""
     import torch
     from torch.nn import functional as F
 
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--files", type=int, default=200_000)
-    parser.add_argument("--link", action="store_true", help="hard links to a thousand files, for the largest trees")
+    parser.add_argument("--link", action="store_true", help="hard-link files of equal content, for the largest trees")
     parser.add_argument("--side", type=int, default=80)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--steps", type=int, default=60)
@@ -115,8 +115,8 @@ def main() -> None:
         return
     if not options.folder.exists():
         start = time.monotonic()
-        draw(options.folder, options.files, options.side, options.link)
-        print(f"drew {options.files} files in {time.monotonic() - start:.0f} s", file=sys.stderr)
+        write_images(options.folder, options.files, options.side, options.link)
+        print(f"wrote {options.files} files in {time.monotonic() - start:.0f} s", file=sys.stderr)
     with tempfile.TemporaryDirectory() as cache:
         for name, kept in (("first, kept", "kept"), ("again, kept", "kept")):
             report(name, kept, Path(cache) / "kept")
@@ -125,6 +125,7 @@ def main() -> None:
 
 
 def report(name: str, kept: str, cache: Path) -> None:
+    """Measure in a separate process and print a row."""
     command = [sys.executable, *sys.argv, "--measure", kept]
     environment = {**os.environ, "XDG_CACHE_HOME": str(cache)}
     found = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -1,10 +1,10 @@
-"""Two folders such as people come with: small grey PNGs, and photographs' files of every mode and size.
+"""Write two folders of images as users have them: small grey PNGs, and files of many modes and sizes.
 
     python benchmarks/own_images.py OUT [--each 40]
     lgd compare folder:OUT/digits --methods random dit lgd --runs 1 --out RUN
 
-OUT/digits: scikit-learn's digits brought to 28 x 28, grey PNGs, 10 classes, no split. OUT/shapes: drawn shapes of five
-classes in train/ and val/, each of another size: JPEGs of modes L, RGB and CMYK, some turned and marked so by EXIF, and
+OUT/digits: scikit-learn's digits at 28 x 28, grey PNGs, 10 classes, no split. OUT/shapes: drawn shapes of five classes
+in train/ and val/, each of another size: JPEGs of modes L, RGB and CMYK, some rotated with an EXIF orientation, and
 PNGs of modes P, LA, RGBA and 16 bits. Results: image-folders.md.
 """
 
@@ -23,7 +23,7 @@ SIDE = 512
 """pixels of the canvas that a shape is drawn on, to be made smaller"""
 EXIF_ORIENTATION = 0x0112
 STORED = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-"""how a camera that was held so keeps an upright picture"""
+"""by EXIF orientation, the rotation of the stored pixels"""
 
 
 def draw_digits(root: Path, each: int) -> None:
@@ -37,7 +37,7 @@ def draw_digits(root: Path, each: int) -> None:
 
 
 def polygon(corners: int, inner: float, turn: float) -> list[tuple[float, float]]:
-    """Points around (0, 0); inner: radius of every second corner."""
+    """Return points around (0, 0). inner: radius of every second corner."""
     angles = [turn + 2 * pi * k / corners - pi / 2 for k in range(corners)]
     return [(cos(a) * (inner if k % 2 else 1.0), sin(a) * (inner if k % 2 else 1.0)) for k, a in enumerate(angles)]
 
@@ -56,7 +56,7 @@ SHAPES: dict[str, list[list[tuple[float, float]]]] = {
 
 
 def draw_shape(name: str, random: np.random.Generator) -> Image.Image:
-    """RGB: a shape in one colour, a little turned and off the middle, on a mottled ground of another."""
+    """Draw a shape in one colour, slightly rotated and off centre, on a mottled background of another (RGB)."""
     ground, colour = random.integers(0, 256, (2, 3))
     while abs(int(ground.mean()) - int(colour.mean())) < 70:
         ground, colour = random.integers(0, 256, (2, 3))

@@ -1,8 +1,8 @@
-"""Make a generator small enough to hand on: weights in half precision, together with the autoencoder.
+"""Make a generator small enough to distribute: weights in half precision, together with the autoencoder.
 
     python benchmarks/pack_generator.py GENERATOR --out OUT
 
-does that for one that `lgd generator train` made. A class-conditional DiT that was trained elsewhere is put together:
+packs a generator of `lgd generator train`. A class-conditional DiT that was trained elsewhere is assembled by
 
     python benchmarks/pack_generator.py DENOISER AUTOENCODER --classes airplane automobile ... --image-size 64 --out OUT
 
@@ -29,8 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("denoiser", type=Path)
     parser.add_argument("autoencoder", type=Path, nargs="?")
-    parser.add_argument("--classes", nargs="+", default=(), help="names, in the order of the denoiser's ids")
-    parser.add_argument("--image-size", type=int, default=0, help="height and width that the autoencoder sees")
+    parser.add_argument("--classes", nargs="+", default=(), help="class names in the order of the denoiser's ids")
+    parser.add_argument("--image-size", type=int, default=0, help="side in pixels of the autoencoder's images")
     parser.add_argument("--clip", type=float, default=5.0, help="predicted clean latents are clamped to +- this")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -40,13 +40,13 @@ def main() -> None:
         generator = replace(own, denoiser=own.denoiser.half())
         autoencoder = options.denoiser / "autoencoder"
     else:
-        generator, autoencoder = put_together(options), options.autoencoder
+        generator, autoencoder = assemble(options), options.autoencoder
     save_generator(generator, options.out, autoencoder)
     print(f"{options.out}: latents of {load_generator(options.out).latent_shape}, {len(generator.class_names)} classes")
 
 
-def put_together(options: argparse.Namespace) -> Generator:
-    """From a denoiser, statistics of its latents, and an autoencoder."""
+def assemble(options: argparse.Namespace) -> Generator:
+    """Assemble a generator from a denoiser, statistics of its latents, and an autoencoder."""
     denoiser = load_part(DiTTransformer2DModel, options.denoiser).half()
     stats = read_json(options.denoiser / "latent_stats.json")
     size = options.image_size

@@ -1,6 +1,8 @@
-"""Seconds of the generation phase with one and two workers, by engine, taken in turns; see benchmarks/scaling.md.
+"""Measure the generation phase with one and two workers on each engine, in turns.
 
-python benchmarks/scaling.py --rounds 3
+    python benchmarks/scaling.py --rounds 3
+
+Results: scaling.md.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ CASES = [("local", 1), ("local", 2), ("ray", 1), ("ray", 2)]
 
 
 def run(out: Path, engine: str, workers: int) -> tuple[float, float]:
-    """Seconds of the generation phase, and of all that is neither that nor the evaluation."""
+    """Run once; returns the seconds of the generation phase, and of everything but that and the evaluation."""
     command = [sys.executable, "-m", "lgd", "distill", "digits", "--out", str(out), *OPTIONS]
     command += ["--engine", engine, "--address", "local", "--compute.workers", str(workers)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0"}
@@ -43,7 +45,7 @@ def run(out: Path, engine: str, workers: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pause", type=float, default=0, help="seconds between two runs, for others on the machine")
+    parser.add_argument("--pause", type=float, default=0, help="seconds between two runs, for other users")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         first = Path(name) / "first"

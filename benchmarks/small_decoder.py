@@ -1,9 +1,9 @@
-"""Train a small decoder of a generator's latents to guide through: an AutoencoderTiny that learns from the large one.
+"""Train a small decoder of a generator's latents for guidance: an AutoencoderTiny that imitates the large decoder.
 
     python benchmarks/small_decoder.py GENERATOR PRESET_OR_TOML SOURCE --out DIR [--images 10000] [--steps 3000]
 
-It makes images of about the image set's own size, and is used by --guidance.decoder DIR.
-Only training images are read. Prints how well it agrees with the large decoder on training images that it did not see.
+Its images have about the size of the image set's; --guidance.decoder DIR uses it. Reads training images only. Prints
+its agreement with the large decoder on held-out training images.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from lgd.data.imageset import to_float
 from lgd.diffusion.autoencoder import load_latents, resize
 
 
-def learner(channels: int, width: int, doublings: int) -> AutoencoderTiny:
-    """With one block at each size but the lowest, which has two; its encoder is never used."""
+def new_decoder(channels: int, width: int, doublings: int) -> AutoencoderTiny:
+    """Make a decoder with one block at each size and two at the smallest; its encoder is never used."""
     sizes = doublings + 1
     return AutoencoderTiny(
         encoder_block_out_channels=(8,) * sizes,
@@ -62,7 +62,7 @@ def main() -> None:
     print(f"{len(z)} latents of {tuple(z.shape[1:])} and their images in {perf_counter() - start:.0f} s", flush=True)
 
     mean, std = (torch.tensor(v).view(-1, 1, 1) for v in (teacher.mean, teacher.std))
-    small = learner(z.shape[1], options.width, round(log2(images.shape[-1] / z.shape[-1])))
+    small = new_decoder(z.shape[1], options.width, round(log2(images.shape[-1] / z.shape[-1])))
     held = len(z) // 20
 
     def error(part: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Compare candidates for the digits preset on a validation part of its training set; the test set is never read.
+"""Compare settings for the digits preset on a validation part of its training set; the test set is never read.
 
     python benchmarks/tune_digits.py OUT [--runs 3] [--only TEXT]
 
@@ -14,18 +14,18 @@ from typing import Any
 from lgd.config import load_config, with_values
 from lgd.experiments.compare import compare_methods
 
-JUDGED: dict[str, Any] = {
+EVALUATION: dict[str, Any] = {
     "dataset.eval_split": "validation",
     "evaluation.seeds": 3,
     "evaluation.redundancy_seeds": 2,
-    # What the preset had while it was tuned, so that it may change without changing these rows.
+    # The preset's values while it was tuned, so that later changes of the preset do not change these rows.
     "guidance.deviation": 0.3,
     "learner.training.epochs": 100,
 }
 
 
 def training(steps: int, batch_size: int, ema_decay: float) -> dict[str, Any]:
-    """With the rest of the former preset's generator."""
+    """Return these generator settings, with the other settings of the former preset."""
     return {
         "generator.steps": steps,
         "generator.batch_size": batch_size,
@@ -59,7 +59,7 @@ GENERATORS = {
     SHORTER: training(2200, 64, 0.998) | QUICK | TWO_BLOCKS | FASTER,
     "2000 x 64, quick, two blocks, rate 6e-3": training(2000, 64, 0.995) | QUICK | TWO_BLOCKS | FASTER,
 }
-"""optimiser steps x batch size; quick: generator.precision auto; no null class: generator.label_dropout 0"""
+"""by optimiser steps x batch size; quick: generator.precision auto; no null class: generator.label_dropout 0"""
 
 MILD = {"guidance.strength": 0.3}
 STRONG = {"guidance.strength": 0.45}
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", default="", help="rows whose generator and variant contain this")
+    parser.add_argument("--only", default="", help="only rows whose generator and variant contain this text")
     options = parser.parse_args()
     ipcs = ("2", "4", "6", "10")
     lines = [
@@ -114,7 +114,7 @@ def main() -> None:
     for generator, name, methods, values in VARIANTS:
         if options.only not in f"{generator}: {name}":
             continue
-        config = with_values(load_config("digits"), JUDGED | GENERATORS[generator] | values)
+        config = with_values(load_config("digits"), EVALUATION | GENERATORS[generator] | values)
         place = f"{generator} {name}".replace(" ", "-").replace(",", "")
         assets = options.out / "assets" / generator.replace(" ", "")
         comparison, _ = compare_methods(config, methods, options.out / place, options.runs, assets=assets)

@@ -1,10 +1,10 @@
-"""Settings for natural images, judged on a validation part of the training set; the test set is never read.
+"""Compare settings for natural images on a validation part of the training set; the test set is never read.
 
     python benchmarks/tune_natural.py benchmarks/cifar10.toml parquet:TRAIN,TEST OUT [--increments 3] [--workers 2]
 
-Writes OUT/tuning.md: a row per variant, at the IPC of the configuration's increments. A finished variant is not run
-again. The generator was trained on the whole training set, so its samples may resemble validation images; this favours
-no variant.
+Writes OUT/tuning.md, with a row per variant, at the IPC of the configuration's increments. A finished variant is not
+run again. The generator was trained on the whole training set, so samples may resemble validation images, in every
+variant alike.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from lgd.experiments.compare import compare_methods
 
 
 def guided(strength: float, deviation: float, **more: Any) -> dict[str, Any]:
+    """Return the fields of learnability guidance."""
     return {"guidance.strength": strength, "guidance.deviation": deviation, **more}
 
 
 def influenced(strength: float, deviation: float) -> dict[str, Any]:
+    """Return the fields of influence guidance."""
     return {"influence.strength": strength, "influence.deviation": deviation}
 
 
@@ -32,7 +34,7 @@ PINNED: dict[str, Any] = {
     "guidance.decoder": "",
     "evaluation.evaluations": 1,
 }
-"""what the configuration had while it was tuned, so that it may change without changing these rows"""
+"""the configuration's values while it was tuned, so that later changes of it do not change these rows"""
 
 SMALL = {"guidance.decoder": "benchmarks/generators/cifar10-decoder"}
 FULL = {"guidance.route": "denoiser"}
@@ -54,7 +56,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "mgd3": ("mgd3", {}),
     "random": ("random", {}),
 }
-"""name: method, fields; the two figures are lambda (k for igd) and gamma"""
+"""by name: method and fields; the two numbers of a name are lambda (k for igd) and gamma"""
 
 
 def main() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from lgd.config import Config, load_config, with_values
 from lgd.progress import log
+
+if TYPE_CHECKING:
+    from lgd.distillation.resources import Resources
 
 pytest_plugins = ["tests.machines"]
 
@@ -31,13 +35,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not config.getoption(option):
             skip = pytest.mark.skip(reason=f"needs {option}")
             for item in items:
-                if mark in item.keywords:
+                if item.get_closest_marker(mark):  # not item.keywords, which has the names of folders, too
                     item.add_marker(skip)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Decoded images and the Hub's files go here, not into the home of whoever runs the tests."""
+    """Keep decoded images and the Hub's files out of the user's home directory."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(folder))
@@ -46,7 +50,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def messages() -> Iterator[None]:
-    """A command's messages end with its test."""
+    """Switch a command's messages off after its test."""
     yield
     log.handlers.clear()
     log.setLevel(logging.INFO)
@@ -58,7 +62,7 @@ def tiny() -> Config:
 
 
 def tiny_config() -> Config:
-    """Digits with everything small: seconds from nothing to metrics.json, in this process."""
+    """Return a configuration of digits that runs within seconds, in this process."""
     return with_values(
         load_config("digits"),
         {
@@ -90,7 +94,17 @@ def tiny_config() -> Config:
 
 @pytest.fixture(scope="session")
 def finished(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished tiny run, not to be changed by a test."""
+    """Return the directory of a finished tiny run, which tests must not change."""
     from lgd import distill
 
     return distill(tiny, tmp_path_factory.mktemp("finished") / "run").root
+
+
+def resources_of(config: Config, root: Path, increment: int, classes: range) -> Resources:
+    """Return the resources with which the methods of a finished run in `root` sample."""
+    from lgd.distillation.layout import Run
+    from lgd.distillation.resources import Resources
+    from lgd.experiments.resolve import resolve
+
+    experiment = resolve(config)
+    return Resources(experiment.growth(Run(root), experiment.assets(root)), increment, classes)

@@ -1,4 +1,4 @@
-"""A Ray cluster of two one-core machines, and a store that speaks S3, both on the loopback interface."""
+"""Fixtures: a Ray cluster of two one-core machines, and an S3 server, both on the loopback interface."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 
 @pytest.fixture(scope="session")
 def store() -> Iterator[str]:
-    """URL of an empty bucket of an S3 server; how to reach it is put in the environment."""
+    """Return the URL of an empty bucket of an S3 server; its address is in the environment."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -52,7 +52,7 @@ class TwoMachines:
         return str(self.cluster.address)
 
     def kill_machine(self, node_id: str, raylet_alone: bool = False) -> None:
-        """SIGKILL the raylet of a machine, and its workers, which would otherwise end what they are at."""
+        """Kill the raylet of a machine, and its workers, which would otherwise finish their units."""
         (machine,) = (machine for machine in self.machines if machine.node_id == node_id)
         workers = self.workers(raylet(machine))
         os.kill(raylet(machine), signal.SIGKILL)
@@ -60,7 +60,7 @@ class TwoMachines:
             os.kill(pid, signal.SIGKILL)
 
     def mend(self) -> None:
-        """Two living machines again."""
+        """Replace dead machines, so that there are two again."""
         for machine in [machine for machine in self.machines if not alive(raylet(machine))]:
             self.machines.remove(machine)
             self.cluster.remove_node(machine, allow_graceful=False)
@@ -68,7 +68,7 @@ class TwoMachines:
         self.cluster.wait_for_nodes()
 
     def kill_workers(self) -> int:
-        """SIGKILL the processes that are in a unit; returns their number."""
+        """Kill the processes that run a unit; returns their number."""
         found = [pid for machine in self.machines for pid in self.workers(raylet(machine))]
         for pid in found:
             os.kill(pid, signal.SIGKILL)
@@ -76,7 +76,7 @@ class TwoMachines:
 
     @staticmethod
     def workers(parent: int) -> list[int]:
-        """The processes of a raylet that are in a unit."""
+        """Return the processes of a raylet that run a unit."""
         paths = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"ray::_work" in read(path)]
         parents = {int(path.parent.name): read(path.with_name("stat")).rsplit(b")", 1)[1].split()[1] for path in paths}
         return [pid for pid, its in parents.items() if int(its) == parent]
@@ -92,7 +92,7 @@ def alive(pid: int) -> bool:
 
 
 def read(path: Path) -> bytes:
-    """What a file of /proc says; nothing of a process that is gone."""
+    """Read a file of /proc; returns a placeholder for a process that has ended."""
     try:
         return path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Data flows one way: a module imports only from rooms that stand before its own, and no room has a circle inside."""
+"""A module imports only from rooms before its own in ROOMS, and no modules import each other in a circle."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
-    """The dotted name below `lgd`, a package by its `__init__`."""
+    """Return the dotted name of a module below `lgd`; that of a package ends with `__init__`."""
     return ".".join(path.relative_to(ROOT).with_suffix("").parts)
 
 
@@ -46,7 +46,7 @@ NAMES = {name_of(path) for path in MODULES}
 
 
 def imports(path: Path) -> set[str]:
-    """Dotted names, below `lgd`, of the modules that a module imports, also inside its functions."""
+    """Return the dotted names, below `lgd`, of the modules that a module imports, also inside functions."""
     found = set()
     here = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text())):

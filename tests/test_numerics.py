@@ -1,4 +1,4 @@
-"""Numbers that are none are found within one step and named; tiny ones do not vanish; zero guides nowhere."""
+"""NaN and infinity stop a run within one step; tiny gradients do not underflow; a zero gradient guides nowhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lgd.classifiers.train import train_classifier
 from lgd.config import ClassifierConfig, Config, GuidanceConfig, TrainingConfig
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
-from lgd.diffusion.generator import new_denoiser
+from lgd.diffusion.families.dit import new_denoiser
 from lgd.diffusion.latents import PixelSource
 from lgd.diffusion.train import begin, noise_schedule, train
 from lgd.diffusion.types import Prediction, Step
@@ -22,6 +22,7 @@ from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.vectors import along_noise, along_sample, unit
 from lgd.rng import generator
+from tests.denoisers import of_noise
 
 HERE = Step(20, 400, 0.3)
 
@@ -32,25 +33,25 @@ def few_images(n: int = 8) -> ImageSet:
 
 
 @pytest.mark.parametrize("poisoned", range(8))
-def test_a_loss_that_is_none_is_named_in_its_own_step(poisoned: int) -> None:
-    """One image with a NaN label, one image a step: training stops at the step that draws it."""
+def test_a_nan_loss_is_reported_in_its_own_step(poisoned: int) -> None:
+    """Trains on one image per step, one of them with a NaN label: training stops at its step."""
     labels = torch.zeros(8, 2)
     labels[poisoned, 0] = float("nan")
     config = ClassifierConfig(width=4, depth=1, training=TrainingConfig(epochs=2, batch_size=1, temperature=1.0))
     step = torch.randperm(8, generator=generator(0, "training")).tolist().index(poisoned) + 1
-    with pytest.raises(NonFiniteError, match=rf"^learner of increment 3: loss nan at step {step}$"):
-        train_classifier(few_images(), config, 0, "learner of increment 3", teacher=labels)
+    with pytest.raises(NonFiniteError, match=rf"^loss nan at step {step}$"):
+        train_classifier(few_images(), config, 0, teacher=labels)
 
 
 def test_weights_that_explode_in_the_last_step_are_found() -> None:
-    """Its loss was finite still."""
+    """The loss of that step was still finite."""
     training = TrainingConfig(epochs=1, batch_size=8, optimizer="sgd", learning_rate=1e10, weight_decay=1e38)
-    with pytest.raises(NonFiniteError, match=r"^learner: weights that are not finite after step 1$"):
-        train_classifier(few_images(), ClassifierConfig(width=4, depth=1, training=training), 0, "learner")
+    with pytest.raises(NonFiniteError, match=r"^weights that are not finite after step 1$"):
+        train_classifier(few_images(), ClassifierConfig(width=4, depth=1, training=training), 0)
 
 
 def test_generator_training_stops_within_a_step(tiny: Config) -> None:
-    """The network is poisoned by its own first step: the second one must be the last."""
+    """The first step makes the weights NaN, so the second must stop."""
     config = replace(tiny.generator, learning_rate=1e30, warmup_steps=0, steps=20)
     images = cached_splits(tiny.dataset).train
     state = begin(new_denoiser(config, images.shape, 10), config, len(images))
@@ -62,15 +63,15 @@ def test_generator_training_stops_within_a_step(tiny: Config) -> None:
 
 @pytest.mark.parametrize("route", ["x0", "denoiser"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_gradient_that_is_none_is_named(route: str, value: float) -> None:
-    """In one sample of a batch."""
+def test_a_nan_gradient_is_reported(route: str, value: float) -> None:
+    """The gradient of one sample of a batch is NaN."""
 
     def score(x0: Tensor) -> Tensor:
         weights = torch.ones(len(x0))
         weights[1] = value
         return x0.flatten(1).sum(1) * weights
 
-    guided = learnability_guided(lambda x, step: Prediction(x), score, GuidanceConfig(route=route))  # type: ignore[arg-type]
+    guided = learnability_guided(lambda x, step: of_noise(x, x, step), score, GuidanceConfig(route=route))  # type: ignore[arg-type]
     with pytest.raises(NonFiniteError, match=r"^guidance: NaN or infinite gradient at step index 20 \(t = 400\)$"):
         guided(torch.ones(3, 1, 2, 2), HERE)
 
@@ -80,12 +81,12 @@ def test_a_gradient_that_is_none_is_named(route: str, value: float) -> None:
     [(torch.bfloat16, 1e-37), (torch.bfloat16, 1e-30), (torch.bfloat16, 1e30), (torch.float16, 1e-6)],
 )
 def test_the_direction_of_a_tiny_gradient_survives_few_bits(dtype: torch.dtype, scale: float) -> None:
-    """Its squares underflow (overflow) in the type itself, and in float32 for the smallest and the largest."""
+    """Squares of the entries underflow or overflow in the type itself, and for the extremes in float32."""
     g = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     tiny = (g * scale).to(dtype)
     exact = tiny.double() / tiny.double().flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     torch.testing.assert_close(unit(tiny).double(), exact, rtol=2e-2, atol=1e-4)
-    prediction = Prediction(torch.ones_like(tiny))
+    prediction = of_noise(torch.ones_like(tiny), tiny, HERE)
     for moved in (along_noise(prediction, unit(tiny), 0.3, HERE).eps, along_sample(prediction, tiny, 15.0, HERE).shift):
         assert moved is not None
         assert torch.isfinite(moved).all()
@@ -96,12 +97,12 @@ def test_the_direction_of_a_tiny_gradient_survives_few_bits(dtype: torch.dtype, 
 @pytest.mark.parametrize("space", ["noise", "sample"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_no_gradient_is_an_unguided_step(space: str, dtype: torch.dtype) -> None:
-    """Of a flat score, and of a latent that has no direction to leave in."""
+    """Holds for a constant score, and for a latent of zero length."""
     config = GuidanceConfig(space=space)  # type: ignore[arg-type]
     x = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
 
     def inner(x_t: Tensor, step: Step) -> Prediction:
-        return Prediction(x_t * 0.5)
+        return of_noise(x_t * 0.5, x_t, step)
 
     flat = learnability_guided(inner, lambda x0: (x0 * 0).flatten(1).sum(1), config)(x, HERE)
     nowhere = deviation_guided(inner, [torch.zeros(1, 1, 4, 4, dtype=dtype)] * 2, config)(x, HERE)

@@ -1,7 +1,7 @@
 """Learnability-guided dataset distillation.
 
-`lgd.distill(config, out)` grows a small synthetic set, `lgd.load(run)` reads it back as a torch dataset and
-`lgd.load_config(name)` gives the configuration of a preset. Nothing heavy is imported until one of them is used.
+`lgd.distill(config, out)` makes a small synthetic set, `lgd.load(run)` reads it as a torch dataset, and
+`lgd.load_config(name)` reads the configuration of a preset. torch is imported when one of them is first used.
 """
 
 from __future__ import annotations

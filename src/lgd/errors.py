@@ -1,4 +1,4 @@
-"""The errors that a user can mend. The command line prints them as one line and exits with code 2."""
+"""Errors that the command line prints as one line, and helpers for their messages."""
 
 from __future__ import annotations
 
@@ -9,23 +9,32 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Something the user gave is wrong: the message says what, where, and what to do."""
+    """A mistake in the user's input. The message says what is wrong, where, and what to do; the exit code is 2."""
 
 
 class NonFiniteError(UserError):
-    """A loss, a gradient or a sample became NaN or infinite; the message names the step."""
+    """A loss, a gradient or a sample is NaN or infinite; the message names the step."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or this machine had too little memory: torch says so in several kinds of errors."""
+    """Return whether an error means that a device or this machine ran out of memory; torch has several kinds."""
     text = str(error)
     words = ("out of memory", "allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in text for word in words))
 
 
 @contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put `what` before the message of a NonFiniteError of the block."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{what}: {error}") from None
+
+
+@contextmanager
 def reading(what: object) -> Iterator[None]:
-    """For a block that takes apart somebody's JSON: where it lacks something, the error is the user's, and names it."""
+    """Turn the errors of a block that reads untrusted JSON into a UserError that names the file `what`."""
     try:
         yield
     except UserError:
@@ -36,14 +45,16 @@ def reading(what: object) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Failure:
-    """A unit of work that did not finish."""
+    """A unit of work that failed."""
 
     name: str
+    """the unit's name"""
     reason: str
+    """kind and message of the error, on one line"""
 
 
 class IncompleteError(Exception):
-    """Some units failed while the others were finished and kept. The command line lists them and exits with code 1."""
+    """Some units failed; the others are finished and kept. The command line lists the failures; the exit code is 1."""
 
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__("; ".join(f"{failure.name}: {failure.reason}" for failure in failures))
@@ -51,7 +62,7 @@ class IncompleteError(Exception):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A phrase that names the closest known word and all of them: for the end of an error message."""
+    """Return the end of an error message that suggests the closest known word and lists all of them."""
     known = sorted(known)
     close = get_close_matches(word, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""

@@ -1,7 +1,7 @@
-"""Where every random number comes from.
+"""Seeds and random generators; every random number of the package comes from here.
 
-Seeds are derived from names, never from an order of events: what is drawn for one image or one learner cannot depend
-on the batch it is drawn in, on the number of workers, or on what was drawn before.
+Seeds are derived from names, never from the order of events. So the noise of an image, or the weights of a learner, do
+not depend on the batch, on the number of workers, or on earlier random numbers.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from torch import Tensor
 
 
 def derive_seed(*parts: int | str) -> int:
-    """A 63-bit seed that is a pure function of `parts`; changing any part changes it beyond recognition."""
+    """Derive a 63-bit seed from names and numbers by a hash (BLAKE2b)."""
     text = "/".join(f"{type(part).__name__}:{part}" for part in parts)
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) >> 1
 
 
 def generator(*parts: int | str) -> torch.Generator:
-    """A CPU generator seeded from `parts`. Draws are made on the CPU so that they are the same for every device."""
+    """Make a generator seeded from `parts`, on the CPU, so that its numbers are the same for every device."""
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
 def image_seed(run_seed: int, increment: int, class_index: int, slot: int, candidate: int) -> int:
-    """The seed of one candidate image (method.md, section 3, "Randomness")."""
+    """Derive the seed of one candidate image (docs/method.md, "Randomness")."""
     return derive_seed(run_seed, "image", increment, class_index, slot, candidate)
 
 
 def noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:
-    """Standard normal noise, (B, *shape) with one generator per image."""
+    """Draw standard normal noise (B, *shape), with one generator per image."""
     return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])
 
 
 @contextmanager
 def seeded_initialisation(*parts: int | str) -> Iterator[None]:
-    """Seed torch's global generator for the block and restore it afterwards.
+    """Seed torch's global generator for the block, and restore it afterwards.
 
-    For the weight initialisation of modules alone, which torch and diffusers take from the global generator.
+    Only for the initial weights of modules, which torch and diffusers draw from the global generator.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(*parts))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -10,15 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lgd.analysis.dynamics import BINS, BORDERS, histogram, jensen_shannon, learning_dynamics, shares
-from lgd.analysis.fidelity import covered, fid, kid, precision_recall
-from lgd.analysis.incremental import train_incrementally
-from lgd.analysis.inputs import split_into_increments
-from lgd.analysis.neighbours import copying, nearest
-from lgd.analysis.redundancy import reduction, redundancy_row
+from lgd.analysis import dynamics, incremental, redundancy
+from lgd.analysis.collect import groups
+from lgd.analysis.context import AnalysisConfig, AnalysisContext, Inputs
+from lgd.analysis.dynamics import BORDERS, histogram, jensen_shannon, shares
+from lgd.analysis.fidelity import fid, kid, precision, recall
+from lgd.analysis.inputs import AnalysedSet, split_into_increments
+from lgd.analysis.neighbours import compare_to_real, exact_copies, nearest
+from lgd.analysis.registry import MEASURES
 from lgd.analysis.validity import correlation
 from lgd.classifiers.train import accuracy, train_classifier
-from lgd.config import ClassifierConfig, DatasetConfig, TrainingConfig
+from lgd.config import ClassifierConfig, DatasetConfig, ReferenceConfig, TrainingConfig
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet, concatenate
 from lgd.rng import derive_seed, generator
@@ -31,6 +36,13 @@ def digits() -> ImageSet:
     return load_splits(DatasetConfig()).train
 
 
+def inputs(increments: list[ImageSet], classifier: ClassifierConfig = SMALL, epochs: int = 6, **place: int) -> Inputs:
+    """Inputs of a measure that needs no reference, beside the digits as real images. place: seed and increment."""
+    config = AnalysisConfig(epochs=epochs)
+    context = AnalysisContext(DatasetConfig(), ReferenceConfig(), Path("none"), classifier, config, "cpu")
+    return Inputs(context, AnalysedSet(tuple(increments)), **place)
+
+
 def noise_set(seed: int, count: int, classes: int = 4) -> ImageSet:
     """Random images with random labels, which nothing learned elsewhere can tell."""
     draw = generator("noise set", seed)
@@ -41,85 +53,118 @@ def noise_set(seed: int, count: int, classes: int = 4) -> ImageSet:
 
 def test_redundancy_of_identical_increments_is_training_accuracy(digits: ImageSet) -> None:
     part = digits.subset(range(30))
-    row = redundancy_row([part, part], 0, SMALL, seed=1, device="cpu")
-    again = train_classifier(part, SMALL, derive_seed("analysis", "redundancy", 1), "again")
+    row = redundancy.compute(inputs([part, part], seed=1))
+    again = train_classifier(part, SMALL, derive_seed("analysis", "redundancy", 1))
     assert row == [accuracy(again, part)] * 2
 
 
 def test_redundancy_trains_on_the_part_it_is_told(digits: ImageSet) -> None:
     a, b = digits.subset(range(30)), digits.subset(range(30, 80))
-    assert redundancy_row([a, b], 1, SMALL, seed=0, device="cpu") == redundancy_row([b, a], 0, SMALL, 0, "cpu")[::-1]
+    assert redundancy.compute(inputs([a, b], increment=1)) == redundancy.compute(inputs([b, a]))[::-1]
 
 
 def test_redundancy_of_label_noise_is_chance() -> None:
     thorough = ClassifierConfig(width=16, training=TrainingConfig(epochs=40, learning_rate=0.01, crop_padding=0))
     parts = [noise_set(0, 40), noise_set(1, 2000)]
-    own, other = redundancy_row(parts, 0, thorough, seed=0, device="cpu")
+    own, other = redundancy.compute(inputs(parts, thorough))
     assert own > 90
     assert abs(other - 25) < 4  # four standard deviations of 2000 throws at one in four
 
 
-def test_reduction() -> None:
-    assert reduction(80.0, 60.0) == 25.0
-    assert reduction(0.0, 1.0) is None
+def entry(group: str, off_diagonal: float | None, gain: list[float] | None = None) -> dict[str, Any]:
+    """A set's entry in analysis.json with two measures' results; the others are None, as for a set of one increment."""
+    found: dict[str, Any] = {"group": group, **dict.fromkeys(MEASURES)}
+    if off_diagonal is not None:
+        found["redundancy"] = {"mean_off_diagonal": off_diagonal}
+        found["incremental"] = {"mean_jump": {"mean": 0.5}, "gain": gain}
+    return found
+
+
+def test_groups_average_their_sets() -> None:
+    """Numbers: mean, deviation and count. Lists: the mean of the longest. The reduction is relative to `dit`."""
+    a, b = entry("lgd", 50.0, [4.0, 1.0]), entry("lgd", 70.0, [2.0, 3.0])
+    sets = {
+        "a": a,
+        "b": b,
+        "short": entry("lgd", 60.0, [9.0]),
+        "base": entry("dit", 80.0, [1.0]),
+        "c": entry("c", None),
+    }
+    found = groups(sets)
+    assert {key: found["lgd"]["redundancy"][key] for key in ("mean", "std", "n")} == {"mean": 60.0, "std": 10.0, "n": 3}
+    assert found["lgd"]["gain"] == {"mean": [3.0, 2.0], "n": 2}
+    assert [found[name]["redundancy_reduction_vs_dit"] for name in ("lgd", "dit", "c")] == [25.0, 0.0, None]
+    assert (found["lgd"]["sets"], found["c"]["redundancy"], found["c"]["gain"]) == (3, None, None)
+    assert "redundancy_reduction_vs_dit" not in groups({"a": a, "zero": entry("dit", 0.0, [1.0])})["lgd"]
 
 
 def test_incremental_training_adds_up(digits: ImageSet) -> None:
     parts = [digits.subset(range(k, 60, 3)) for k in range(3)]
-    found = train_incrementally(parts, digits, digits.subset(range(100, 200)), SMALL, 6, seed=0, device="cpu")
-    assert len(found["curve"]) == 3 * 7
-    assert found["before"] == [found["curve"][6], found["curve"][13]]
-    assert found["after"] == [found["curve"][7], found["curve"][14]]
-    assert found["jump"] == pytest.approx([a - b for a, b in zip(found["after"], found["before"], strict=True)])
+    found = incremental.compute(inputs(parts))
+    curve = found["curve"]
+    assert len(curve) == 3 * 7
+    assert found["jump"] == pytest.approx([curve[7] - curve[6], curve[14] - curve[13]])
     assert sum(found["gain"]) == pytest.approx(found["accuracy"][-1] - found["accuracy"][0])
-    # The loss on arrival is the mean of what was there and of what came.
-    old, new = found["before"][0] * 20, sum(found["difficulty"][0])
-    assert found["after"][0] == pytest.approx((old + new) / 40, rel=1e-4)
+    # The loss on arrival is the mean over the images that were there and those that came.
+    old, new = curve[6] * 20, sum(found["difficulty"][0])
+    assert curve[7] == pytest.approx((old + new) / 40, rel=1e-4)
 
 
 def test_a_repeated_increment_makes_no_jump(digits: ImageSet) -> None:
     part = digits.subset(range(20))
-    found = train_incrementally([part, part], digits, part, SMALL, 5, seed=0, device="cpu")
+    found = incremental.compute(inputs([part, part]))
     assert found["jump"][0] == pytest.approx(0, abs=1e-6)
 
 
 def test_dynamics_are_mean_and_deviation(digits: ImageSet) -> None:
     part = digits.subset(range(40))
-    mean, deviation = learning_dynamics(part, digits, SMALL, 3, seed=0, device="cpu")
+
+    def after(epochs: int) -> tuple[Tensor, Tensor]:
+        found = dynamics.compute(inputs([part], epochs=epochs))
+        return torch.tensor(found["mean"]), torch.tensor(found["deviation"])
+
+    mean, deviation = after(3)
     assert mean.shape == deviation.shape == (40,)
     assert ((mean >= 0) & (mean <= 1) & (deviation >= 0) & (deviation <= 0.5)).all()
-    one, nothing = learning_dynamics(part, digits, SMALL, 1, seed=0, device="cpu")
+    one, nothing = after(1)
     assert (nothing == 0).all()
-    two_mean, two_deviation = learning_dynamics(part, digits, SMALL, 2, seed=0, device="cpu")
+    two_mean, two_deviation = after(2)
     second = 2 * two_mean - one  # the same seed, so the first epoch is the same
     assert torch.allclose(two_deviation, (second - one).abs() / 2, atol=1e-5)
 
 
 def test_shares_by_hand() -> None:
-    high = BORDERS.deviation
-    mean, deviation = torch.tensor([0.9, 0.5, 0.1, 0.9, 0.1]), torch.tensor([0.0, high - 0.01, 0.1, high, 0.4])
+    high = BORDERS["deviation"]
+    mean, deviation = [0.9, 0.5, 0.1, 0.9, 0.1], [0.0, high - 0.01, 0.1, high, 0.4]
     assert shares(mean, deviation) == pytest.approx({"easy": 40, "informative": 40, "hard": 20})
 
 
-def test_histogram_against_numpy() -> None:
-    draw = generator("histogram")
-    mean, deviation = torch.rand(500, generator=draw), torch.rand(500, generator=draw) / 2
-    theirs, *_ = np.histogram2d(mean.numpy(), deviation.numpy(), BINS, [[0, 1], [0, 0.5]])
-    assert np.allclose(histogram(mean, deviation).numpy(), theirs / 500)
-    assert histogram(torch.ones(1), torch.full((1,), 0.5))[-1, -1] == 1
+def test_histogram_against_a_loop() -> None:
+    draw = np.random.default_rng(0)
+    mean, deviation = draw.random(500).tolist(), (draw.random(500) / 2).tolist()
+    counts = np.zeros((10, 10))
+    for m, d in zip(mean, deviation, strict=True):
+        counts[int(m * 10), int(d * 20)] += 1
+    assert np.allclose(histogram(mean, deviation), counts / 500)
+    assert histogram([1.0], [0.5])[-1, -1] == 1
+    assert histogram([1.0], [0.5000001])[-1, -1] == 1  # a deviation rounded beyond the largest that is possible
 
 
 def test_divergence_of_equal_and_disjoint() -> None:
-    p = histogram(torch.rand(50, generator=generator("p")), torch.zeros(50))
-    q = p.flip(0).roll(1, 1)
+    p = histogram(np.random.default_rng(1).random(50).tolist(), [0.0] * 50)
+    q = np.roll(p, 1, axis=1)
     assert jensen_shannon(p, p) == 0
     assert jensen_shannon(p, q) == pytest.approx(1, abs=1e-12)
+    # SciPy's distance is NaN where rounding makes the divergence negative.
+    tenth = np.array([0.1, 0.9])
+    close = [jensen_shannon(tenth, tenth + np.array([i, j]) * 1e-16) for i in range(-3, 4) for j in range(-3, 4)]
+    assert all(0 <= value < 1e-12 for value in close)
 
 
 @given(st.lists(st.integers(0, 9), min_size=4, max_size=4), st.lists(st.integers(0, 9), min_size=4, max_size=4))
 def test_divergence_against_a_loop(a: list[int], b: list[int]) -> None:
     a, b = [x + (i == 0) for i, x in enumerate(a)], [x + (i == 1) for i, x in enumerate(b)]
-    p, q = (torch.tensor(x).double() / sum(x) for x in (a, b))
+    p, q = (np.array(x) / sum(x) for x in (a, b))
     expected = 0.0
     for x, y in zip(p.tolist(), q.tolist(), strict=True):
         for part in (x, y):
@@ -167,7 +212,7 @@ def test_fid_and_kid_against_torchmetrics_on_random_features() -> None:
     assert fid(x, y) == pytest.approx(theirs.compute().item(), rel=1e-3)
     found = kid(x, y, seed=0)
     assert found is not None
-    assert found[0] == pytest.approx(poly_mmd(x, y, 3, None, 1.0).item(), rel=1e-3)  # a subset is the whole set
+    assert found["mean"] == pytest.approx(poly_mmd(x, y, 3, None, 1.0).item(), rel=1e-3)  # a subset is the whole set
 
 
 def test_kid_leaves_the_global_generator_alone() -> None:
@@ -190,11 +235,12 @@ def test_precision_and_recall_against_loops() -> None:
                     break
         return 100 * hits / len(points)
 
-    assert precision_recall(x, y) == pytest.approx((inside(y, x), inside(x, y)))
-    assert precision_recall(x, x) == (100, 100)
-    assert precision_recall(x, x + 100) == (0, 0)
-    assert precision_recall(x, y[:3]) is None
-    assert covered(y, x, 3, chunk=7) == covered(y, x, 3)
+    assert (precision(x, y), recall(x, y)) == pytest.approx((inside(y, x), inside(x, y)))
+    assert precision(x, y) != recall(x, y)
+    assert (precision(x, x), recall(x, x)) == (100, 100)
+    assert (precision(x, x + 100), recall(x, x + 100)) == (0, 0)
+    assert (precision(x[:3], y), recall(x, y[:3])) == (None, None)
+    assert recall(x, y, chunk=7) == recall(x, y)
 
 
 def test_nearest_against_a_loop() -> None:
@@ -216,10 +262,16 @@ def test_nearest_against_a_loop() -> None:
 def test_copies_are_found(digits: ImageSet) -> None:
     real = digits.subset(range(100))
     flat = real.images.flatten(1).float()
-    found = copying(real.subset([3, 7]), real, flat[[3, 7]], lambda: flat.split(30))
-    assert (found["exact_copies"], found["close"], found["nearest"]) == (2, 100.0, [3, 7])
+    some = torch.arange(0, 100, 3)
+    found = compare_to_real(flat[[3, 7]], flat[some], some, flat.split(30))
+    assert (found["close"], found["nearest"]) == (100.0, [3, 7])
+    assert exact_copies(real.subset([3, 7, 8]), real, [3, 7, 9]) == 2
     fresh = digits.subset(range(200, 300))
-    assert copying(fresh, real, fresh.images.flatten(1).float(), lambda: [flat])["exact_copies"] == 0
+    found = compare_to_real(fresh.images.flatten(1).float(), flat[some], some, [flat])
+    assert exact_copies(fresh, real, found["nearest"]) == 0
+    rows = [row / row.norm() for row in flat]
+    among = sorted(min((rows[i] - rows[j]).norm().item() for j in range(100) if j != i) for i in some.tolist())
+    assert found["median_distance_among_real"] == pytest.approx(among[(len(among) - 1) // 2], abs=1e-5)
 
 
 def test_correlation() -> None:

@@ -1,8 +1,10 @@
-"""The field's networks against counts derived from their published definitions."""
+"""Test the networks against parameter counts derived from their published definitions."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +15,9 @@ from torch.nn import functional as F
 from lgd.classifiers.architectures import ARCHITECTURES, Classifier, new_classifier
 from lgd.classifiers.layers import HalvingPool
 from lgd.classifiers.resnet import Block
+from lgd.classifiers.train import load_classifier, save_classifier
 from lgd.config import ClassifierConfig
+from lgd.data.imageset import ImageSet, to_bytes
 from lgd.errors import UserError
 from lgd.rng import seeded_initialisation
 
@@ -105,6 +109,58 @@ def test_sizes_behind_the_stems() -> None:
             assert network[:-3](torch.zeros(1, 3, 224, 224)).shape == (1, 512, 7, 7)
 
 
+@pytest.mark.parametrize(("side", "kernel", "left"), [(64, 3, 64), (65, 3, 33), (128, 3, 64), (129, 7, 33)])
+def test_stems_of_resnet18(side: int, kernel: int, left: int) -> None:
+    """Small to 64 pixels: conv3x3. Middle to 128: that and max-pooling 3/2. Large: conv7x7/2 and max-pooling 3/2."""
+    network = built("resnet18", (3, side, side)).network
+    assert network[0].weight.shape == (64, 3, kernel, kernel)
+    stem = network[: next(k for k, module in enumerate(network) if isinstance(module, Block))]
+    x = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    plain = F.conv2d(x, network[0].weight, stride=1 if kernel == 3 else 2, padding=kernel // 2)
+    plain = F.relu(F.instance_norm(plain))
+    plain = F.max_pool2d(plain, 3, 2, 1) if side > 64 else plain
+    torch.testing.assert_close(stem(x), plain)
+    assert plain.shape[-1] == left
+
+
+def test_grey_images_are_padded_by_three_where_it_is_asked_for() -> None:
+    """28 pixels become 32: three blocks leave 4 x 4. RGB images keep a padding of one."""
+    padded = ClassifierConfig("convnet", width=6, grey_padding=3)
+    zeros, x = torch.zeros(1), torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    network = new_classifier(padded, (1, 28, 28), 10, zeros, zeros + 1).network
+    assert network[-1].in_features == 6 * 4 * 4
+    plain = x
+    for k in range(3):
+        convolution = network[4 * k]
+        plain = F.conv2d(F.pad(plain, (3,) * 4 if k == 0 else (1,) * 4), convolution.weight, convolution.bias)
+        plain = F.avg_pool2d(F.relu(F.instance_norm(plain)), 2)
+    torch.testing.assert_close(network(x), F.linear(plain.flatten(1), network[-1].weight, network[-1].bias))
+    rgb = new_classifier(padded, (3, 28, 28), 10, torch.zeros(3), torch.ones(3)).network
+    assert rgb[-1].in_features == 6 * 3 * 3
+
+
+@pytest.mark.parametrize("name", ["convnet", "resnetap10", "resnet18", "vgg11", "alexnet"])
+def test_batch_norm_in_place_of_instance_norm(name: str, tmp_path: Path) -> None:
+    """As many weights in the same places; means of the batch in training, kept ones afterwards, also on disk."""
+    zeros, config = torch.zeros(3), ClassifierConfig(name, width=8, norm="batch")
+    with seeded_initialisation(1):
+        classifier = new_classifier(config, (3, 32, 32), 10, zeros, zeros + 1)
+    instance = built(name, (3, 32, 32), width=8)
+    assert [p.shape for p in classifier.parameters()] == [p.shape for p in instance.parameters()]
+    kinds = [type(module) for module in classifier.modules()]
+    assert nn.GroupNorm not in kinds
+    x = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    first = classifier.network[:2].train()(x)
+    torch.testing.assert_close(first.mean((0, 2, 3)), torch.zeros(first.shape[1]), atol=1e-5, rtol=0)
+    alone = classifier.eval()(x[:1])
+    torch.testing.assert_close(classifier(x)[:1], alone)
+    train = ImageSet(to_bytes(x), torch.arange(8) % 10, tuple("abcdefghij"))
+    save_classifier(classifier, tmp_path / "c.safetensors", config, train)
+    assert torch.equal(load_classifier(tmp_path / "c.safetensors", config, train)(x), classifier(x))
+    with pytest.raises(UserError, match="not the weights of this"):
+        load_classifier(tmp_path / "c.safetensors", replace(config, norm="instance"), train)
+
+
 def test_average_pooling_block_against_its_definition() -> None:
     """conv (stride 1), norm, ReLU, pool 2, conv, norm; the shortcut convolves, pools, then norms."""
     with seeded_initialisation(2):
@@ -133,7 +189,7 @@ def test_unknown_name_lists_the_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_timm_where_it_imports(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The backbone is timm's, the head ours; a wrong size is told in one line."""
+    """timm makes the backbone and lgd the head; a wrong size is an error of one line."""
 
     def create_model(name: str, pretrained: bool, num_classes: int, in_chans: int) -> nn.Module:
         assert (name, pretrained, num_classes) == ("tiny", False, 0)

@@ -1,6 +1,6 @@
-"""Wrong, damaged and hostile input to every command: one line, the right exit code, and nothing lost.
+"""Wrong, damaged and hostile input to every command: one line, the right exit code, and no file lost.
 
-docs/bad-inputs.md is the table of these cases; `python -m tests.test_bad_inputs` writes it anew, and a test compares.
+docs/bad-inputs.md lists these cases. `python -m tests.cli.test_bad_inputs` rewrites it, and a test compares.
 """
 
 # ruff: noqa: E501 (a case is a line)
@@ -29,6 +29,7 @@ import torch
 from PIL import Image
 from tests.cli.test_main import toml
 from tests.conftest import tiny_config
+from tests.diffusion.unets import save_class_unet, save_stable_diffusion
 
 from lgd.cli.main import main
 from lgd.distillation.store import encode_png
@@ -38,19 +39,21 @@ TABLE = Path(__file__).parents[2] / "docs" / "bad-inputs.md"
 HEAD = """\
 # Bad input
 
-Every case is run by `tests/test_bad_inputs.py`, which compares what it prints with this table. In all of them there is one line
-on standard error, and every file that was there before is there afterwards, unchanged. RUN is a finished run, OUT does not exist.
+`tests/cli/test_bad_inputs.py` runs every case and compares its output with this table. Each case prints at most one line on
+standard error and changes no file that existed before. RUN is a finished run; OUT does not exist.
 """
 
 Damage = Callable[[Path], object]
 
 
-class CandidateSpec(NamedTuple):
+class Case(NamedTuple):
     what: str
+    """name of the case"""
     command: str
     damage: Damage = lambda place: None
-    """to the files in the place where the command is run"""
+    """changes the files in the directory in which the command runs"""
     code: int = 2
+    """expected exit code"""
 
 
 def written(name: str, content: str | bytes) -> Damage:
@@ -63,7 +66,7 @@ def written(name: str, content: str | bytes) -> Damage:
 
 
 def changed(name: str, change: Callable[[Any], object]) -> Damage:
-    """A JSON file with something in it changed."""
+    """Return a damage that changes the content of a JSON file."""
 
     def apply(place: Path) -> None:
         value = json.loads((place / name).read_text())
@@ -105,7 +108,7 @@ def pipe(name: str) -> Damage:
 
 
 def row(**values: object) -> Damage:
-    """The first row of the second increment's manifest with other values; no receipts that would mend it."""
+    """Change values in the first row of increment 2's manifest, and delete the receipts that would repair it."""
 
     def change(place: Path) -> None:
         without_receipts(place)
@@ -117,7 +120,7 @@ def row(**values: object) -> Damage:
 
 
 class Bomb:
-    """What a pickle would do if anybody loaded it."""
+    """An object whose pickle runs a command when it is loaded."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return os.system, ("touch EXPLODED",)
@@ -127,7 +130,7 @@ PICKLE = pickle.dumps(Bomb())
 
 
 def png(width: int, height: int) -> bytes:
-    """A small file that claims to be large."""
+    """Return a small PNG file whose header claims a large image."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -147,7 +150,7 @@ def image(name: str, mode: str, size: tuple[int, int], grey: int = 0) -> Damage:
 
 
 def huge_header(name: str) -> Damage:
-    """safetensors whose header says that it is an exbibyte long."""
+    """Write a safetensors file whose header claims a length of an exbibyte."""
     return written(name, struct.pack("<Q", 2**60) + b"{}")
 
 
@@ -157,14 +160,14 @@ def huge_tensor(name: str) -> Damage:
 
 
 def photos(place: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 8) -> None:
-    """A folder of grey images, PHOTOS/CLASS/N.png."""
+    """Write a folder of grey images, PHOTOS/CLASS/N.png."""
     for name in classes:
         for i in range(count):
             image(f"PHOTOS/{name}/{i}.png", "L", (8, 8), 20 * i)(place)
 
 
 def parquet(**columns: list[Any]) -> Damage:
-    """A table of those columns, T.parquet."""
+    """Write a table with these columns, T.parquet."""
 
     def write(place: Path) -> None:
         import pyarrow
@@ -175,8 +178,31 @@ def parquet(**columns: list[Any]) -> Damage:
     return write
 
 
+def stable_diffusion(place: Path) -> None:
+    """SD, a tiny pipeline, and PHOTOS."""
+    save_stable_diffusion(place / "SD")
+    photos(place)
+
+
+def named(folder: str, *classes: str) -> Damage:
+    """Images as of `photos`, in another folder and of other classes."""
+
+    def make(place: Path) -> None:
+        shutil.rmtree(place / "PHOTOS")
+        photos(place, classes)
+        (place / "PHOTOS").rename(place / folder)
+
+    return make
+
+
+def class_unet(place: Path) -> None:
+    """UNET, a tiny pipeline of cats and dogs without a null class, and PHOTOS in its colours."""
+    save_class_unet(place / "UNET", 1)
+    photos(place)
+
+
 def half_trained(place: Path) -> None:
-    """GEN, a generator in training, by the files that lie there."""
+    """Write the files of a generator in training, GEN."""
     config = json.loads((place / "RUN/config.json").read_text())
     written("GEN/config.json", json.dumps({name: config[name] for name in ("dataset", "generator")}))(place)
     written("GEN/training.jsonl", "")(place)
@@ -188,6 +214,7 @@ EVALUATE = "lgd evaluate RUN --test PRESET --seeds 1 --quiet"
 DEEP = '{"a":' * 100_000
 FOLDER = "lgd distill folder:PHOTOS --out OUT --quiet"
 TABLE_OF = "lgd distill parquet:T.parquet --out OUT --quiet"
+PROMPTED = f"{FOLDER} --generator.source pretrained:SD"
 TRAIN = "lgd generator train PRESET --out GEN --quiet"
 TUNE = f"{TRAIN} --generator.source RUN/generator --generator.tune difffit"
 SAMPLE = "lgd generator sample RUN/generator --out OUT.png --quiet"
@@ -195,210 +222,239 @@ REFERENCE = "lgd reference train PRESET --out OUT --quiet"
 PIXELS = [encode_png(torch.full((1, 8, 8), 9, dtype=torch.uint8))] * 2
 
 CASES = [
-    CandidateSpec("no command", "lgd"),
-    CandidateSpec("a misspelt command", "lgd destill digits"),
-    CandidateSpec("no preset", "lgd distill"),
-    CandidateSpec("a misspelt preset", "lgd distill digts --out OUT"),
-    CandidateSpec("no such TOML file", "lgd distill none.toml --out OUT"),
-    CandidateSpec("no --out", "lgd distill PRESET"),
-    CandidateSpec("a misspelt option", f"{DISTILL} --guidance.strenght 1"),
-    CandidateSpec("text for a number", f"{DISTILL} --guidance.strength much"),
-    CandidateSpec("NaN for a number", f"{DISTILL} --guidance.strength nan"),
-    CandidateSpec("a negative number", f"{DISTILL} --guidance.strength -1"),
-    CandidateSpec("an absurd number", f"{DISTILL} --stages.increments 99999999999"),
-    CandidateSpec("an unknown choice", f"{DISTILL} --guidance.space image"),
-    CandidateSpec("an unknown method", f"{DISTILL} --method lgdd"),
-    CandidateSpec("a seed set by a method that needs one", f"{DISTILL} --stages.seed-method lgd"),
-    CandidateSpec("more real images than there are", f"{DISTILL} --method random --stages.images-per-increment 900"),
-    CandidateSpec("a small decoder where there are no latents", f"{DISTILL} --guidance.decoder small"),
-    CandidateSpec("a window outside of the steps", f"{DISTILL} --guidance.window 1 90"),
-    CandidateSpec("an unknown architecture", f"{DISTILL} --learner.architecture convnot"),
-    CandidateSpec("a network too deep for the images", f"{DISTILL} --reference.depth 9"),
-    CandidateSpec("a network of a billion channels", f"{DISTILL} --reference.width 1000000000"),
-    CandidateSpec("a denoiser of a billion heads", f"{DISTILL} --generator.heads 1000000000"),
-    CandidateSpec("a patch that does not fit", f"{DISTILL} --generator.patch-size 3"),
-    CandidateSpec("a device that is not there", f"{DISTILL} --compute.device cuda:77"),
-    CandidateSpec("a teacher that is a pickle", f"{DISTILL} --evaluation.protocol soft --evaluation.teacher.weights t.pt",
+    Case("no command", "lgd"),
+    Case("a misspelt command", "lgd destill digits"),
+    Case("no preset", "lgd distill"),
+    Case("a misspelt preset", "lgd distill digts --out OUT"),
+    Case("no such TOML file", "lgd distill none.toml --out OUT"),
+    Case("no --out", "lgd distill PRESET"),
+    Case("a misspelt option", f"{DISTILL} --guidance.strenght 1"),
+    Case("text for a number", f"{DISTILL} --guidance.strength much"),
+    Case("NaN for a number", f"{DISTILL} --guidance.strength nan"),
+    Case("a negative number", f"{DISTILL} --guidance.strength -1"),
+    Case("a number that is too large", f"{DISTILL} --stages.increments 99999999999"),
+    Case("an unknown choice", f"{DISTILL} --guidance.space image"),
+    Case("an unknown method", f"{DISTILL} --method lgdd"),
+    Case("a seed method that itself needs a seed set", f"{DISTILL} --stages.seed-method lgd"),
+    Case("more images than the set has", f"{DISTILL} --method random --stages.images-per-increment 900"),
+    Case("a small decoder for a generator of pixels", f"{DISTILL} --guidance.decoder small"),
+    Case("a window outside the steps", f"{DISTILL} --guidance.window 1 90"),
+    Case("an unknown architecture", f"{DISTILL} --learner.architecture convnot"),
+    Case("a network too deep for the images", f"{DISTILL} --reference.depth 9"),
+    Case("a network of a billion channels", f"{DISTILL} --reference.width 1000000000"),
+    Case("a denoiser of a billion heads", f"{DISTILL} --generator.heads 1000000000"),
+    Case("a patch that does not fit", f"{DISTILL} --generator.patch-size 3"),
+    Case("a device that does not exist", f"{DISTILL} --compute.device cuda:77"),
+    Case("a teacher that is a pickle", f"{DISTILL} --evaluation.protocol soft --evaluation.teacher.weights t.pt",
          written("t.pt", PICKLE)),
-    CandidateSpec("a teacher that is not there", f"{DISTILL} --evaluation.protocol soft --evaluation.teacher.weights t.pt"),
-    CandidateSpec("a Ray cluster that is not there", f"{DISTILL} --engine ray --address 127.0.0.1:1"),
-    CandidateSpec("an address that is none", f"{DISTILL} --engine ray --address somewhere"),
-    CandidateSpec("a store of an unknown kind", "lgd distill PRESET --out s9://bucket/run"),
-    CandidateSpec("--out names a file", "lgd distill PRESET --out FILE", written("FILE", "mine")),
-    CandidateSpec("--out names a directory of someone else", "lgd distill PRESET --out MINE", written("MINE/thesis.tex", "years")),
-    CandidateSpec("the same with --overwrite", "lgd distill PRESET --out MINE --overwrite", written("MINE/thesis.tex", "years")),
-    CandidateSpec("--out where nobody can write", "lgd distill PRESET --out /proc/x"),
-    CandidateSpec("an --out of 300 characters", f"lgd distill PRESET --out {'x' * 300}"),
-    CandidateSpec("another configuration in the directory", f"{RESUME} --seed 5 --guidance.omega 0.5"),
-    CandidateSpec("TOML that is none", "lgd distill bad.toml --out OUT", written("bad.toml", "[dataset\n")),
-    CandidateSpec("TOML with an unknown field", "lgd distill bad.toml --out OUT", written("bad.toml", "[guidance]\nomga = 1\n")),
-    CandidateSpec("TOML with a value of another type", "lgd distill bad.toml --out OUT", written("bad.toml", 'seed = "one"\n')),
-    CandidateSpec("TOML with a date for a number", "lgd distill bad.toml --out OUT", written("bad.toml", "seed = 2020-01-01\n")),
-    CandidateSpec("TOML of 2 MiB", "lgd distill bad.toml --out OUT", written("bad.toml", "#" * 2**21)),
-    CandidateSpec("TOML nested 100,000 deep", "lgd distill bad.toml --out OUT", written("bad.toml", "x = " + "[" * 100_000)),
-    CandidateSpec("TOML with a number of 10,000 digits", "lgd distill bad.toml --out OUT", written("bad.toml", "seed = " + "9" * 10_000)),
-    CandidateSpec("TOML that is binary", "lgd distill bad.toml --out OUT", written("bad.toml", b"\xff\xfe\x00\x80")),
-    CandidateSpec("TOML that is a directory", "lgd distill bad.toml --out OUT", written("bad.toml/x", "")),
-    CandidateSpec("TOML that is a pipe", "lgd distill bad.toml --out OUT", pipe("bad.toml")),
-    CandidateSpec("TOML with control characters for the terminal", "lgd distill bad.toml --out OUT",
+    Case("a teacher that does not exist", f"{DISTILL} --evaluation.protocol soft --evaluation.teacher.weights t.pt"),
+    Case("a Ray cluster that does not answer", f"{DISTILL} --engine ray --address 127.0.0.1:1"),
+    Case("an address without a port", f"{DISTILL} --engine ray --address somewhere"),
+    Case("a URL of an unknown protocol", "lgd distill PRESET --out s9://bucket/run"),
+    Case("--out names a file", "lgd distill PRESET --out FILE", written("FILE", "mine")),
+    Case("--out names a directory that lgd did not make", "lgd distill PRESET --out MINE", written("MINE/thesis.tex", "years")),
+    Case("... with --overwrite", "lgd distill PRESET --out MINE --overwrite", written("MINE/thesis.tex", "years")),
+    Case("--out in a place without write access", "lgd distill PRESET --out /proc/x"),
+    Case("an --out of 300 characters", f"lgd distill PRESET --out {'x' * 300}"),
+    Case("another configuration in the directory", f"{RESUME} --seed 5 --guidance.omega 0.5"),
+    Case("TOML that does not parse", "lgd distill bad.toml --out OUT", written("bad.toml", "[dataset\n")),
+    Case("TOML with an unknown field", "lgd distill bad.toml --out OUT", written("bad.toml", "[guidance]\nomga = 1\n")),
+    Case("TOML with a value of another type", "lgd distill bad.toml --out OUT", written("bad.toml", 'seed = "one"\n')),
+    Case("TOML with a date for a number", "lgd distill bad.toml --out OUT", written("bad.toml", "seed = 2020-01-01\n")),
+    Case("TOML of 2 MiB", "lgd distill bad.toml --out OUT", written("bad.toml", "#" * 2**21)),
+    Case("TOML nested 100,000 deep", "lgd distill bad.toml --out OUT", written("bad.toml", "x = " + "[" * 100_000)),
+    Case("TOML with a number of 10,000 digits", "lgd distill bad.toml --out OUT", written("bad.toml", "seed = " + "9" * 10_000)),
+    Case("TOML that is binary", "lgd distill bad.toml --out OUT", written("bad.toml", b"\xff\xfe\x00\x80")),
+    Case("TOML that is a directory", "lgd distill bad.toml --out OUT", written("bad.toml/x", "")),
+    Case("TOML that is a pipe", "lgd distill bad.toml --out OUT", pipe("bad.toml")),
+    Case("TOML with control characters for the terminal", "lgd distill bad.toml --out OUT",
          written("bad.toml", '"\\u001b[2J" = 1\n')),
-    CandidateSpec("a run whose configuration is not JSON", RESUME, written("RUN/config.json", "{")),
-    CandidateSpec("... is empty JSON", RESUME, written("RUN/config.json", "{}")),
-    CandidateSpec("... is nested 100,000 deep", RESUME, written("RUN/config.json", DEEP)),
-    CandidateSpec("... is a list", RESUME, written("RUN/config.json", "[]")),
-    CandidateSpec("a run with a link out of it", RESUME, both(gone("RUN/dataset"), link("RUN/dataset", "/tmp"))),
-    CandidateSpec("a run whose lock is a link", RESUME, both(written("mine", "years"), link("RUN/.lock", "../mine"))),
-    CandidateSpec("a manifest with a path upwards", RESUME, row(file="../../../mine")),
-    CandidateSpec("... with an absolute path", RESUME, row(file="/etc/passwd")),
-    CandidateSpec("... with a NUL in a path", RESUME, row(file="0/02\x000000.png")),
-    CandidateSpec("... with another class's path", RESUME, row(class_name="..")),
-    CandidateSpec("... with a Windows path", RESUME, row(file="0\\..\\..\\mine")),
-    CandidateSpec("... with a candidate that is not there", RESUME, row(chosen=7)),
-    CandidateSpec("... with a number for a name", RESUME, row(class_name=3)),
-    CandidateSpec("... that is no JSON", RESUME,
+    Case("a run whose configuration is not JSON", RESUME, written("RUN/config.json", "{")),
+    Case("... is empty JSON", RESUME, written("RUN/config.json", "{}")),
+    Case("... is nested 100,000 deep", RESUME, written("RUN/config.json", DEEP)),
+    Case("... is a list", RESUME, written("RUN/config.json", "[]")),
+    Case("a run with a link out of it", RESUME, both(gone("RUN/dataset"), link("RUN/dataset", "/tmp"))),
+    Case("a run whose lock is a link", RESUME, both(written("mine", "years"), link("RUN/.lock", "../mine"))),
+    Case("a manifest with a path upwards", RESUME, row(file="../../../mine")),
+    Case("... with an absolute path", RESUME, row(file="/etc/passwd")),
+    Case("... with a NUL in a path", RESUME, row(file="0/02\x000000.png")),
+    Case("... with another class's path", RESUME, row(class_name="..")),
+    Case("... with a Windows path", RESUME, row(file="0\\..\\..\\mine")),
+    Case("... with a candidate that does not exist", RESUME, row(chosen=7)),
+    Case("... with a number for a name", RESUME, row(class_name=3)),
+    Case("... that is not JSON", RESUME,
          both(without_receipts, written("RUN/increments/02/manifest.jsonl", "{"))),
-    CandidateSpec("... with a number that is none", RESUME,
+    Case("... with NaN for a number", RESUME,
          both(without_receipts, written("RUN/increments/02/manifest.jsonl", '{"file": NaN}\n'))),
-    CandidateSpec("an image that another hash was told of", RESUME,
+    Case("an image whose SHA-256 differs from the manifest's", RESUME,
          both(without_receipts, image("RUN/increments/02/3/02-0001.png", "L", (8, 8)))),
-    CandidateSpec("a reference that is a pickle", RESUME,
+    Case("a reference that is a pickle", RESUME,
          both(without_receipts, gone("RUN/evaluation"), written("RUN/reference.safetensors", PICKLE))),
-    CandidateSpec("... with a header of an exbibyte", RESUME,
+    Case("... with a header of an exbibyte", RESUME,
          both(without_receipts, gone("RUN/metrics.json"), huge_header("RUN/reference.safetensors"))),
-    CandidateSpec("... with a tensor of 4 TiB", RESUME, both(without_receipts, huge_tensor("RUN/reference.safetensors"))),
-    CandidateSpec("a generator whose weights are a pickle", RESUME,
+    Case("... with a tensor of 4 TiB", RESUME, both(without_receipts, huge_tensor("RUN/reference.safetensors"))),
+    Case("a generator whose weights are a pickle", RESUME,
          both(without_receipts, gone("RUN/increments/03"),
               gone("RUN/generator/transformer/diffusion_pytorch_model.safetensors"),
               written("RUN/generator/transformer/diffusion_pytorch_model.bin", PICKLE))),
-    CandidateSpec("a directory that another process holds", RESUME, lambda place: None),
-    CandidateSpec("no methods", "lgd compare PRESET --out OUT"),
-    CandidateSpec("an unknown method to compare", "lgd compare PRESET --methods dit magic --out OUT"),
-    CandidateSpec("a method twice", "lgd compare PRESET --methods dit dit --out OUT"),
-    CandidateSpec("no runs", "lgd compare PRESET --methods dit --out OUT --runs 0"),
-    CandidateSpec("a folder that is not there", "lgd evaluate none --test PRESET"),
-    CandidateSpec("a folder of other classes", "lgd evaluate D --test PRESET", image("D/cat/1.png", "L", (8, 8))),
-    CandidateSpec("a folder without images", "lgd evaluate D --test PRESET", written("D/0/readme", "")),
-    CandidateSpec("an image of another size", EVALUATE, image("RUN/dataset/3/x.png", "L", (9, 8))),
-    CandidateSpec("an image with colours", EVALUATE, image("RUN/dataset/3/x.png", "RGB", (8, 8))),
-    CandidateSpec("an image that is text", EVALUATE, written("RUN/dataset/3/x.png", "hello")),
-    CandidateSpec("a truncated image", EVALUATE, written("RUN/dataset/3/x.png", encode_png(torch.arange(64).view(1, 8, 8).byte())[:50])),
-    CandidateSpec("a bomb: 67 kB of header for 4 gigapixels", EVALUATE, written("RUN/dataset/3/x.png", png(65500, 65500))),
-    CandidateSpec("an image that is a PostScript program", EVALUATE, written("RUN/dataset/3/x.png", "%!PS-Adobe-3.0 EPSF-3.0\n")),
-    CandidateSpec("an image that is a pipe", EVALUATE, pipe("RUN/dataset/3/x.png")),
-    CandidateSpec("an --epochs-factor of zero", f"{EVALUATE} --epochs-factor 0"),
-    CandidateSpec("a sweep over an unknown field", "lgd ablate PRESET --over guidance.omg=1,2 --out OUT"),
-    CandidateSpec("a sweep without values", "lgd ablate PRESET --over guidance.omega --out OUT"),
-    CandidateSpec("a sweep with a wrong value", "lgd ablate PRESET --over guidance.omega=0,x --out OUT"),
-    CandidateSpec("a value twice", "lgd ablate PRESET --over guidance.omega=1,1 --out OUT"),
-    CandidateSpec("an analysis of nothing", "lgd analyze none --out OUT"),
-    CandidateSpec("an analysis of a plain folder without --test", "lgd analyze D --out OUT", image("D/0/1.png", "L", (8, 8))),
-    CandidateSpec("an analysis with one epoch", "lgd analyze RUN --out OUT --epochs 1"),
-    CandidateSpec("an analysis of a manifest with a path upwards", "lgd analyze RUN --out OUT", row(file="../../../mine")),
-    CandidateSpec("a report about nothing", "lgd report none --out OUT"),
-    CandidateSpec("a report onto a file that is there", "lgd report RUN --out FILE", written("FILE", "mine")),
-    CandidateSpec("a report of metrics that are a list", "lgd report RUN --out OUT", written("RUN/metrics.json", "[]")),
-    CandidateSpec("an export of nothing", "lgd export none --to pt --out OUT"),
-    CandidateSpec("an export to an unknown format", "lgd export RUN --to zip --out OUT"),
-    CandidateSpec("an export into the run", "lgd export RUN --to pt --out RUN/export"),
-    CandidateSpec("an export of an image that was changed", "lgd export RUN --to pt --out OUT",
+    Case("a directory that another process uses", RESUME, lambda place: None),
+    Case("no methods", "lgd compare PRESET --out OUT"),
+    Case("an unknown method to compare", "lgd compare PRESET --methods dit magic --out OUT"),
+    Case("a method twice", "lgd compare PRESET --methods dit dit --out OUT"),
+    Case("no runs", "lgd compare PRESET --methods dit --out OUT --runs 0"),
+    Case("a folder that does not exist", "lgd evaluate none --test PRESET"),
+    Case("a folder of other classes", "lgd evaluate D --test PRESET", image("D/cat/1.png", "L", (8, 8))),
+    Case("a folder without images", "lgd evaluate D --test PRESET", written("D/0/readme", "")),
+    Case("an image of another size", EVALUATE, image("RUN/dataset/3/x.png", "L", (9, 8))),
+    Case("an image with colours", EVALUATE, image("RUN/dataset/3/x.png", "RGB", (8, 8))),
+    Case("an image that is text", EVALUATE, written("RUN/dataset/3/x.png", "hello")),
+    Case("a truncated image", EVALUATE, written("RUN/dataset/3/x.png", encode_png(torch.arange(64).view(1, 8, 8).byte())[:50])),
+    Case("a decompression bomb: a small file that claims 4 gigapixels", EVALUATE, written("RUN/dataset/3/x.png", png(65500, 65500))),
+    Case("an image that is a PostScript program", EVALUATE, written("RUN/dataset/3/x.png", "%!PS-Adobe-3.0 EPSF-3.0\n")),
+    Case("an image that is a pipe", EVALUATE, pipe("RUN/dataset/3/x.png")),
+    Case("an --epochs-factor of zero", f"{EVALUATE} --epochs-factor 0"),
+    Case("a sweep over an unknown field", "lgd ablate PRESET --over guidance.omg=1,2 --out OUT"),
+    Case("a sweep without values", "lgd ablate PRESET --over guidance.omega --out OUT"),
+    Case("a sweep with a wrong value", "lgd ablate PRESET --over guidance.omega=0,x --out OUT"),
+    Case("a value twice", "lgd ablate PRESET --over guidance.omega=1,1 --out OUT"),
+    Case("an analysis of a directory that does not exist", "lgd analyze none --out OUT"),
+    Case("an analysis of a plain folder without --test", "lgd analyze D --out OUT", image("D/0/1.png", "L", (8, 8))),
+    Case("an analysis with one epoch", "lgd analyze RUN --out OUT --epochs 1"),
+    Case("an analysis of a manifest with a path upwards", "lgd analyze RUN --out OUT", row(file="../../../mine")),
+    Case("a report about a directory that does not exist", "lgd report none --out OUT"),
+    Case("a report onto an existing file", "lgd report RUN --out FILE", written("FILE", "mine")),
+    Case("a report of metrics that are a list", "lgd report RUN --out OUT", written("RUN/metrics.json", "[]")),
+    Case("an export of a directory that does not exist", "lgd export none --to pt --out OUT"),
+    Case("an export to an unknown format", "lgd export RUN --to zip --out OUT"),
+    Case("an export into the run", "lgd export RUN --to pt --out RUN/export"),
+    Case("an export of a changed image", "lgd export RUN --to pt --out OUT",
          image("RUN/dataset/3/02-0001.png", "L", (8, 8))),
-    CandidateSpec("an export of a table with a path upwards", "lgd export RUN --to imagefolder --out OUT",
+    Case("an export of a table with a path upwards", "lgd export RUN --to imagefolder --out OUT",
          written("RUN/dataset/metadata.csv",
                  "file_name,label,class_name,increment,slot,score,sha256\n../../mine,0,0,1,0,,x\n")),
-    CandidateSpec("an export of a table that is binary", "lgd export RUN --to pt --out OUT",
+    Case("an export of a table that is binary", "lgd export RUN --to pt --out OUT",
          written("RUN/dataset/metadata.csv", b"\xff\xfe\x00")),
-    CandidateSpec("no verb", "lgd generator"),
-    CandidateSpec("a misspelt verb", "lgd generator trian digits"),
-    CandidateSpec("a generator without --out", "lgd generator train PRESET"),
-    CandidateSpec("checkpoints every zero minutes", f"{TRAIN} --save-every 0"),
-    CandidateSpec("a generator into somebody's directory", "lgd generator train PRESET --out MINE", written("MINE/thesis.tex", "years")),
-    CandidateSpec("a generator that is there already", f"{TRAIN} --generator.source RUN/generator"),
-    CandidateSpec("an autoencoder that is not there", f"{TRAIN} --generator.autoencoder none"),
-    CandidateSpec("... of a class that names code", f"{TRAIN} --generator.autoencoder A",
+    Case("no verb", "lgd generator"),
+    Case("a misspelt verb", "lgd generator trian digits"),
+    Case("a generator without --out", "lgd generator train PRESET"),
+    Case("checkpoints every zero minutes", f"{TRAIN} --save-every 0"),
+    Case("a generator into a directory that lgd did not make", "lgd generator train PRESET --out MINE", written("MINE/thesis.tex", "years")),
+    Case("training of a generator that is trained already", f"{TRAIN} --generator.source RUN/generator"),
+    Case("an autoencoder that does not exist", f"{TRAIN} --generator.autoencoder none"),
+    Case("... whose class name is code", f"{TRAIN} --generator.autoencoder A",
          written("A/config.json", '{"_class_name": "os.system"}')),
-    CandidateSpec("... whose weights are a pickle", f"{TRAIN} --generator.autoencoder A",
+    Case("... whose weights are a pickle", f"{TRAIN} --generator.autoencoder A",
          both(written("A/config.json", '{"_class_name": "AutoencoderKL"}'),
               written("A/diffusion_pytorch_model.bin", PICKLE))),
-    CandidateSpec("another configuration in a generator's folder", f"{TRAIN} --generator.steps 7", half_trained),
-    CandidateSpec("a checkpoint that is a pickle", TRAIN, both(half_trained, written("GEN/checkpoint.safetensors", PICKLE))),
-    CandidateSpec("... of another network", TRAIN,
+    Case("another configuration in a generator's folder", f"{TRAIN} --generator.steps 7", half_trained),
+    Case("a checkpoint that is a pickle", TRAIN, both(half_trained, written("GEN/checkpoint.safetensors", PICKLE))),
+    Case("... of another network", TRAIN,
          both(half_trained, lambda place: save_tensors(place / "GEN/checkpoint.safetensors", {"x": torch.ones(2)}))),
-    CandidateSpec("fine-tuning of nothing", f"{TRAIN} --generator.tune full"),
-    CandidateSpec("an unknown way of fine-tuning", f"{TRAIN} --generator.tune some"),
-    CandidateSpec("fine-tuning of a generator that is not there", f"{TRAIN} --generator.tune full --generator.source none"),
-    CandidateSpec("fine-tuning of a pipeline that is none", f"{TRAIN} --generator.tune full --generator.source pretrained:RUN/generator"),
-    CandidateSpec("fine-tuning of a pickle", f"{TUNE}",
+    Case("fine-tuning without a source", f"{TRAIN} --generator.tune full"),
+    Case("an unknown kind of fine-tuning", f"{TRAIN} --generator.tune some"),
+    Case("fine-tuning of a generator that does not exist", f"{TRAIN} --generator.tune full --generator.source none"),
+    Case("fine-tuning of a folder that is not a pipeline", f"{TRAIN} --generator.tune full --generator.source pretrained:RUN/generator"),
+    Case("fine-tuning of a pickle", f"{TUNE}",
          both(gone("RUN/generator/transformer/diffusion_pytorch_model.safetensors"),
               written("RUN/generator/transformer/diffusion_pytorch_model.bin", PICKLE))),
-    CandidateSpec("fine-tuning for images of another size", "lgd generator train folder:PHOTOS --out GEN --quiet --dataset.size 6"
+    Case("fine-tuning for images of another size", "lgd generator train folder:PHOTOS --out GEN --quiet --dataset.size 6"
          " --generator.source RUN/generator --generator.tune full", photos),
-    CandidateSpec("a class map that is not there", f"{TUNE} --generator.class-map none.toml"),
-    CandidateSpec("... with an id that is not there", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\n3 = 12345\n")),
-    CandidateSpec("... with a class that is not there", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\nant = 1\n")),
-    CandidateSpec("... that is nested 100,000 deep", f"{TUNE} --generator.class-map M.toml", written("M.toml", "x = " + "[" * 100_000)),
-    CandidateSpec("... that is a pipe", f"{TUNE} --generator.class-map M.toml", pipe("M.toml")),
-    CandidateSpec("a picture of no generator", "lgd generator sample none --out OUT.png"),
-    CandidateSpec("a picture onto a file that is there", "lgd generator sample RUN/generator --out FILE", written("FILE", "mine")),
-    CandidateSpec("a picture of no images", f"{SAMPLE} --per-class 0"),
-    CandidateSpec("a picture of a class that is not there", f"{SAMPLE} --classes ant"),
-    CandidateSpec("a picture in no steps", f"{SAMPLE} --steps 0"),
-    CandidateSpec("a picture from weights with a header of an exbibyte", SAMPLE,
+    Case("a class map that does not exist", f"{TUNE} --generator.class-map none.toml"),
+    Case("... with an id that does not exist", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\n3 = 12345\n")),
+    Case("... with a class that does not exist", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\nant = 1\n")),
+    Case("... that is nested 100,000 deep", f"{TUNE} --generator.class-map M.toml", written("M.toml", "x = " + "[" * 100_000)),
+    Case("... that is a pipe", f"{TUNE} --generator.class-map M.toml", pipe("M.toml")),
+    Case("a pipeline of an unsupported family", PROMPTED,
+         both(stable_diffusion, changed("SD/model_index.json", lambda value: value.update(_class_name="FluxPipeline")))),
+    Case("... with a flow's scheduler, which Stable Diffusion has not", PROMPTED,
+         both(stable_diffusion, written("SD/scheduler/scheduler_config.json", '{"_class_name": "FlowMatchEulerDiscreteScheduler"}'))),
+    Case("... without its text encoder", PROMPTED, both(stable_diffusion, gone("SD/text_encoder"))),
+    Case("... without its tokenizer", PROMPTED, both(stable_diffusion, gone("SD/tokenizer"))),
+    Case("... with a tokenizer that is a list", PROMPTED,
+         both(stable_diffusion, gone("SD/tokenizer"), written("SD/tokenizer/tokenizer.json", "[]"))),
+    Case("... with a text encoder that is a pickle", PROMPTED,
+         both(stable_diffusion, gone("SD/text_encoder/model.safetensors"), written("SD/text_encoder/pytorch_model.bin", PICKLE))),
+    Case("float16 on a CPU", f"{PROMPTED} --sampling.precision float16", stable_diffusion),
+    Case("fine-tuning of a text-to-image U-Net", f"{PROMPTED} --generator.tune full", stable_diffusion),
+    Case("class names that are WordNet ids, as prompts", PROMPTED.replace("PHOTOS", "WORDNET"),
+         both(stable_diffusion, named("WORDNET", "n02102040", "n03000684"))),
+    Case("... that are not ImageNet's", PROMPTED.replace("PHOTOS", "OTHERS"),
+         both(stable_diffusion, named("OTHERS", "n00000001", "n00000002"))),
+    Case("class names that are numbers, as prompts", PROMPTED.replace("PHOTOS", "NUMBERS"),
+         both(stable_diffusion, named("NUMBERS", "0", "1"))),
+    Case("a template of prompts without a class", f"{PROMPTED} --generator.prompts.templates 'a photo'", stable_diffusion),
+    Case("a prompt that is too long", f"{PROMPTED} --generator.prompts.templates '{'very ' * 20}{{class}}'", stable_diffusion),
+    Case("a table of prompts that does not exist", f"{PROMPTED} --generator.prompts.table P.toml", stable_diffusion),
+    Case("... that lacks a class", f"{PROMPTED} --generator.prompts.table P.toml",
+         both(stable_diffusion, written("P.toml", '[prompts]\ncat = "a cat"\n'))),
+    Case("... with a number for a prompt", f"{PROMPTED} --generator.prompts.table P.toml",
+         both(stable_diffusion, written("P.toml", '[prompts]\ncat = "a cat"\ndog = 3\n'))),
+    Case("samples by prompts of no class", "lgd generator sample pretrained:SD --out OUT.png --quiet", stable_diffusion),
+    Case("classifier-free guidance without a null class",
+         f"{FOLDER} --generator.source pretrained:UNET --generator.class-map M.toml",
+         both(class_unet, written("M.toml", "[classes]\ncat = 0\ndog = 1\n"))),
+    Case("samples of a generator that does not exist", "lgd generator sample none --out OUT.png"),
+    Case("samples onto an existing file", "lgd generator sample RUN/generator --out FILE", written("FILE", "mine")),
+    Case("zero samples per class", f"{SAMPLE} --per-class 0"),
+    Case("samples of an unknown class", f"{SAMPLE} --classes ant"),
+    Case("samples in zero steps", f"{SAMPLE} --steps 0"),
+    Case("samples from weights with a header of an exbibyte", SAMPLE,
          huge_header("RUN/generator/transformer/diffusion_pytorch_model.safetensors")),
-    CandidateSpec("a picture from a denoiser of another class", SAMPLE,
+    Case("samples from a denoiser with an invalid configuration", SAMPLE,
          changed("RUN/generator/transformer/config.json", lambda value: value.update(num_layers="many"))),
-    CandidateSpec("a generator's description of a run", "lgd generator show RUN"),
-    CandidateSpec("... of a class map that is a list", "lgd generator show RUN/generator", written("RUN/generator/classes.json", "[]")),
-    CandidateSpec("... of an id outside", "lgd generator show RUN/generator", written("RUN/generator/classes.json", '{"a": -1}')),
-    CandidateSpec("a reference without a verb", "lgd reference"),
-    CandidateSpec("a reference onto a file", "lgd reference train PRESET --out FILE", written("FILE", "mine")),
-    CandidateSpec("a reference of weights that are not there", f"{REFERENCE} --reference.weights none.safetensors"),
-    CandidateSpec("a reference of a pickle", f"{REFERENCE} --reference.weights R.pt", written("R.pt", PICKLE)),
-    CandidateSpec("a reference of another width", f"{REFERENCE} --reference.width 9 --reference.weights RUN/reference.safetensors"),
-    CandidateSpec("a reference that only guesses", f"{REFERENCE} --reference.training.epochs 1 --reference.weights R.safetensors",
+    Case("the description of a run as a generator", "lgd generator show RUN"),
+    Case("... of a class map that is a list", "lgd generator show RUN/generator", written("RUN/generator/classes.json", "[]")),
+    Case("... of an id out of range", "lgd generator show RUN/generator", written("RUN/generator/classes.json", '{"a": -1}')),
+    Case("a reference without a verb", "lgd reference"),
+    Case("a reference into a file", "lgd reference train PRESET --out FILE", written("FILE", "mine")),
+    Case("a reference from weights that do not exist", f"{REFERENCE} --reference.weights none.safetensors"),
+    Case("a reference from a pickle", f"{REFERENCE} --reference.weights R.pt", written("R.pt", PICKLE)),
+    Case("a reference of another width", f"{REFERENCE} --reference.width 9 --reference.weights RUN/reference.safetensors"),
+    Case("a reference as accurate as guessing", f"{REFERENCE} --reference.training.epochs 1 --reference.weights R.safetensors",
          lambda place: guessing(place / "RUN/reference.safetensors", place / "R.safetensors")),
-    CandidateSpec("a source of an unknown kind", f"{DISTILL} --dataset.source zip:x.zip"),
-    CandidateSpec("a folder that is not there to learn from", "lgd distill folder:none --out OUT"),
-    CandidateSpec("a folder without a name", "lgd distill folder: --out OUT"),
-    CandidateSpec("three folders", "lgd distill folder:a,b,c --out OUT"),
-    CandidateSpec("a folder without classes", FOLDER, lambda place: (place / "PHOTOS").mkdir()),
-    CandidateSpec("a folder of one class", FOLDER, lambda place: photos(place, ("cat",))),
-    CandidateSpec("a folder with an empty class", FOLDER, both(photos, written("PHOTOS/ant/readme", ""))),
-    CandidateSpec("a folder with a truncated image", FOLDER, both(photos, written("PHOTOS/cat/9.png", PIXELS[0][:50]))),
-    CandidateSpec("a folder with a bomb", FOLDER, both(photos, written("PHOTOS/cat/9.png", png(65500, 65500)))),
-    CandidateSpec("a folder with a PostScript program", FOLDER, both(photos, written("PHOTOS/cat/9.png", "%!PS-Adobe-3.0 EPSF-3.0\n"))),
-    CandidateSpec("a folder with a tiny image", FOLDER, both(photos, image("PHOTOS/cat/9.png", "L", (3, 3)))),
-    CandidateSpec("a class that is a link out of the folder", FOLDER, both(photos, link("PHOTOS/ant", "/etc"))),
-    CandidateSpec("a class that the test folder lacks", "lgd distill folder:PHOTOS,TEST --out OUT",
+    Case("a source of an unknown kind", f"{DISTILL} --dataset.source zip:x.zip"),
+    Case("an image folder that does not exist", "lgd distill folder:none --out OUT"),
+    Case("a folder without a name", "lgd distill folder: --out OUT"),
+    Case("three folders", "lgd distill folder:a,b,c --out OUT"),
+    Case("a folder without classes", FOLDER, lambda place: (place / "PHOTOS").mkdir()),
+    Case("a folder of one class", FOLDER, lambda place: photos(place, ("cat",))),
+    Case("a folder with an empty class", FOLDER, both(photos, written("PHOTOS/ant/readme", ""))),
+    Case("a folder with a truncated image", FOLDER, both(photos, written("PHOTOS/cat/9.png", PIXELS[0][:50]))),
+    Case("a folder with a decompression bomb", FOLDER, both(photos, written("PHOTOS/cat/9.png", png(65500, 65500)))),
+    Case("a folder with a PostScript program", FOLDER, both(photos, written("PHOTOS/cat/9.png", "%!PS-Adobe-3.0 EPSF-3.0\n"))),
+    Case("a folder with a tiny image", FOLDER, both(photos, image("PHOTOS/cat/9.png", "L", (3, 3)))),
+    Case("a class that is a link out of the folder", FOLDER, both(photos, link("PHOTOS/ant", "/etc"))),
+    Case("a class that the test folder lacks", "lgd distill folder:PHOTOS,TEST --out OUT",
          both(photos, image("TEST/cat/1.png", "L", (8, 8)))),
-    CandidateSpec("a class of the list that is not there", f"{FOLDER} --dataset.classes cat dgo", photos),
-    CandidateSpec("a list of classes that is binary", f"{FOLDER} --dataset.classes L", both(photos, written("L", b"\xff\xfe"))),
-    CandidateSpec("a list of classes that is a pipe", f"{FOLDER} --dataset.classes L", both(photos, pipe("L"))),
-    CandidateSpec("a set in which every image is for the test", f"{FOLDER} --dataset.test-fraction 1", photos),
-    CandidateSpec("a set of one image per class", FOLDER, lambda place: photos(place, count=1)),
-    CandidateSpec("a side of minus eight pixels", f"{FOLDER} --dataset.size -8", photos),
-    CandidateSpec("a table that is not there", TABLE_OF),
-    CandidateSpec("a table that is a pickle", TABLE_OF, written("T.parquet", PICKLE)),
-    CandidateSpec("a table that names a file of this machine", TABLE_OF,
+    Case("a class in the list that does not exist", f"{FOLDER} --dataset.classes cat dgo", photos),
+    Case("a list of classes that is binary", f"{FOLDER} --dataset.classes L", both(photos, written("L", b"\xff\xfe"))),
+    Case("a list of classes that is a pipe", f"{FOLDER} --dataset.classes L", both(photos, pipe("L"))),
+    Case("a set with all images held out for testing", f"{FOLDER} --dataset.test-fraction 1", photos),
+    Case("a set of one image per class", FOLDER, lambda place: photos(place, count=1)),
+    Case("a negative image size", f"{FOLDER} --dataset.size -8", photos),
+    Case("a table that does not exist", TABLE_OF),
+    Case("a table that is a pickle", TABLE_OF, written("T.parquet", PICKLE)),
+    Case("a table that names a file on this machine", TABLE_OF,
          parquet(image=[{"bytes": None, "path": "/etc/passwd"}] * 4, label=[0, 0, 1, 1])),
-    CandidateSpec("a table with two columns of images", TABLE_OF, parquet(a=PIXELS, b=PIXELS, label=[0, 1])),
-    CandidateSpec("a table without labels", TABLE_OF, parquet(image=PIXELS)),
-    CandidateSpec("a table with half a label", TABLE_OF, parquet(image=PIXELS, label=[0.5, 1.0])),
-    CandidateSpec("a column that is not there", f"{TABLE_OF} --dataset.label-column kind", parquet(image=PIXELS, label=[0, 1])),
-    CandidateSpec("a name that the Hub cannot have", "lgd distill hf:../../etc --out OUT"),
-    CandidateSpec("a name of the Hub that is a folder here", "lgd distill hf:PHOTOS --out OUT", photos),
-    CandidateSpec("the status of nothing", "lgd status none"),
-    CandidateSpec("the status of a configuration that is a list", "lgd status RUN", written("RUN/config.json", "[]")),
+    Case("a table with two columns of images", TABLE_OF, parquet(a=PIXELS, b=PIXELS, label=[0, 1])),
+    Case("a table without labels", TABLE_OF, parquet(image=PIXELS)),
+    Case("a table with fractional labels", TABLE_OF, parquet(image=PIXELS, label=[0.5, 1.0])),
+    Case("a column that does not exist", f"{TABLE_OF} --dataset.label-column kind", parquet(image=PIXELS, label=[0, 1])),
+    Case("a name that is invalid on the Hub", "lgd distill hf:../../etc --out OUT"),
+    Case("a name on the Hub that is also a folder here", "lgd distill hf:PHOTOS --out OUT", photos),
+    Case("the status of a directory that does not exist", "lgd status none"),
+    Case("the status of a configuration that is a list", "lgd status RUN", written("RUN/config.json", "[]")),
 ]  # fmt: skip
 
 
 def guessing(weights: Path, to: Path) -> None:
-    """The same classifier with its weights at zero."""
+    """Write the same classifier with all weights zero."""
     tensors, metadata = load_tensors_and_metadata(weights)
     save_tensors(to, {name: tensor * 0 for name, tensor in tensors.items()}, metadata)
 
 
-def run_case(case: CandidateSpec, finished: Path, place: Path) -> tuple[int, str]:
-    """Exit code and what was printed to standard error, with the names of `place` shortened; checks what must hold."""
+def run_case(case: Case, finished: Path, place: Path) -> tuple[int, str]:
+    """Run a case; returns the exit code and standard error, with paths shortened. Asserts that no file was changed."""
     place.mkdir()
     shutil.copytree(finished, place / "RUN")
     if "PRESET" in case.command:
@@ -407,7 +463,7 @@ def run_case(case: CandidateSpec, finished: Path, place: Path) -> tuple[int, str
     before = contents(place)
     out, err = io.StringIO(), io.StringIO()
     holder = output_directory(place / "RUN") if "another process" in case.what else contextlib.nullcontext()
-    signal.alarm(120)  # a command that waits for ever ends the whole test run, with its name
+    signal.alarm(120)  # end the test run if a command never returns
     with holder, contextlib.chdir(place), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main(shlex.split(case.command)[1:])
@@ -422,7 +478,7 @@ def run_case(case: CandidateSpec, finished: Path, place: Path) -> tuple[int, str
 
 
 STATE = {".lock", "events.jsonl", "seconds.json"}
-"""what a command that starts to work may write"""
+"""files that a command may write before it fails"""
 
 
 def contents(place: Path) -> dict[str, str]:
@@ -430,7 +486,7 @@ def contents(place: Path) -> dict[str, str]:
     return {str(path.relative_to(place)): sha256(path) for path in files}
 
 
-def table_row(case: CandidateSpec, code: int, text: str) -> str:
+def table_row(case: Case, code: int, text: str) -> str:
     cells = [case.what, f"`{shortened(case.command)}`", str(code), f"`{shortened(text.strip(), 240)}`"]
     return "| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |"
 
@@ -441,7 +497,7 @@ def shortened(text: str, most: int = 90) -> str:
 
 @pytest.fixture(scope="module")
 def documented() -> dict[str, str]:
-    """The table's rows by their first two cells."""
+    """Return the rows of the table by their first two cells."""
     rows = [line for line in TABLE.read_text().splitlines() if line.startswith("| ")]
     return {" | ".join(line.split(" | ")[:2]): line for line in rows}
 
@@ -454,7 +510,7 @@ def with_preset(finished: Path) -> Path:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
 def test_one_line_the_right_code_and_nothing_lost(
-    case: CandidateSpec, with_preset: Path, tmp_path: Path, documented: dict[str, str]
+    case: Case, with_preset: Path, tmp_path: Path, documented: dict[str, str]
 ) -> None:
     code, text = run_case(case, with_preset, tmp_path / "place")
     assert code == case.code, text
@@ -462,7 +518,7 @@ def test_one_line_the_right_code_and_nothing_lost(
     assert text.count("\n") == (case.command not in ("lgd", "lgd generator")), text
     assert text.replace("\n", "").isprintable()
     line = table_row(case, code, text)
-    assert documented.get(" | ".join(line.split(" | ")[:2])) == line, "run `python -m tests.test_bad_inputs`"
+    assert documented.get(" | ".join(line.split(" | ")[:2])) == line, "run `python -m tests.cli.test_bad_inputs`"
 
 
 def test_the_table_has_no_other_rows(documented: dict[str, str]) -> None:
@@ -471,7 +527,7 @@ def test_the_table_has_no_other_rows(documented: dict[str, str]) -> None:
 
 
 def table() -> Iterator[str]:
-    """docs/bad-inputs.md, line by line."""
+    """Yield docs/bad-inputs.md line by line."""
     from lgd.experiments.distill import distill
 
     yield HEAD

@@ -1,4 +1,4 @@
-"""What a person sees: exit codes, one line of error, nothing lost."""
+"""The command line: exit codes, errors of one line, and no file lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lgd.storage.files import sha256
 
 
 def toml(config: Config, path: Path) -> Path:
-    """The configuration as a TOML file."""
+    """Write the configuration as a TOML file."""
     lines: list[str] = []
 
     def section(values: dict[str, object], name: str) -> None:
@@ -117,14 +117,14 @@ def digests(root: Path) -> dict[str, str]:
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Until `path` is there; the process must not end before."""
+    """Wait until `path` exists; the process must not end before."""
     while not path.exists():
         assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
         time.sleep(0.005)
 
 
 def forked(*arguments: str | Path) -> multiprocessing.process.BaseProcess:
-    """The command in a fork of this process: a process of its own to kill, without the seconds of importing torch."""
+    """Run the command in a fork of this process, which can be killed and need not import torch again."""
     process = multiprocessing.get_context("fork").Process(target=lambda: os._exit(main([*map(str, arguments)])))
     process.start()
     return process
@@ -217,7 +217,7 @@ def test_compare_prints_and_writes_its_table(tiny: Config, tmp_path: Path, capsy
     assert comparison["methods"]["lgd"]["accuracy"]["6"]["mean"] == pytest.approx(mean)
 
 
-def test_evaluate_judges_any_folder(
+def test_evaluate_takes_any_folder(
     finished: Path, tiny: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     preset, result = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "result.json"
@@ -234,7 +234,7 @@ def test_evaluate_judges_any_folder(
 
 
 def test_a_full_disk_is_one_line(tiny: Config, tmp_path: Path) -> None:
-    """On a file system of 256 KiB, where this machine lets us make one."""
+    """Uses a file system of 256 KiB, if this machine allows one."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if (

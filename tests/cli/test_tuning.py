@@ -1,4 +1,4 @@
-"""Fine-tuning from the command line: what is told, what is refused, and going on after being killed."""
+"""Fine-tuning from the command line: messages, refused input, and continuing after a kill."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """16 x 16 pixels: dark and light noise, which the source has no classes for."""
+    """Write images of 16 x 16 pixels: dark and light noise, classes that the source does not have."""
     root, draw = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
     for name, ground in (("dark", 60), ("light", 200)):
         (root / name).mkdir()
@@ -107,7 +107,7 @@ def test_killed_it_goes_on_to_the_same_bytes(
 def test_a_source_that_changed_meanwhile_is_refused(
     pipeline: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was interrupted, and what does not learn would now be another's."""
+    """After an interruption, the frozen weights would now be those of another source."""
     source, out = tmp_path / "dit", tmp_path / "out"
     save_pipeline(source)
     (tmp_path / "map.toml").write_text("[classes]\ndark = 3\n")
@@ -147,7 +147,7 @@ def with_map(text: str) -> Callable[[Path], object]:
         (lambda f: None, ["--generator.source", ""], "generator.tune: 'difffit' needs a generator.source to start"),
         (lambda f: None, ["--generator.source", "pretrained:/nowhere"], "no such folder: /nowhere"),
         (lambda f: None, ["--generator.tune", "lora"], "'lora'"),
-        (lambda f: None, ["--generator.tune", "none"], "is there already; --generator.tune full or difffit trains"),
+        (lambda f: None, ["--generator.tune", "none"], "is trained already; --generator.tune full or difffit trains"),
     ],
 )
 def test_mistakes_are_one_line(

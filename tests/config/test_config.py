@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lgd.cli.parsing import parse
 from lgd.config import Config, differences, from_dict, load_config, presets, to_dict, with_defaults, with_values
+from lgd.config.checks import REMOVED_FIELDS, RENAMED_FIELDS
 from lgd.errors import UserError
+from lgd.experiments.run_directory import claim
 
 
 @pytest.mark.parametrize("name", sorted(presets()))
@@ -126,3 +130,53 @@ def test_the_papers_settings(name: str) -> None:
     assert (stages.seed_method, config.influence.strength, config.influence.deviation) == ("igd", 5.0, 120.0)
     assert config.learner.architecture == config.reference.architecture == "convnet"
     assert config.learner.depth == config.reference.depth == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("dataset.judge_on", "validation", "dataset.judge_on was renamed; use dataset.eval_split"),
+        ("stages.halving", 5, "stages.halving was removed: .* no more often than chance; leave it out"),
+    ],
+)
+def test_a_field_of_an_earlier_version_is_refused_with_what_to_do(
+    name: str, value: object, message: str, tmp_path: Path
+) -> None:
+    """In TOML, JSON, dotted names and flags."""
+    section, key = name.split(".")
+    (tmp_path / "old.toml").write_text(f"[{section}]\n{key} = {value!r}\n")
+    (tmp_path / "old.json").write_text(json.dumps({section: {key: value}}))
+    for path in (tmp_path / "old.toml", tmp_path / "old.json"):
+        with pytest.raises(UserError, match=f"^{path}: {message}"):
+            load_config(str(path))
+    with pytest.raises(UserError, match=message):
+        with_values(Config(), {name: value})
+    for flag in (f"--{name}={value}", f"--{name.replace('_', '-')}={value}"):
+        with pytest.raises(UserError, match=message):
+            parse(Config, "lgd distill digits", [flag])
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
+    """Renamed fields count by their new name; a removed one counts only where it was on."""
+    now = to_dict(load_config("digits"))
+    old = to_dict(load_config("digits"))
+    old["dataset"]["judge_on"] = old["dataset"].pop("eval_split")
+    old["stages"]["halving"] = 0
+    before = json.dumps(old)
+    (tmp_path / "config.json").write_text(before)
+    claim(tmp_path / "config.json", now)
+    assert differences(with_defaults(old, now), now) == []
+    assert json.dumps(old) == before
+    old["dataset"]["judge_on"], old["stages"]["halving"] = "validation", 5
+    assert differences(with_defaults(old, now), now) == [
+        "dataset.eval_split ('validation' there, 'test' here)",
+        "stages.halving (5 there, None here)",
+    ]
+    assert with_defaults({"seed": 3, "stages": 7}, ["seed"]) == {"seed": 3, "stages": 7}
+
+
+def test_the_changelog_lists_former_fields() -> None:
+    text = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
+    renamed = [f"| `{old}` | `{new}` |" for old, new in RENAMED_FIELDS.items()]
+    for row in [*renamed, *(f"| `{name}` | removed |" for name in REMOVED_FIELDS)]:
+        assert row in text

@@ -91,15 +91,18 @@ def test_photographs_stand_upright(orientation: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "size"), [(53, 37, 16), (37, 53, 16), (40, 40, 16), (17, 90, 16), (33, 32, 32)]
-)
-def test_resize_and_crop_are_torch_s_own(width: int, height: int, size: int) -> None:
+    ("width", "height", "size", "resize"),
+    [(53, 37, 16, 0), (37, 53, 16, 0), (40, 40, 16, 0), (17, 90, 16, 0), (33, 32, 32, 0), (53, 37, 14, 16),
+     (40, 40, 28, 32), (30, 40, 28, 32), (28, 28, 28, 32)],
+)  # fmt: skip
+def test_resize_and_crop_are_torch_s_own(width: int, height: int, size: int, resize: int) -> None:
     seeds = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(1))
     smooth = F.interpolate(seeds, (height, width), mode="bicubic")
     image = (smooth.clamp(0, 1) * 255).round()
-    got = decode(encoded(Image.fromarray(image[0].permute(1, 2, 0).byte().numpy())), 3, size)
-    longer = size * max(width, height) // min(width, height)
-    shape = (longer, size) if height > width else (size, longer)
+    got = decode(encoded(Image.fromarray(image[0].permute(1, 2, 0).byte().numpy())), 3, size, resize=resize)
+    shorter = resize or size
+    longer = shorter * max(width, height) // min(width, height)
+    shape = (longer, shorter) if height > width else (shorter, longer)
     small = F.interpolate(image, shape, mode="bilinear", antialias=True)
     top, left = round((shape[0] - size) / 2), round((shape[1] - size) / 2)
     expected = small[0, :, top : top + size, left : left + size].numpy()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lgd.diffusion.autoencoder import Latents, load_latents, resize, save_latents
+from lgd.diffusion.autoencoder import Latents, Pixels, load_latents, resize, save_latents
 from lgd.diffusion.autoencoder_networks import channels, factor, load_network, network_decode, network_encode
 from lgd.diffusion.taef2 import TAEF2
 from lgd.errors import UserError
@@ -141,6 +142,42 @@ def test_decoding_is_differentiable() -> None:
 def test_resizing_keeps_a_plain_colour_and_the_size(old: int, new: int) -> None:
     x = torch.tensor([0.25, 0.5, 1.0]).view(1, 3, 1, 1).expand(1, 3, old, old)
     torch.testing.assert_close(resize(x, new), x[..., :1, :1].expand(1, 3, new, new))
+
+
+@pytest.mark.parametrize("side", [16, 24])
+def test_guidance_decodes_without_clamping_and_storing_with_it(side: int) -> None:
+    """Every pixel has a gradient, also those beyond black and white, where a clamped one has none."""
+    network = new_kl()
+    network.decoder.conv_out.weight.mul_(4)
+    autoencoder = Latents(network, (3, side, side), 16, (0.1,) * 3, (3.0,) * 3)
+    z = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    weights = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+    def plain(z: Tensor) -> Tensor:
+        made = (network.decode(3 * z + 0.1).sample + 1) / 2
+        return made if side == 16 else F.interpolate(made, (side, side), mode="bicubic")
+
+    def gradient(decode: Callable[[Tensor], Tensor]) -> Tensor:
+        x = z.clone().requires_grad_()
+        return torch.autograd.grad((decode(x) * weights).sum(), x)[0]
+
+    made = plain(z)
+    beyond = ((made < 0) | (made > 1)).float().mean().item()
+    assert 0.1 < beyond < 0.9
+    torch.testing.assert_close(autoencoder.decode(z, clamp=False), made)
+    wanted = gradient(plain)
+    torch.testing.assert_close(gradient(lambda x: autoencoder.decode(x, clamp=False)), wanted, rtol=1e-4, atol=1e-5)
+    clamped = gradient(autoencoder.decode)
+    assert F.cosine_similarity(clamped.flatten(), wanted.flatten(), dim=0) < 0.98
+    stored = autoencoder.decode(z)
+    assert stored.amin() >= 0
+    assert stored.amax() <= 1
+
+
+def test_pixels_are_clamped_where_they_are_stored() -> None:
+    z = torch.tensor([-3.0, -1.0, 0.0, 1.0, 2.0]).view(1, 1, 1, 5)
+    assert Pixels().decode(z).flatten().tolist() == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert Pixels().decode(z, clamp=False).flatten().tolist() == [-1.0, 0.0, 0.5, 1.0, 1.5]
 
 
 @pytest.mark.parametrize("kind", ["taef2", "kl", "tiny"])

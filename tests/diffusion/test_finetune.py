@@ -22,9 +22,10 @@ from lgd.diffusion.class_map import vocabulary
 from lgd.diffusion.finetune import TABLE, fold_scales, for_difffit, start_ids, with_classes
 from lgd.diffusion.folder import load_generator
 from lgd.diffusion.latents import LatentSource
+from lgd.diffusion.prediction_type import x0_and_eps
 from lgd.diffusion.pretrained import load_pipeline
 from lgd.diffusion.train import begin, noise_schedule, train
-from lgd.diffusion.train_generator import make_generator
+from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.diffusion.variance import variance_loss
 from lgd.errors import UserError
 from lgd.experiments.distill import distill
@@ -114,7 +115,8 @@ def test_the_variance_loss_is_a_kl_divergence() -> None:
         kl = kl_divergence(Normal(true, posterior.sqrt()), Normal(guess, std))
         expected.append(kl.mean() / torch.log(torch.tensor(2.0, dtype=torch.float64)))
     x_t = alpha_bars[t].sqrt().view(-1, 1, 1, 1) * x0 + (1 - alpha_bars[t]).sqrt().view(-1, 1, 1, 1) * noise
-    found = variance_loss(share, eps, x_t, x0, alpha_bars, t)
+    x0hat, _ = x0_and_eps(eps, x_t, alpha_bars[t].view(-1, 1, 1, 1), "epsilon")
+    found = variance_loss(share, x0hat, x0, alpha_bars, t)
     torch.testing.assert_close(found, torch.stack(expected))
 
 
@@ -144,22 +146,24 @@ def test_the_variance_loss_is_zero_where_diffusers_would_draw_from_the_true_post
         posterior = fixed._get_variance(t)
         learned = scheduler._get_variance(t, predicted_variance=share).exp()
         divergence = kl_divergence(Normal(true, posterior.sqrt()), Normal(guess, learned.sqrt()))
-        found = variance_loss(share, eps, x_t, x0, scheduler.alphas_cumprod, torch.tensor([t]))
+        abar = scheduler.alphas_cumprod[t]
+        x0hat, exact_x0 = (x0_and_eps(e, x_t, abar, "epsilon")[0] for e in (eps, noise))
+        found = variance_loss(share, x0hat, x0, scheduler.alphas_cumprod, torch.tensor([t]))
         torch.testing.assert_close(found[0], divergence.mean() / np.log(2), rtol=2e-2, atol=1e-3)
-        exact = variance_loss(torch.full_like(share, -1.0), noise, x_t, x0, scheduler.alphas_cumprod, torch.tensor([t]))
+        exact = variance_loss(torch.full_like(share, -1.0), exact_x0, x0, scheduler.alphas_cumprod, torch.tensor([t]))
         torch.testing.assert_close(exact, torch.zeros(1), rtol=0, atol=1e-3)
 
 
 def test_the_variance_loss_trains_the_variance_alone_and_not_the_last_step() -> None:
     draw = torch.Generator().manual_seed(0)
-    share, eps, x_t, x0 = torch.randn(4, 2, 1, 2, 2, generator=draw).unbind()
+    share, x0hat, x0 = torch.randn(3, 2, 1, 2, 2, generator=draw).unbind()
     share.requires_grad_()
-    eps.requires_grad_()
+    x0hat.requires_grad_()
     scheduler = noise_schedule(Config().generator, 1.0)
-    loss = variance_loss(share, eps, x_t, x0, scheduler.alphas_cumprod, torch.tensor([0, 500]))
+    loss = variance_loss(share, x0hat, x0, scheduler.alphas_cumprod, torch.tensor([0, 500]))
     assert loss[0] == 0
     loss.sum().backward()
-    assert eps.grad is None
+    assert x0hat.grad is None
     assert share.grad is not None
     assert not share.grad[0].any()
     assert share.grad[1].all()
@@ -187,7 +191,9 @@ def test_tuning_learns_the_new_classes(tune: str) -> None:
         x_t = scheduler.add_noise(new, eps, t)
         with torch.no_grad():
             prediction, share = denoiser(x_t, timestep=t, class_labels=labels).sample.chunk(2, dim=1)
-        variance = variance_loss(share, prediction, x_t, new, scheduler.alphas_cumprod, t)
+        abar = scheduler.alphas_cumprod[t].view(-1, 1, 1, 1)
+        x0hat, _ = x0_and_eps(prediction, x_t, abar, "epsilon")
+        variance = variance_loss(share, x0hat, new, scheduler.alphas_cumprod, t)
         return F.mse_loss(prediction, eps).item(), variance.mean().item()
 
     source = with_classes(new_pipeline().transformer, [207, 3])
@@ -225,7 +231,7 @@ def test_a_run_with_a_tuned_pipeline(tune: str, tiny: Config, folder: Path, tmp_
     tuned = load_generator(run.root / "generator", (1, 8, 8))
     old = load_pipeline(folder)
     assert tuned.class_ids == tuple(range(10))
-    assert tuned.null_id == 10
+    assert tuned.null_condition == 10
     assert tuned.learned_variance
     assert tuned.autoencoder.std == old.autoencoder.std  # type: ignore[attr-defined]
     starts = with_classes(old.denoiser, [207, 3] + [None] * 8).state_dict()
@@ -249,15 +255,16 @@ def test_a_tuning_goes_on_to_the_same_weights(tiny: Config, folder: Path, tmp_pa
         torch.arange(20) % 10,
         tuple("0123456789"),
     )
-    make_generator(config, images, tmp_path / "whole")
+    training = GeneratorTraining(config.generator, config.dataset, images, "cpu")
+    make_generator(training, tmp_path / "whole")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            make_generator(config, images, tmp_path / "parts", save_every=0, watch=stop)
-    make_generator(config, images, tmp_path / "parts")
+            make_generator(training, tmp_path / "parts", save_every=0, watch=stop)
+    make_generator(training, tmp_path / "parts")
     a, b = (load_generator(tmp_path / name).denoiser.state_dict() for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 

@@ -3,11 +3,13 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
+from tests.denoisers import of_noise
 from torch import Tensor
 
 from lgd.config import SamplingConfig, load_config, with_values
 from lgd.diffusion.autoencoder import Pixels
-from lgd.diffusion.generator import Generator, new_denoiser
+from lgd.diffusion.families.dit import new_denoiser
+from lgd.diffusion.generator import Generator
 from lgd.diffusion.sampler import sample, steps_of
 from lgd.diffusion.types import Prediction, Step
 from lgd.errors import NonFiniteError, UserError
@@ -93,12 +95,12 @@ def test_learned_variance_reaches_the_scheduler() -> None:
         scheduler.set_timesteps(10)
         seen: list[Tensor] = []
 
-        def denoiser(x: Tensor, step: Step, value: float = value) -> Prediction:
-            return Prediction(x, torch.full_like(x, value))
+        def denoiser(x: Tensor, step: Step, value: float = value, seen: list[Tensor] = seen) -> Prediction:
+            seen.append(x)
+            return of_noise(x, x, step, torch.full_like(x, value))
 
-        g = streams([3])
-        sample(denoiser, scheduler, torch.zeros(1, 2, 4, 4), g, lambda step, x, p, seen=seen: seen.append(x))
-        spread.append(seen[0].std().item())
+        sample(denoiser, scheduler, torch.zeros(1, 2, 4, 4), streams([3]))
+        spread.append(seen[1].std().item())
     variance = [scheduler._get_variance(999, torch.tensor(v)).exp() for v in (-1.0, 1.0)]
     assert spread[1] / spread[0] == pytest.approx(float((variance[1] / variance[0]) ** 0.5), rel=1e-4)
 
@@ -114,25 +116,12 @@ def test_classifier_free_guidance_is_its_formula(generator: Generator) -> None:
     torch.testing.assert_close(guided, null + 4 * (conditional - null))
 
 
-def test_the_callback_sees_every_step(generator: Generator) -> None:
-    seen: list[int] = []
-    denoiser = classifier_free(generator, torch.tensor([0]), 1.0)
-    start = torch.zeros(1, 1, 8, 8)
-    sample(
-        denoiser,
-        generator.schedule(SamplingConfig("ddim", 5)),
-        start,
-        on_step=lambda step, x, p: seen.append(step.index),
-    )
-    assert seen == [4, 3, 2, 1, 0]
-
-
 def test_a_shift_is_added_after_the_step() -> None:
     scheduler = DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
     scheduler.set_timesteps(1)
-    plain = sample(lambda x, step: Prediction(x), scheduler, torch.ones(1, 1, 2, 2))
+    plain = sample(lambda x, step: of_noise(x, x, step), scheduler, torch.ones(1, 1, 2, 2))
     scheduler.set_timesteps(1)
-    shifted = sample(lambda x, step: Prediction(x).shifted(x).shifted(x), scheduler, torch.ones(1, 1, 2, 2))
+    shifted = sample(lambda x, step: of_noise(x, x, step).shifted(x).shifted(x), scheduler, torch.ones(1, 1, 2, 2))
     torch.testing.assert_close(shifted - plain, torch.full((1, 1, 2, 2), 2.0))
 
 
@@ -141,7 +130,7 @@ def test_nan_is_named_with_its_step() -> None:
     scheduler.set_timesteps(10)
 
     def denoiser(x: Tensor, step: Step) -> Prediction:
-        return Prediction(x * float("nan") if step.index == 4 else x)
+        return of_noise(x * float("nan") if step.index == 4 else x, x, step)
 
     with pytest.raises(NonFiniteError, match=r"sampling: NaN or infinite values at step index 4 \(t = 499\)"):
         sample(denoiser, scheduler, torch.ones(1, 1, 2, 2))

@@ -7,7 +7,7 @@ from lgd.distillation.methods.coresets import herding, k_center
 
 
 def naive_herding(features: torch.Tensor, count: int) -> list[int]:
-    """Try every free image at every step."""
+    """Order images by herding, trying every free image at every step."""
     mean, taken = features.mean(0), []
     for _ in range(count):
         free = [i for i in range(len(features)) if i not in taken]
@@ -16,7 +16,7 @@ def naive_herding(features: torch.Tensor, count: int) -> list[int]:
 
 
 def naive_k_center(features: torch.Tensor, count: int, start: int) -> list[int]:
-    """Compare every free image with every taken one at every step."""
+    """Order images by k-center, comparing every free image with every taken one at every step."""
     taken = [start]
     while len(taken) < count:
         free = [i for i in range(len(features)) if i not in taken]

@@ -1,4 +1,4 @@
-"""Fast ways of drawing against the slow, obvious ones."""
+"""Sampling in batches against slow loops over single images."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from typing import Any
 
 import pytest
 import torch
+from igd_reference import igd_candidates
+from tests.conftest import resources_of
+from tests.denoisers import of_noise
+from tests.worked_examples import worked_example
 from torch import Tensor
+from torch.nn import functional as F
 
 from lgd.config import Config, with_values
-from lgd.data.imageset import to_bytes
-from lgd.diffusion.sampler import steps_of
-from lgd.diffusion.types import Prediction, Step
-from lgd.distillation.methods import sampling as drawing_module
-from lgd.distillation.methods.sampled import by_learnability, sample_lgd, sample_unguided
-from lgd.distillation.methods.sampling import CandidateSpec, choose, decoded, judge, sample_slots
-from lgd.distillation.methods.sampling import SamplingContext as Common
+from lgd.diffusion.types import Step
+from lgd.distillation.methods import sampling as sampling_module
+from lgd.distillation.methods.base import Method
+from lgd.distillation.methods.sampled import sample_lgd, sample_unguided
+from lgd.distillation.methods.sampling import SamplingContext, decode, sample_slots, score_candidates
 from lgd.distillation.resources import Resources
-from lgd.distillation.store import Run, SelectedImage
+from lgd.distillation.store import SelectedImage
 from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import in_window, learnability_guided
-from lgd.profiling.igd_reference import lineage_slot
 from lgd.rng import image_seed
 
 
-def materials_of(config: Config, finished: Path, classes: range = range(10)) -> Resources:
-    return Resources(config, Run(finished), finished, 2, classes)
+def second_increment(config: Config, finished: Path, classes: range = range(10)) -> Resources:
+    """Return the resources of increment 2 of a finished run."""
+    return resources_of(config, finished, 2, classes)
 
 
 @pytest.mark.parametrize(
     ("space", "scheduler", "scale"), [("noise", "ddpm", 1.5), ("noise", "dpm++", 1.0), ("sample", "ddpm", 1.5)]
 )
-def test_fast_drawing_equals_the_lineage_loop(
+def test_sampling_in_batches_equals_the_igd_reference_loop(
     space: str, scheduler: str, scale: float, finished: Path, tiny: Config
 ) -> None:
     """In batches, at equal settings: the same candidates, the same scores, the same choice."""
@@ -50,21 +53,19 @@ def test_fast_drawing_equals_the_lineage_loop(
             "stages.candidates": 3,
         },
     )
-    resources = materials_of(config, finished, range(2, 4))
+    resources = second_increment(config, finished, range(2, 4))
     for item in sample_lgd(resources):
         seeds = [image_seed(0, 2, item.label, item.slot, k) for k in range(3)]
-        latents, scores = lineage_slot(
-            resources.generator, resources.learners, resources.reference, config, item.label, seeds
-        )
+        latents, scores = igd_candidates(resources, resources.config, item.label, seeds)
         assert [candidate.seed for candidate in item.candidates] == seeds
         torch.testing.assert_close(item.latent, latents[item.chosen], rtol=1e-3, atol=1e-3)
         ours = torch.tensor([candidate.score for candidate in item.candidates])
-        torch.testing.assert_close(ours, torch.tensor(scores), rtol=0.02, atol=0.02)
+        torch.testing.assert_close(ours, scores.score, rtol=0.02, atol=0.02)
 
 
 def test_every_second_step_is_guided_twice_as_strongly() -> None:
     """Against a window of single steps, and as a sum: a constant direction moves as far as with every step."""
-    inner = lambda x, step: Prediction(torch.full_like(x, 2.0))  # noqa: E731
+    inner = lambda x, step: of_noise(torch.full_like(x, 2.0), x, step)  # noqa: E731
     score = lambda x0: x0.flatten(1).sum(1)  # noqa: E731
     x, memory = torch.ones(2, 1, 4, 4), [torch.randn(3, 1, 4, 4)] * 2
     config = with_values(
@@ -89,67 +90,10 @@ def test_every_second_step_is_guided_twice_as_strongly() -> None:
         torch.testing.assert_close(moved, one * len(guided) * m)
 
 
-@pytest.mark.parametrize("scheduler", ["ddpm", "ddim", "dpm++"])
-def test_halving_equals_a_plain_loop(scheduler: str, finished: Path, tiny: Config) -> None:
-    """Candidates drawn one by one to the end, looked at on the way; the kept image is that of its own full run."""
-    config = with_values(
-        tiny,
-        {"sampling.scheduler": scheduler, "stages.candidates": 3, "guidance.deviation": 0.0, "sampling.batch_size": 4},
-    )
-    full, halved = config, with_values(config, {"stages.halving": 4})
-    labels = range(3)
-    kept = {(d.label, d.slot): d for d in sample_lgd(materials_of(halved, finished, labels))}
-    one = materials_of(with_values(full, {"sampling.batch_size": 1}), finished, labels)
-    for (label, slot), item in kept.items():
-        cases = [CandidateSpec(label, slot, image_seed(0, 2, label, slot, k)) for k in range(3)]
-        early, final = zip(*(on_the_way(one, full, case, 4) for case in cases), strict=True)
-        images = to_bytes(one.generator.autoencoder.decode(torch.stack(early))).cpu()
-        judged = judge(one, images, cases, full.guidance.omega, True)
-        (best,) = choose(judged, 3, full)
-        assert item.chosen == best
-        torch.testing.assert_close(item.latent, final[best], rtol=1e-3, atol=1e-3)
-        for k, candidate in enumerate(item.candidates):
-            assert candidate.early_score == pytest.approx(judged[k].score, abs=0.02)
-            assert (candidate.score is None) == (k != best)
-            assert candidate.seed == cases[k].seed
-
-
-def on_the_way(resources: Resources, config: Config, case: CandidateSpec, index: int) -> tuple[Tensor, Tensor]:
-    """Unguided x0hat at a step, and the finished latent, of one image drawn alone, by the scheduler's own loop."""
-    common = Common(resources, config, by_learnability(resources), {case.label: torch.empty(0)})
-    denoiser, scheduler = common.denoiser([case]), common.scheduler()
-    unguided = replace(common, guide=lambda d, *_: d).denoiser([case])
-    stream = torch.Generator().manual_seed(case.seed)
-    x = torch.randn(resources.generator.latent_shape, generator=stream)[None]
-    for step in steps_of(scheduler):
-        eps = denoiser(x, step).eps
-        if step.index == index:
-            seen = (x - (1 - step.alpha_bar) ** 0.5 * unguided(x, step).eps) / step.alpha_bar**0.5
-        extra: dict[str, Any] = {} if config.sampling.scheduler == "dpm++" else {"generator": [stream]}
-        x = scheduler.step(eps, step.timestep, x, **extra).prev_sample
-    return seen[0], x[0]
-
-
-def test_halving_costs_what_it_says(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images through the denoiser: kappa until the comparison, one after it."""
-    seen: list[int] = []
-    config = with_values(tiny, {"stages.candidates": 2, "stages.halving": 5, "sampling.classifier_free_scale": 1.0})
-    resources = materials_of(config, finished, range(3))
-    generator = resources.generator
-    inner = type(generator).predict
-    monkeypatch.setattr(type(generator), "predict", lambda g, x, *rest: seen.append(len(x)) or inner(g, x, *rest))
-    sample_lgd(resources)
-    slots, steps, early = 2, 8, 3  # indices 7, 6, 5
-    assert sum(seen) == 3 * slots * (2 * early + steps - early)
-
-
-@pytest.mark.parametrize("halving", [0, 4])
-def test_running_out_of_memory_changes_no_image(
-    halving: int, finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = with_values(tiny, {"stages.candidates": 3, "stages.halving": halving})
-    expected = sample_lgd(materials_of(config, finished, range(4)))
-    inner, calls = drawing_module.sample, []
+def test_running_out_of_memory_changes_no_image(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = with_values(tiny, {"stages.candidates": 3})
+    expected = sample_lgd(second_increment(config, finished, range(4)))
+    inner, calls = sampling_module.sample, []
 
     def scarce(denoiser: Any, scheduler: Any, noise: Tensor, streams: Sequence[torch.Generator], **rest: Any) -> Tensor:
         calls.append(len(noise))
@@ -158,8 +102,8 @@ def test_running_out_of_memory_changes_no_image(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return result
 
-    monkeypatch.setattr(drawing_module, "sample", scarce)
-    resources = materials_of(config, finished, range(4))
+    monkeypatch.setattr(sampling_module, "sample", scarce)
+    resources = second_increment(config, finished, range(4))
     for got, wanted in zip(sample_lgd(resources), expected, strict=True):
         assert (got.label, got.slot, got.chosen) == (wanted.label, wanted.slot, wanted.chosen)
         torch.testing.assert_close(got.latent, wanted.latent, rtol=1e-3, atol=1e-3)
@@ -168,37 +112,87 @@ def test_running_out_of_memory_changes_no_image(
     assert resources.batch_size == 3
 
 
-def test_slots_without_memory_are_drawn_together(finished: Path, tiny: Config) -> None:
+def test_slots_without_memory_are_sampled_together(finished: Path, tiny: Config) -> None:
     """And are what they are slot by slot."""
-    resources = materials_of(tiny, finished, range(3))
+    resources = second_increment(tiny, finished, range(3))
     together = sample_unguided(resources)
     config = with_values(tiny, {"guidance.strength": 0.0, "guidance.deviation": 0.0, "stages.candidates": 1})
-    common = Common(resources, config, lambda d, *_: d, {label: torch.empty(0) for label in range(3)})
-    apart: list[SelectedImage] = [item for slot in range(2) for item in sample_slots(common, [slot], False)]
+    context = SamplingContext(resources, config, lambda d, *_: d, {label: torch.empty(0) for label in range(3)})
+    apart: list[SelectedImage] = [item for slot in range(2) for item in sample_slots(context, [slot], False)]
     assert [(d.label, d.slot) for d in together] == [(d.label, d.slot) for d in apart]
     for a, b in zip(together, apart, strict=True):
         torch.testing.assert_close(a.latent, b.latent, rtol=1e-3, atol=1e-3)
 
 
 def test_guidance_has_a_decoder_of_its_own(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The small one guides and ranks; what is stored comes from the generator's own."""
-    asked: list[str] = []
+    """The small one guides; what is ranked and stored comes from the generator's own."""
+    asked: list[tuple[str, bool]] = []
 
     class Spy:
         def __init__(self, name: str, inner: Any) -> None:
             self.name, self.inner = name, inner
 
-        def decode(self, z: Tensor) -> Tensor:
-            asked.append(self.name)
-            return self.inner.decode(z)
+        def decode(self, z: Tensor, clamp: bool = True) -> Tensor:
+            asked.append((self.name, clamp))
+            return self.inner.decode(z, clamp)
 
-    config = with_values(tiny, {"stages.candidates": 2, "stages.halving": 4})
-    resources = materials_of(config, finished, range(1))
+    config = with_values(tiny, {"stages.candidates": 2})
+    resources = second_increment(config, finished, range(1))
     own = Spy("own", resources.generator.autoencoder)
     resources.generator = replace(resources.generator, autoencoder=own)  # type: ignore[misc]
     resources.guiding = Spy("small", own.inner)  # type: ignore[misc, assignment]
     sample_lgd(resources)
-    guided = 6 + 0  # steps 6 to 1 of each slot, before and after the comparison
-    assert asked.count("small") == 2 * (guided + 1)
-    assert asked.count("own") == 2
-    assert decoded(resources, torch.zeros(1, 1, 8, 8)).shape == (1, 1, 8, 8)
+    assert asked.count(("small", False)) == 2 * 6  # steps 6 to 1 of each slot
+    assert asked.count(("own", True)) == 2
+    assert len(asked) == 14
+    assert decode(resources, torch.zeros(1, 1, 8, 8)).shape == (1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("scored", [True, False])
+def test_scores_are_measured_in_batches_on_the_stored_image(scored: bool, finished: Path, tiny: Config) -> None:
+    """Against one image at a time; at most `sampling.batch_size` at once."""
+    resources = second_increment(with_values(tiny, {"sampling.batch_size": 3, "stages.learners": 1}), finished)
+    images = torch.randint(0, 256, (7, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    labels, sizes = torch.arange(7), []
+    handle = resources.reference.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    found = score_candidates(resources, images, labels, 0.5, scored)
+    handle.remove()
+    assert sizes == [3, 3, 1]
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        x, y = image[None].float() / 255, label[None]
+        learner, reference = (F.cross_entropy(net(x), y) for net in (resources.learners[0], resources.reference))
+        torch.testing.assert_close(found.reference_loss[i], reference)
+        assert found.valid[i] == (resources.reference(x).argmax() == label)
+        if scored:
+            torch.testing.assert_close(found.learner_loss[i], learner)
+            torch.testing.assert_close(found.score[i], learner - 0.5 * reference)
+    assert scored or (found.score.isnan().all() and found.learner_loss.isnan().all())
+
+
+def test_deviation_looks_at_the_newest_latents_alone(
+    finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[Tensor]] = []
+    monkeypatch.setattr(
+        sampling_module, "deviation_guided", lambda denoiser, memory, config: seen.append(memory) or denoiser
+    )
+    config = with_values(tiny, {"guidance.memory": 3, "stages.images_per_increment": 3, "stages.candidates": 1})
+    resources = second_increment(config, finished, range(1, 3))
+    images = {(item.label, item.slot): item.latent for item in sample_lgd(resources)}
+    stored = resources.memory()  # two of increment 1
+    assert [[len(own) for own in memory] for memory in seen] == [[2, 2], [3, 3], [3, 3]]
+    for place, label in enumerate((1, 2)):
+        expected = torch.stack([stored[label][1], images[label, 0], images[label, 1]])  # type: ignore[list-item]
+        assert torch.equal(seen[2][place], expected)
+
+
+def test_the_worked_example_of_a_guidance_method(finished: Path, tiny: Config) -> None:
+    """Its images have a lower loss of the reference than unguided ones from the same noise."""
+    ((_, method),) = worked_example("../CONTRIBUTING.md", "Add a guidance method", {"Method": Method}).items()
+    config = with_values(tiny, {"guidance.strength": 0.5, "guidance.deviation": 0.0})
+    guided, unguided = (
+        [image.candidates[0].reference_loss for image in sample(second_increment(config, finished))]
+        for sample in (method.sample, sample_unguided)
+    )
+    assert len(guided) == 20
+    assert sum(guided) < sum(unguided)  # type: ignore[arg-type]

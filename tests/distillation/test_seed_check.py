@@ -12,13 +12,16 @@ from lgd.config import Config, with_values
 from lgd.data.imageset import to_float
 from lgd.data.splits import cached_splits
 from lgd.distillation import seed_check as module
-from lgd.distillation.seed_check import check_seed_set
-from lgd.distillation.store import Run, read_increment
+from lgd.distillation.layout import Run
+from lgd.distillation.recipe import Growth
+from lgd.distillation.seed_check import seed_set_warning
+from lgd.distillation.store import read_increment
 from lgd.experiments.distill import distill
+from lgd.experiments.resolve import resolve
 
 
 def recognised(root: Path, config: Config) -> int:
-    """One image at a time."""
+    """Count the images of increment 1 that the reference recognises, one at a time."""
     train = cached_splits(config.dataset).train
     reference = load_classifier(root / "reference.safetensors", config.reference, train)
     images = read_increment(Run(root).increment(1), train.class_names)
@@ -27,30 +30,35 @@ def recognised(root: Path, config: Config) -> int:
     return sum(a == b for a, b in zip(found, images.labels.tolist(), strict=True))
 
 
-def test_it_counts_what_the_reference_recognises(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def growth_of(config: Config, root: Path) -> Growth:
+    experiment = resolve(config)
+    return experiment.growth(Run(root), experiment.assets(root))
+
+
+def test_it_counts_the_recognised_images(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     count = recognised(finished, tiny)
-    monkeypatch.setattr(module, "ENOUGH", count / 20)
-    assert check_seed_set(tiny, Run(finished), finished) == ""
-    monkeypatch.setattr(module, "ENOUGH", (count + 1) / 20)
-    message = check_seed_set(tiny, Run(finished), finished)
-    assert f"recognises {count} of the 20 generated images of increment 1, where guessing has 2" in message
+    monkeypatch.setattr(module, "LEAST_RECOGNISED", count / 20)
+    assert seed_set_warning(growth_of(tiny, finished)) == ""
+    monkeypatch.setattr(module, "LEAST_RECOGNISED", (count + 1) / 20)
+    message = seed_set_warning(growth_of(tiny, finished))
+    assert f"recognises only {count} of the 20 generated images of increment 1 (guessing: 2)" in message
     assert "generator.steps" in message
     assert "\n" not in message
 
 
-def test_real_images_are_not_doubted(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ENOUGH", 2.0)
-    assert check_seed_set(with_values(tiny, {"stages.seed_method": "random"}), Run(finished), finished) == ""
-    assert check_seed_set(with_values(tiny, {"method": "herding"}), Run(finished), finished) == ""
+def test_real_images_get_no_warning(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAST_RECOGNISED", 2.0)
+    assert seed_set_warning(growth_of(with_values(tiny, {"stages.seed_method": "random"}), finished)) == ""
+    assert seed_set_warning(growth_of(with_values(tiny, {"method": "herding"}), finished)) == ""
 
 
-def test_a_run_says_it_once(
+def test_a_run_warns_once(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(module, "ENOUGH", 2.0)
+    monkeypatch.setattr(module, "LEAST_RECOGNISED", 2.0)
     config = with_values(tiny, {"method": "dit", "stages.increments": 2})
     distill(config, tmp_path / "run")
-    assert caplog.text.count("warning: the reference recognises") == 1
+    assert caplog.text.count("warning: the reference recognises only") == 1
     caplog.clear()
     distill(config, tmp_path / "run")
     assert "warning" not in caplog.text

@@ -4,17 +4,22 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
-from lgd.classifiers.train import load_classifier
-from lgd.config import ClassifierConfig, Config, SurrogateConfig, TrainingConfig, with_values
+from lgd.classifiers.train import load_classifier, train_classifier
+from lgd.config import ClassifierConfig, Config, SurrogateConfig, TrainingConfig, check, with_values
 from lgd.data.imageset import ImageSet
-from lgd.distillation.surrogate import load_surrogate, real_images, train_surrogate
+from lgd.distillation.methods.registry import SURROGATE
+from lgd.distillation.recipe import assets_of
+from lgd.distillation.surrogate import load_surrogate, real_images, surrogate_images, train_surrogate
 from lgd.errors import UserError
-from lgd.experiments.prepare import prepare_surrogate
+from lgd.experiments.prepare import prepare_asset
 from lgd.guidance.influence import class_gradients
+from lgd.rng import derive_seed
 from lgd.storage.files import read_json, save_tensors
 
 SMALL = SurrogateConfig(
@@ -55,20 +60,64 @@ def test_consecutive_checkpoints_differ_by_more_than_the_threshold(tmp_path: Pat
     assert read_json(tmp_path / "a" / "checkpoints.json")["cosines"] == pytest.approx(cosines, abs=1e-5)
     between = replace(SMALL, checkpoints=4, similarity=sorted(cosines)[0] - 1e-3)
     kept = read_json(made(tmp_path / "b", between) / "checkpoints.json")
-    assert kept["epochs"][0] == 1
+    assert kept["epochs"][0] == 0
     assert all(cosine < between.similarity for cosine in kept["cosines"])
     assert 1 not in [b - a for a, b in pairwise(kept["epochs"])]
+
+
+def test_the_first_checkpoint_is_the_untrained_network(tmp_path: Path) -> None:
+    """The weights that a training of no length would leave: those of a rate too small to change anything."""
+    folder, train = made(tmp_path / "surrogate"), two_classes()
+    still = replace(SMALL.classifier, training=TrainingConfig(epochs=1, learning_rate=1e-30, weight_decay=0.0))
+    expected = train_classifier(train, still, derive_seed("surrogate", 0))
+    first = load_classifier(folder / "0.safetensors", SMALL.classifier, train)
+    for name, parameter in first.named_parameters():
+        torch.testing.assert_close(parameter, dict(expected.named_parameters())[name], rtol=0, atol=1e-20)
+    assert read_json(folder / "checkpoints.json")["epochs"] == [0, 1, 2]
+
+
+def test_checkpoints_of_listed_epochs(tmp_path: Path) -> None:
+    """Those of the same training that keeps every epoch; it ends with the last of them."""
+    seen: list[None] = []
+    listed = replace(SMALL, epochs=(0, 2, 3), similarity=-1.0, checkpoints=1)
+    train_surrogate(tmp_path / "listed", listed, two_classes(), "cpu", lambda: seen.append(None))
+    assert read_json(tmp_path / "listed" / "checkpoints.json")["epochs"] == [0, 2, 3]
+    assert len(seen) == 3
+    every = made(tmp_path / "every", replace(SMALL, checkpoints=4))
+    for ours, theirs in enumerate((0, 2, 3)):
+        for kind in ("safetensors", "gradients.safetensors"):
+            own = (tmp_path / "listed" / f"{ours}.{kind}").read_bytes()
+            assert own == (every / f"{theirs}.{kind}").read_bytes()
+    with pytest.raises(UserError, match=r"influence\.surrogate\.epochs: 101 is beyond the 100 that it is trained"):
+        check(with_values(Config(), {"influence.surrogate.epochs": (0, 101)}))
+
+
+def test_the_surrogate_sees_images_of_its_own_size(tmp_path: Path) -> None:
+    """Its real images are read at 24 pixels where the set has 16; smaller ones are left out of them."""
+    for name in ("train", "val"):
+        for label in ("a", "b"):
+            (tmp_path / name / label).mkdir(parents=True)
+            for i in range(3):
+                side = 20 if i == 0 else 48
+                pixels = np.arange(side * side * 3, dtype=np.uint8).reshape(side, side, 3)
+                Image.fromarray(pixels).save(tmp_path / name / label / f"{i}.png")
+    plain = with_values(Config(), {"dataset.source": f"folder:{tmp_path}", "dataset.size": 16, "dataset.channels": 3})
+    own = surrogate_images(SMALL, plain.dataset)
+    assert own.shape == (3, 16, 16)
+    larger = surrogate_images(replace(SMALL, image_size=24), plain.dataset)
+    assert larger.shape == (3, 24, 24)
+    assert [len(larger), len(own)] == [4, 6]
 
 
 def test_too_few_checkpoints_are_used_as_they_are(tmp_path: Path) -> None:
     config = replace(SMALL, similarity=-1.0)
     folder = made(tmp_path / "surrogate", config)
-    assert read_json(folder / "checkpoints.json") == {"epochs": [1], "cosines": []}
+    assert read_json(folder / "checkpoints.json") == {"epochs": [0], "cosines": []}
     assert len(load_surrogate(folder, config, two_classes(), range(2), "cpu").class_gradients[0]) == 1
 
 
 def prepared(assets: Path, config: Config) -> Path:
-    prepare_surrogate(config, assets / "surrogate", two_classes())
+    prepare_asset(SURROGATE, assets_of(config, assets, "cpu"), two_classes())
     return assets / "surrogate"
 
 

@@ -1,4 +1,4 @@
-"""Comparisons as cells: nothing is done twice, what fails is told at the end, several evaluators, soft labels."""
+"""The cells of a comparison: none runs twice, failures are listed at the end, several architectures, soft labels."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Any
 
 import pytest
 
-import lgd.experiments.distill
 from lgd.cli.main import main
 from lgd.config import Config, to_dict, with_values
 from lgd.errors import IncompleteError, UserError
 from lgd.evaluation import cells
 from lgd.evaluation.cells import evaluators
 from lgd.experiments.compare import compare_methods
-from lgd.experiments.distill import evaluate
+from lgd.experiments.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")
 def small(tiny: Config) -> Config:
-    """Real images only, so that judging is nearly all of the work."""
+    """Return a configuration with real images only, so that evaluation is nearly all of the work."""
     return with_values(
         tiny,
         {
@@ -33,7 +32,7 @@ def small(tiny: Config) -> Config:
 
 
 def written(root: Path) -> dict[str, int]:
-    """When each cell was last written."""
+    """Return the time at which each cell was written."""
     return {str(p.relative_to(root)): p.stat().st_mtime_ns for p in sorted(root.glob("*/evaluation/*.json"))}
 
 
@@ -67,9 +66,9 @@ def test_last_and_best_of_every_architecture_are_named(compared: Path) -> None:
     for row in method["accuracy"].values():
         assert row["n"] == row["runs"] == 2
         assert row["best"]["mean"] >= row["mean"]
+    names = ("overview", "accuracy-last", "accuracy-best", "cross-architecture", "redundancy")
     files = {path.name for path in (compared / "tables").iterdir()}
-    for name in ("overview", "accuracy-last", "accuracy-best", "cross-architecture", "redundancy", "differences"):
-        assert {f"{name}.md", f"{name}.csv", f"{name}.tex"} <= files
+    assert files == {f"{name}.{suffix}" for name in names for suffix in ("md", "csv", "tex")}
     assert "best of several evaluations" in (compared / "comparison.md").read_text()
 
 
@@ -86,19 +85,19 @@ def test_rerunning_does_nothing_twice_and_a_deleted_cell_alone_comes_back(compar
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    """Let the classifier number 1 of the second run fail."""
-    original = cells.judged
+    """Make classifier 1 of the second run fail."""
+    original = cells.train_and_test
 
-    def judged(train: Any, test: Any, config: Config, architecture: str, seed: int, teacher: Any = None) -> Any:
-        if (config.seed, architecture, seed) == (1, "alexnet", 1):
+    def failing(evaluation: cells.Evaluation, train: Any, test: Any, architecture: str, seed: int, *rest: Any) -> Any:
+        if (evaluation.seed, architecture, seed) == (1, "alexnet", 1):
             raise error
-        return original(train, test, config, architecture, seed, teacher)
+        return original(evaluation, train, test, architecture, seed, *rest)
 
-    monkeypatch.setattr(cells, "judged", judged)
+    monkeypatch.setattr(cells, "train_and_test", failing)
 
 
 def without_last_cells(compared: Path, target: Path) -> Path:
-    """A copy that lacks the cells which `fail_once` lets fail."""
+    """Copy a directory without the cells that `fail_once` makes fail."""
     shutil.copytree(compared, target)
     for cell in target.glob("random-seed1/evaluation/accuracy-alexnet-*-1.json"):
         cell.unlink()
@@ -121,7 +120,7 @@ def test_a_failed_cell_is_told_at_the_end_and_the_rest_kept(
     output = capsys.readouterr()
     assert "random-seed1: accuracy-alexnet-02-1 failed: RuntimeError: out of memory" in output.err
     assert output.err.count(" failed: ") == 2
-    assert "| random |" in output.out
+    assert "\n| random " in output.out
     assert written(root) == kept
     failures = json.loads((root / "comparison.json").read_text())["failures"]
     assert [f["name"] for f in failures] == [f"random-seed1: accuracy-alexnet-0{i}-1" for i in (2, 1)]
@@ -133,7 +132,7 @@ def test_a_failed_cell_is_told_at_the_end_and_the_rest_kept(
 
 
 def toml_lines(name: str, values: dict[str, Any]) -> list[str]:
-    """A table and those below it."""
+    """Return the lines of a table and of those below it."""
     plain = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict | None)]
     head = [f"[{name}]"] if name else []
     below = [
@@ -161,7 +160,7 @@ def test_all_failed_is_an_error(small: Config, tmp_path: Path, monkeypatch: pyte
         compare_methods(config, ["random"], tmp_path / "out", runs=1)
 
 
-def test_unknown_judge_lists_the_known_before_anything_is_written(small: Config, tmp_path: Path) -> None:
+def test_an_unknown_architecture_lists_the_known_ones_before_any_file_is_written(small: Config, tmp_path: Path) -> None:
     config = with_values(small, {"evaluation.architectures": ("convnet", "resnet81")})
     with pytest.raises(UserError, match=r"unknown architecture 'resnet81'; did you mean 'resnet18'\? Known: alexnet"):
         compare_methods(config, ["random"], tmp_path / "out")
@@ -186,7 +185,7 @@ def test_soft_labels_end_to_end(stored: bool, small: Config, tmp_path: Path, mon
     cell = json.loads((run / "evaluation/accuracy-convnet-02-0.json").read_text())
     assert cell["epochs"] == 3
     assert (run / "dataset" / "soft_labels.safetensors").exists() == stored
-    monkeypatch.setattr(lgd.experiments.distill, "checked", lambda name: config)
+    monkeypatch.setattr("lgd.experiments.evaluate.load_config", lambda name: config)
     if stored:
         assert evaluate(run, "digits", seeds=1)["protocol"]["name"] == "soft"
     else:
@@ -194,7 +193,7 @@ def test_soft_labels_end_to_end(stored: bool, small: Config, tmp_path: Path, mon
             evaluate(run, "digits", seeds=1)
 
 
-def test_judged_at_some_ipc_only(small: Config, compared: Path, tmp_path: Path) -> None:
+def test_evaluated_at_some_ipc_only(small: Config, compared: Path, tmp_path: Path) -> None:
     """Fewer cells with the same numbers in them; validity is still that of every image."""
     ipc = small.stages.images_per_increment
     every = with_values(small, {"stages.increments": 3, "evaluation.redundancy_seeds": 0})

@@ -13,7 +13,7 @@ from lgd.classifiers.train import save_classifier, soft_loss, soft_targets, trai
 from lgd.config import ClassifierConfig, Config, TrainingConfig, with_values
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import UserError
-from lgd.evaluation.soft_labels import load_teacher, store_soft_labels, stored_soft_labels
+from lgd.evaluation.soft_labels import load_teacher, store_soft_labels, stored_soft_labels, teacher_of
 from lgd.rng import seeded_initialisation
 from lgd.storage.files import save_tensors
 
@@ -58,12 +58,19 @@ def test_the_teacher_decides_not_the_label() -> None:
     train = ImageSet(images, torch.arange(16) % 2, ("left", "right"))
     hard = ClassifierConfig(width=8, training=TrainingConfig(epochs=10, crop_padding=0))
     swapped = ImageSet(images, 1 - train.labels, train.class_names)
-    teacher = train_classifier(swapped, hard, 0, "teacher")
+    teacher = train_classifier(swapped, hard, 0)
     config = ClassifierConfig(width=8, training=TrainingConfig(epochs=10, crop_padding=0, temperature=1.0))
     stored = teacher(to_float(images))
     for source in (teacher, stored):
-        student = train_classifier(train, config, 1, "student", teacher=source)
+        student = train_classifier(train, config, 1, teacher=source)
         assert torch.equal(student(to_float(images)).argmax(1), swapped.labels)
+
+
+def load_configured(config: Config, images: ImageSet) -> Classifier:
+    """Load the teacher that a configuration names."""
+    teacher = teacher_of(config.evaluation, None)
+    assert teacher is not None
+    return load_teacher(teacher, images, "cpu")
 
 
 def test_teacher_of_other_classes_or_network_is_refused(tiny: Config, tmp_path: Path) -> None:
@@ -76,22 +83,24 @@ def test_teacher_of_other_classes_or_network_is_refused(tiny: Config, tmp_path: 
             "evaluation.teacher.weights": str(path),
             "evaluation.teacher.architecture": "convnet",
             "evaluation.teacher.width": 4,
+            "evaluation.protocol": "soft",
         },
     )
     x = to_float(images.images)
-    assert torch.equal(load_teacher(config, None, images, "cpu")(x), teacher_for(images)(x))
+    assert torch.equal(load_configured(config, images)(x), teacher_for(images)(x))
     with pytest.raises(UserError, match=r"teacher\.safetensors: knows other classes: class 2 is 'c' there, 'd' here"):
-        load_teacher(config, None, pictures(("a", "b", "d")), "cpu")
+        load_configured(config, pictures(("a", "b", "d")))
     with pytest.raises(UserError, match="class 2 is 'c' there, None here"):
-        load_teacher(config, None, pictures(("a", "b")), "cpu")
+        load_configured(config, pictures(("a", "b")))
     wider = with_values(config, {"evaluation.teacher.width": 5})
     with pytest.raises(UserError, match="not the weights of this convnet"):
-        load_teacher(wider, None, images, "cpu")
+        load_configured(wider, images)
     save_tensors(path, {"x": torch.zeros(1)})
     with pytest.raises(UserError, match="does not name its classes"):
-        load_teacher(config, None, images, "cpu")
+        load_configured(config, images)
+    soft = with_values(tiny, {"evaluation.protocol": "soft"})
     with pytest.raises(UserError, match=r"need a teacher: set evaluation\.teacher\.weights"):
-        load_teacher(tiny, None, images, "cpu")
+        load_configured(soft, images)
 
 
 def test_stored_labels_come_back_by_file(tmp_path: Path) -> None:

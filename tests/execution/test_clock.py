@@ -1,4 +1,4 @@
-"""A clock that jumps: nothing a run does depends on it, and what it tells stays sensible."""
+"""A clock that jumps: no result of a run depends on it, and reported times stay plausible."""
 
 from __future__ import annotations
 

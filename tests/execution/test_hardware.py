@@ -1,4 +1,4 @@
-"""Memory that tensors leave stays with the process; threads are as they were after a block."""
+"""The process keeps the memory of freed tensors; the number of threads is restored after a block."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(faults(20), faults(200))
 
 
 def page_faults(before: str) -> tuple[int, int]:
-    """Of twenty tensors of 20 and of 200 MB, one after the other, in a process of its own."""
+    """Count the page faults of twenty tensors of 20 and of 200 MB, one after the other, in a separate process."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("THP_", "MALLOC_", "GLIBC_"))}
     done = subprocess.run(
         [sys.executable, "-c", MEASURE.format(before=before)], env=own, capture_output=True, text=True, check=True

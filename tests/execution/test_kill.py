@@ -1,4 +1,4 @@
-"""The command killed at random moments: the run that goes on ends with the same bytes, and makes nothing twice.
+"""A command killed at random moments: the continued run ends with the same bytes and makes no file twice.
 
 `python -m tests.execution.test_kill` runs it thirty times and prints the table of docs/reliability.md.
 """
@@ -29,7 +29,7 @@ SEED = 7
 
 @dataclass(frozen=True)
 class Kill:
-    """What one kill met and what became of the run."""
+    """One kill, and the run that continued after it."""
 
     seconds: float
     reached: str
@@ -42,13 +42,13 @@ class Kill:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """SHA-256 of what a run makes; receipts aside, which a kill just after a `done` file prevents."""
+    """Return the SHA-256 of the files of a run, except receipts, which a kill just after a `done` file prevents."""
     parts = [*root.glob("increments/**/*"), *root.glob("dataset/**/*"), *root.glob("evaluation/*")]
     return {str(p.relative_to(root)): sha256(p) for p in parts if p.is_file() and p.name[0] != "."}
 
 
 def finished_files(root: Path) -> dict[Path, tuple[int, int]]:
-    """Every file of a finished unit with its identity: inode and time of writing."""
+    """Return the inode and the modification time of every file of a finished unit."""
     found: dict[Path, tuple[int, int]] = {}
     for receipt in root.rglob(".*.sha256"):
         done = receipt.with_name(receipt.name[1:].removesuffix(".sha256"))
@@ -60,7 +60,7 @@ def finished_files(root: Path) -> dict[Path, tuple[int, int]]:
 
 
 def reached(root: Path) -> str:
-    """How far a run is, by the files that are there."""
+    """Describe the progress of a run by its files."""
     done = sorted(path.parent.name for path in root.glob("increments/*/done"))
     if list(root.glob("evaluation/*.json")):
         return f"evaluation, {len(list(root.glob('evaluation/*.json')))} cells"
@@ -73,7 +73,7 @@ def reached(root: Path) -> str:
 
 
 def killed_runs(preset: Path, folder: Path, count: int, expected: dict[str, str]) -> Iterator[Kill]:
-    """Kill `count` runs, each at a moment drawn from the time that a whole run takes, and continue each."""
+    """Kill `count` runs, each at a random moment within the duration of a whole run, and continue each."""
     command = [sys.executable, "-m", "lgd", "distill", str(preset), "--quiet", "--compute.workers", "2", "--out"]
     start = time.monotonic()
     subprocess.run([*command, str(folder / "whole")], check=True)
@@ -97,7 +97,7 @@ def killed_runs(preset: Path, folder: Path, count: int, expected: dict[str, str]
 
 
 def start_of_work(root: Path) -> float:
-    """When a run wrote its first file."""
+    """Return the time at which a run wrote its first file."""
     return (root / "config.json").stat().st_mtime
 
 

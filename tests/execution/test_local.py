@@ -1,4 +1,4 @@
-"""Units that a worker computes while this process does something else."""
+"""Units that a worker computes while this process does other work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def break_down(done: Path) -> None:
 
 @pytest.fixture
 def cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr("lgd.execution.local.cpu_count", lambda: 2)
 
 
 def wait_for(path: Path, seconds: float = 60) -> None:

@@ -1,4 +1,4 @@
-"""Ray: the same bytes as without it, whatever dies meanwhile."""
+"""Ray: the same bytes as without it, also when workers or machines die."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from lgd.distillation import resources
 from lgd.errors import IncompleteError, UserError
 from lgd.execution.ray import OnRay
 from lgd.execution.units import Unit
-from lgd.experiments.distill import distill, train_reference
+from lgd.experiments.distill import distill
+from lgd.experiments.train_reference import train_reference
 from lgd.storage.files import output_directory, sha256, write_json
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -38,14 +39,14 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the workers d
 
 @pytest.fixture
 def engine(machines: TwoMachines, tmp_path: Path) -> Iterator[OnRay]:
-    """Joined to the cluster, for units that write into `tmp_path`/out."""
+    """Return an engine on the cluster, for units that write into `tmp_path`/out."""
     compute = with_values(Config(), {"compute.address": machines.address, "compute.retries": 2}).compute
     with output_directory(tmp_path / "out") as root, OnRay(compute, root) as engine:
         yield engine
 
 
 def made(root: Path) -> dict[str, bytes]:
-    """Everything whose bytes a run decides."""
+    """Return the bytes of every file that a run determines."""
     parts = [*root.glob("increments/**/*"), *root.glob("dataset/**/*"), *root.glob("evaluation/*")]
     return {str(path.relative_to(root)): path.read_bytes() for path in parts if path.is_file()}
 
@@ -56,7 +57,7 @@ def unit(root: Path, name: str, function: Callable[..., None], *arguments: Any) 
 
 
 def note(done: Path) -> int:
-    """One more try of the unit `done`, by this process on this machine; returns how many there were before."""
+    """Record a try of the unit `done` by this process on this machine; returns the number of earlier tries."""
     with done.with_suffix(".tries").open("a") as file:
         file.write(f"{os.getpid()} {ray.get_runtime_context().get_node_id()}\n")
     return len(tries(done)) - 1
@@ -74,7 +75,7 @@ def finish(done: Path) -> None:
 
 
 def hang_once(done: Path) -> None:
-    """Does not end on its first try: something has to die."""
+    """Never return on the first try, so that its process has to be killed."""
     if note(done) == 0:
         time.sleep(600)
     write_json(done, {})
@@ -178,7 +179,7 @@ def test_a_machine_killed_in_mid_unit_is_done_without(engine: OnRay, machines: T
 
 
 def test_a_raylet_killed_in_mid_unit_loses_nothing(engine: OnRay, machines: TwoMachines) -> None:
-    """Its worker may end the unit, or another one begin it anew."""
+    """Its worker may finish the unit, or another worker may start it again."""
     units = [unit(engine.root, f"u{i}", take_seconds) for i in range(4)]
     killer = when_started(units[1].done, lambda _, node: machines.kill_machine(node, raylet_alone=True))
     engine.run(units, "test")
@@ -226,7 +227,7 @@ def fail(done: Path) -> None:
 def test_workers_and_driver_killed_during_a_run_change_no_byte(
     finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines
 ) -> None:
-    """Through the command line: the process that computes an increment dies, then the command itself."""
+    """Kills, through the command line, the process that computes an increment, and then the command."""
     out, preset = tmp_path / "run", toml(tiny, tmp_path / "tiny.toml")
     command = [sys.executable, "-m", "lgd", "distill", str(preset), "--out", str(out), "--quiet"]
     command += ["--engine", "ray", "--address", machines.address]

@@ -1,4 +1,4 @@
-"""Sweeps: what is parsed, what is reused, what is written."""
+"""Sweeps: parsing, shared assets, and the files written."""
 
 from __future__ import annotations
 

@@ -1,22 +1,29 @@
-"""`lgd analyze` end to end on tiny runs and folders, and on what is wrong with them."""
+"""`lgd analyze` end to end on tiny runs and folders, and on damaged ones."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from dataclasses import replace
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lgd.analysis.study import Settings
+from lgd.analysis.context import AnalysisConfig
+from lgd.analysis.registry import MEASURES
 from lgd.cli.main import main
 from lgd.config import Config, load_config
+from lgd.data.folder import decode_image
 from lgd.errors import UserError
 from lgd.experiments.analyze import analyze, unique_names
-from lgd.report.analysis import draw_analysis
+from lgd.report.analysis import plot_analysis
 
-QUICK = Settings(seeds=1, epochs=2)
+QUICK = AnalysisConfig(seeds=1, epochs=2)
+DOCS = Path(__file__).parents[2] / "docs" / "analyses.md"
 
 
 def test_run_and_folder_side_by_side(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,7 +48,7 @@ def test_run_and_folder_side_by_side(finished: Path, tmp_path: Path, capsys: pyt
     # The same images: what does not depend on the division is the same.
     for name in ("fid", "precision", "recall"):
         assert run[name] == pytest.approx(theirs[name], rel=1e-3)
-    for name in ("redundancy", "spikes", "dynamics", "validity"):
+    for name in ("redundancy", "incremental", "dynamics", "validity"):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5000
         assert (out / "figures" / f"{name}.svg").is_file()
 
@@ -52,8 +59,8 @@ def test_finished_work_is_kept(finished: Path, tmp_path: Path) -> None:
     again = analyze([finished], tmp_path / "out", settings=QUICK)
     assert first == again
     assert cells == {path: path.stat().st_mtime_ns for path in cells}
-    with pytest.raises(UserError, match=r"something else.*epochs"):
-        analyze([finished], tmp_path / "out", settings=Settings(seeds=1, epochs=3))
+    with pytest.raises(UserError, match=r"another configuration.*epochs"):
+        analyze([finished], tmp_path / "out", settings=AnalysisConfig(seeds=1, epochs=3))
 
 
 def test_damage_is_told_and_the_rest_analysed(finished: Path, tmp_path: Path) -> None:
@@ -79,18 +86,19 @@ def test_what_can_be_analysed_is(finished: Path, tmp_path: Path, what: str) -> N
         for path in folder.iterdir():
             if path.name != "4":
                 shutil.rmtree(path)
-    settings = Settings(seeds=1, epochs=2, increments=1 if what == "one increment" else 2)
+    settings = AnalysisConfig(seeds=1, epochs=2, increments=1 if what == "one increment" else 2)
     analysis = analyze([folder], tmp_path / "out", "digits", settings)
     found = analysis["sets"]["theirs"]
     if what == "one increment":
-        assert found["redundancy"]["mean_off_diagonal"] is None
-        assert found["incremental"] is None
+        assert (found["redundancy"], found["incremental"]) == (None, None)
+        assert found["validity"]["mean_difficulty"] is None
         assert "one increment only" in found["notes"][0]
         assert analysis["groups"]["theirs"]["loss_jump"] is None
+        assert list(plot_analysis(tmp_path / "out")) == ["dynamics"]
     else:
         assert found["increments"] == [3, 3]
         assert "1 of 10 classes" in found["notes"][0]
-    assert "dynamics" in draw_analysis(tmp_path / "out")
+        assert list(plot_analysis(tmp_path / "out")) == ["redundancy", "incremental", "dynamics", "validity"]
 
 
 def test_fewer_images_than_increments(finished: Path, tmp_path: Path) -> None:
@@ -111,7 +119,7 @@ def test_mistakes_are_told(finished: Path, tmp_path: Path, tiny: Config) -> None
         ([tmp_path / "nothing"], {}, "no such directory"),
         ([plain], {}, "--test"),
         ([finished, finished], {}, "given twice"),
-        ([finished], {"settings": Settings(epochs=1)}, "--epochs"),
+        ([finished], {"settings": AnalysisConfig(epochs=1)}, "--epochs"),
     ]
     for paths, options, words in cases:
         with pytest.raises(UserError, match=words):
@@ -136,3 +144,53 @@ def test_mistakes_are_told(finished: Path, tmp_path: Path, tiny: Config) -> None
 def test_names_tell_sets_apart() -> None:
     assert unique_names([Path("/a/x"), Path("/b/x")]) == ["a/x", "b/x"]
     assert unique_names([Path("/a/x"), Path("/b/y")]) == ["x", "y"]
+
+
+def test_a_sample_of_the_real_images(finished: Path, tmp_path: Path) -> None:
+    """Neighbours are found among all real images, even if features are compared with a sample of them."""
+    whole = analyze([finished], tmp_path / "whole", settings=QUICK)
+    part = analyze([finished], tmp_path / "part", settings=replace(QUICK, real_limit=100))
+    assert (whole["real"]["images_used"], part["real"]["images_used"]) == (whole["real"]["images"], 100)
+    mine, theirs = (one["sets"][finished.name]["neighbours"] for one in (whole, part))
+    assert mine["median_distance"] == pytest.approx(theirs["median_distance"], rel=1e-4)
+    assert theirs["median_distance_among_real"] > 0  # an image is not its own neighbour
+
+
+def test_the_documented_example_adds_an_analysis(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One file and one line, read from the documentation, give a number, a row of the table, a figure and a caption."""
+    file, line = re.findall(r"```python\n(.*?)```", DOCS.read_text().split("## Add an analysis")[1], re.DOTALL)
+    (tmp_path / "contrast.py").write_text(file)
+    spec = spec_from_file_location("lgd.analysis.contrast", tmp_path / "contrast.py")
+    assert spec is not None
+    assert spec.loader is not None
+    contrast = module_from_spec(spec)
+    spec.loader.exec_module(contrast)
+    assert line.count("\n") == 1
+    for name, measure in eval(f"{{{line}}}", {"contrast": contrast}).items():
+        monkeypatch.setitem(MEASURES, name, measure)
+    out, page = tmp_path / "out", tmp_path / "report.html"
+    words = ["analyze", str(finished), "--out", str(out), "--seeds", "1", "--epochs", "2", "--workers", "1", "--quiet"]
+    assert main(words) == 0
+    images = [decode_image(path).double() for path in sorted(finished.glob("increments/*/*/*.png"))]
+    rows = [row for image in images for row in image.flatten(0, 1).tolist()]
+    steps = [abs(a - b) for row in rows for a, b in pairwise(row)]
+    value = json.loads((out / "analysis.json").read_text())["sets"][finished.name]["contrast"]
+    assert value == pytest.approx(sum(steps) / len(steps))
+    (row,) = [row for row in capsys.readouterr().out.splitlines() if "contrast" in row]
+    assert [cell.strip() for cell in row.split("|")] == ["", "contrast, grey levels", f"{value:.1f}", ""]
+    assert (out / "figures" / "contrast.svg").is_file()
+    assert (out / "figures" / "contrast.png").stat().st_size > 2000
+    assert main(["report", str(finished), "--analysis", str(out), "--out", str(page), "--quiet"]) == 0
+    text = page.read_text()
+    for part in ('id="figure-contrast"', contrast.MEASURE.title, contrast.MEASURE.how_to_read, f"<td>{value:.1f}</td>"):
+        assert part in text
+
+
+def test_the_documentation_has_the_sentences_of_the_report() -> None:
+    text = " ".join(DOCS.read_text().split())
+    documented = [measure for measure in MEASURES.values() if f"**{measure.title}" in text]
+    assert len(documented) >= 9
+    for measure in documented:
+        assert measure.how_to_read in text

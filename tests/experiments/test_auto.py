@@ -1,4 +1,4 @@
-"""A path is enough: what the settings become, and that they run."""
+"""Settings that follow from the images: their values, and runs with them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lgd.cli.main import main
 from lgd.config import DatasetConfig, from_dict, to_dict
 from lgd.data import splits
 from lgd.data.datasets import Survey
-from lgd.diffusion.generator import check_patch
+from lgd.diffusion.families.dit import check_patch
 from lgd.errors import UserError
 from lgd.experiments.auto import is_source, load_config, patch_for, settings_for
 from lgd.report.reproduce import command
@@ -36,7 +36,7 @@ QUICK = (
 
 @pytest.fixture(scope="module")
 def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """28 x 28 grey PNGs: noise on a dark and on a bright ground."""
+    """Write 28 x 28 grey PNGs: noise on a dark and on a bright background."""
     root, draw = tmp_path_factory.mktemp("grey"), np.random.default_rng(0)
     for name, ground in (("dark", 40), ("light", 200)):
         for k in range(12):
@@ -48,7 +48,7 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """JPEGs of several modes and sizes, in train/ and val/."""
+    """Write JPEGs of several modes and sizes, in train/ and val/."""
     root, draw = tmp_path_factory.mktemp("mixed"), np.random.default_rng(0)
     for part, count in (("train", 8), ("val", 4)):
         for name, ground in (("dark", 40), ("light", 200)):
@@ -127,7 +127,7 @@ def test_a_folder_of_digits_runs_from_its_path_alone(
     assert "reference, waiting for images" in read_json(tmp_path / "run" / "seconds.json")
 
 
-def test_mixed_photographs_run_and_judge(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mixed_photographs_are_evaluated(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = f"folder:{mixed}", tmp_path / "compared"
     assert main(["compare", source, "--methods", "herding", "lgd", "--out", str(out), "--runs", "1", *QUICK]) == 0
     told = capsys.readouterr().err
@@ -185,7 +185,7 @@ def test_mistakes_are_one_line(
 
 
 def test_a_preset_file_names_images_too(grey: Path, tmp_path: Path) -> None:
-    """With the plain defaults of every setting, which a file may change, and not the automatic ones."""
+    """A file gives every setting its plain default, not an automatic one."""
     path = tmp_path / "mine.toml"
     path.write_text(f'[dataset]\nsource = "folder:{grey}"\nclasses = ["light", "dark"]\n[generator]\npatch_size = 7\n')
     config = load_config(str(path))

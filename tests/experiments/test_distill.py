@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.conftest import resources_of
 
 import lgd
 from lgd.config import Config, with_values
 from lgd.data.splits import cached_splits
+from lgd.distillation.layout import Run
 from lgd.distillation.methods import method_named
 from lgd.distillation.methods.sampled import sample_lgd
-from lgd.distillation.methods.sampling import CandidateSpec, judge
-from lgd.distillation.resources import Resources
-from lgd.distillation.store import Run, read_increment, read_latents, read_manifest
+from lgd.distillation.methods.sampling import score_candidates
+from lgd.distillation.store import read_increment, read_latents, read_manifest
 from lgd.errors import UserError
 from lgd.experiments.distill import distill
 from lgd.rng import image_seed
@@ -28,7 +29,7 @@ from lgd.storage.files import sha256
 
 
 def digests(root: Path) -> dict[str, str]:
-    """SHA-256 of everything that a run makes, times aside."""
+    """Return the SHA-256 of every file of a run, except times."""
     made = [*root.glob("increments/**/*"), *root.glob("dataset/**/*"), *root.glob("evaluation/*")]
     return {str(path.relative_to(root)): sha256(path) for path in made if path.is_file()}
 
@@ -100,21 +101,20 @@ def test_load_gives_a_torch_dataset(finished: Path) -> None:
 
 
 def test_scores_are_those_of_the_stored_images(finished: Path, tiny: Config) -> None:
-    resources = Resources(tiny, Run(finished), finished, 2, range(10))
+    resources = resources_of(tiny, finished, 2, range(10))
     images = read_increment(Run(finished).increment(2), [str(c) for c in range(10)])
     rows = read_manifest(Run(finished).increment(2))
-    cases = [CandidateSpec(label, 0, 0) for label in images.labels.tolist()]
-    judged = judge(resources, images.images, cases, tiny.guidance.omega, True)
-    for row, again in zip(rows, judged, strict=True):
+    again = score_candidates(resources, images.images, images.labels, tiny.guidance.omega, scored=True)
+    for place, row in enumerate(rows):
         kept = row.candidates[row.chosen]
-        assert kept.score == pytest.approx(again.score, abs=1e-4)
-        assert kept.valid == again.valid
+        assert kept.score == pytest.approx(float(again.score[place]), abs=1e-4)
+        assert kept.valid == bool(again.valid[place])
         rivals = [c for c in row.candidates if c.valid] or row.candidates
         assert kept.score == max(c.score for c in rivals)  # type: ignore[type-var]
 
 
 def test_memory_is_what_came_before(finished: Path, tiny: Config) -> None:
-    memory = Resources(tiny, Run(finished), finished, 3, range(4, 6)).memory()
+    memory = resources_of(tiny, finished, 3, range(4, 6)).memory()
     assert sorted(memory) == [4, 5]
     assert memory[4].shape == (4, 1, 8, 8)
     torch.testing.assert_close(memory[4][2:], read_latents(Run(finished).increment(2))[4])
@@ -125,11 +125,10 @@ def test_memory_is_what_came_before(finished: Path, tiny: Config) -> None:
 
 def test_an_image_is_the_same_whatever_it_is_drawn_with(finished: Path, tiny: Config) -> None:
     """All classes in one batch, the same in batches of three, and one class alone."""
-    run = Run(finished)
     small_batches = replace(tiny, sampling=replace(tiny.sampling, batch_size=3))
-    together = sample_lgd(Resources(tiny, run, finished, 2, range(10)))
-    small = sample_lgd(Resources(small_batches, run, finished, 2, range(10)))
-    alone = sample_lgd(Resources(tiny, run, finished, 2, range(7, 8)))
+    together = sample_lgd(resources_of(tiny, finished, 2, range(10)))
+    small = sample_lgd(resources_of(small_batches, finished, 2, range(10)))
+    alone = sample_lgd(resources_of(tiny, finished, 2, range(7, 8)))
     assert len(together) == 20
     for a, b in zip([*small, *alone], [*together, *(item for item in together if item.label == 7)], strict=True):
         assert [c.seed for c in a.candidates] == [c.seed for c in b.candidates]
@@ -201,7 +200,7 @@ def test_overwrite_starts_anew(finished: Path, tiny: Config, tmp_path: Path) -> 
 def test_a_file_corrupted_after_it_was_written_is_found_told_and_made_again_to_the_bit(
     file: str, finished: Path, tiny: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One bit, so that the file still reads well; nothing else is made again."""
+    """Flips one bit, so that the file can still be read; no other file is made again."""
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)
     path = copy / file
@@ -212,7 +211,7 @@ def test_a_file_corrupted_after_it_was_written_is_found_told_and_made_again_to_t
     distill(tiny, copy)
     assert digests(copy) == digests(finished)
     assert sha256(path) == sha256(finished / file)
-    assert f"{path}: corrupt, not what was written; made anew" in caplog.text
+    assert f"{path}: corrupt, not what was written; made again" in caplog.text
     again = {p.parent.parent for p, time in before.items() if p.stat().st_mtime_ns != time}
     assert again <= {path.parent.parent}
 

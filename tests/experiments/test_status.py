@@ -16,6 +16,7 @@ from lgd.errors import UserError
 from lgd.experiments.status import Phase, duration, run_phases, run_status, status, time_left
 from lgd.progress import progress_bar, show_messages
 from lgd.report.events import phase, read_events, record
+from lgd.storage.locks import locked
 
 
 def test_a_run_records_its_phases(finished: Path) -> None:
@@ -54,10 +55,7 @@ def test_status_of_an_unfinished_run(finished: Path, tmp_path: Path) -> None:
     assert "not running; next: increment 3, class groups" in text
     assert "1 of 2" in text
     assert "0 of 9" in text  # three increments, two seeds and one of redundancy
-    with (run / ".lock").open() as lock:
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(run):
         assert ": running; " in run_status(run)
 
 

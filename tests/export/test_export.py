@@ -1,24 +1,31 @@
-"""Round trips: every format gives back the same images and labels to a reader that is not ours."""
+"""Round trips: another library reads the same images and labels from every format."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import DatasetCard
 from PIL import Image
+from tests.worked_examples import worked_example
 
 import lgd
 from lgd.cli.main import main
 from lgd.errors import UserError
 from lgd.export import export
+from lgd.export.card import card
+from lgd.export.formats import FORMATS, ExportFormat
+from lgd.export.samples import read_export
 from lgd.storage.files import save_tensors
 
 Pairs = list[tuple[bytes, int]]
@@ -26,7 +33,7 @@ Pairs = list[tuple[bytes, int]]
 
 @pytest.fixture(scope="module")
 def soft_run(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished run with soft labels that encode the position of their image."""
+    """Copy the finished run, with soft labels that encode the position of their image."""
     run = tmp_path_factory.mktemp("soft") / "run"
     shutil.copytree(finished, run)
     soft = torch.arange(60, dtype=torch.float32)[:, None].expand(60, 10) / 100
@@ -113,6 +120,28 @@ def test_pt(soft_run: Path, finished: Path, tmp_path: Path) -> None:
     assert torch.equal(torch.load(plain / "labels.pt", weights_only=True), hard)
 
 
+def test_the_documented_addition(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """docs/export.md: one file and one line make a format that `lgd export` writes and lists."""
+    for name, form in worked_example("export.md", "Add an export format", {"ExportFormat": ExportFormat}).items():
+        monkeypatch.setitem(FORMATS, name, form)
+    out = tmp_path / "out"
+    assert main(["export", str(finished), "--to", "npz", "--out", str(out), "--quiet"]) == 0
+    with np.load(out / "train.npz", allow_pickle=False) as file:
+        found = [(image.tobytes(), int(label)) for image, label in zip(file["images"], file["labels"], strict=True)]
+        assert sorted(found) == original(finished)
+        assert file["class_names"].tolist() == [str(digit) for digit in range(10)]
+    card = (out / "README.md").read_text()
+    assert "`numpy.load` of train.npz" in card
+    assert "  train.npz\n" in card
+    with pytest.raises(SystemExit):
+        main(["export", "--help"])
+    assert "npz          one NumPy file" in capsys.readouterr().out
+    assert main(["export", str(finished), "--to", "npy", "--out", str(out)]) == 2
+    assert "--to: unknown format 'npy'; did you mean 'npz'?" in capsys.readouterr().err
+
+
 def test_soft_labels_travel_with_folders(soft_run: Path, tmp_path: Path) -> None:
     out = export(soft_run, "hf", tmp_path / "out")
     names = ("soft_labels.safetensors", "metadata.csv")
@@ -125,6 +154,24 @@ def test_card_tells_what_it_is(finished: Path, tmp_path: Path) -> None:
     text = (out / "README.md").read_text()
     for word in ("license", "Method `lgd`", "licence", "Intended use", "Scores", "Settings", "metadata.csv", "±"):
         assert word in text
+
+
+def test_names_cannot_break_the_card(finished: Path, tmp_path: Path) -> None:
+    """Names of classes, methods and data sets that look like YAML, Markdown or a Jinja template stay text."""
+    evil = "`x`\n---\nlicense: mit\n---\n# {{ 7 * 7 }} {% for"
+    content = read_export(finished)
+    config = {**content.config, "method": evil, "dataset": {**content.config["dataset"], "source": f"hf:{evil}"}}
+    content = replace(content, class_names=(evil, *content.class_names[1:]), config=config)
+    text = card(content, FORMATS["parquet"], "Read it.", tmp_path)
+    read = DatasetCard(text)
+    assert read.data.license == "other"
+    assert read.data.configs == [{"config_name": "default", "data_files": "data/*.parquet"}]
+    plain = "'x' --- license: mit --- # {{ 7 * 7 }} {% for"
+    assert read.data.pretty_name == f"{plain} distilled by {plain}"
+    assert f"\n0. `{plain}`\n1. `1`\n" in text
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings[0] == f"# {plain}, distilled by {plain}"
+    assert headings[1:] == re.findall("^## .*", (Path(lgd.export.__path__[0]) / "card.md").read_text(), re.MULTILINE)
 
 
 def test_existing_target_needs_overwrite(finished: Path, tmp_path: Path) -> None:

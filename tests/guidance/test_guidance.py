@@ -5,17 +5,18 @@ from itertools import pairwise
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
+from tests.denoisers import of_noise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgd.config import GuidanceConfig
 from lgd.diffusion.sampler import sample, steps_of
-from lgd.diffusion.types import Prediction, Step, predict_x0
+from lgd.diffusion.types import Step
 from lgd.errors import NonFiniteError
 from lgd.guidance.deviation import cosine_gradient, deviation_guided, nearest_memory, padded
 from lgd.guidance.learnability import learnability_guided, score_gradient
 from lgd.guidance.score import learnability
-from lgd.guidance.vectors import LINEAGE_U, norm, unit
+from lgd.guidance.vectors import IGD_U, norm, unit
 from lgd.rng import noise, seeded_initialisation
 
 C, H, W, CLASSES = 2, 4, 4, 3
@@ -30,7 +31,7 @@ def network(*parts: int) -> nn.Module:
 def denoiser_of(*parts: int):  # type: ignore[no-untyped-def]
     with seeded_initialisation(*parts):
         layer = nn.Conv2d(C, C, 3, padding=1).double().requires_grad_(False)
-    return lambda x, step: Prediction(torch.tanh(layer(x)) + 0.9 * x * (1 - step.alpha_bar) ** 0.5)
+    return lambda x, step: of_noise(torch.tanh(layer(x)) + 0.9 * x * (1 - step.alpha_bar) ** 0.5, x, step)
 
 
 LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
@@ -66,7 +67,7 @@ def test_gradient_equals_finite_differences(route: str) -> None:
 
     def total(x_t: Tensor) -> float:
         eps = inner(x_t, step).eps if route == "denoiser" else constant
-        return score(predict_x0(x_t, eps, step.alpha_bar)).sum().item()
+        return score((x_t - 0.6**0.5 * eps) / 0.4**0.5).sum().item()
 
     h = 1e-6
     for index in [(0, 0, 0, 0), (0, 1, 2, 3), (1, 0, 3, 1), (1, 1, 1, 2)]:
@@ -107,8 +108,20 @@ def test_guidance_climbs_the_score_and_leaves_the_memory(
     memory = [unguided[[i]] for i in range(8)]
     away = GuidanceConfig(strength=0.0, deviation=deviation, space=space, window=(1, 18))  # type: ignore[arg-type]
     guided, unguided = guided_and_unguided(away, scheduler, memory)
-    near, far = (nearest_memory(x, padded(memory, x))[1].mean() for x in (unguided, guided))
+    near, far = (nearest_memory(x, padded(memory))[1].mean() for x in (unguided, guided))
     assert far < near - 0.01
+
+
+def test_schedulers_that_take_the_noise_or_the_clean_sample_end_alike() -> None:
+    """Guidance in noise space moves eps and x0 alike."""
+    config = GuidanceConfig(strength=0.3, deviation=0.3, window=(1, 18))
+    memory, ends = [draw(i, 2) for i in range(8)], []
+    for kind in ("epsilon", "sample"):
+        schedule = DDIMScheduler(clip_sample=False, timestep_spacing="trailing", prediction_type=kind)
+        schedule.set_timesteps(20)
+        denoiser = deviation_guided(learnability_guided(denoiser_of(7), score, config), memory, config)
+        ends.append(sample(denoiser, schedule, draw(0)))
+    torch.testing.assert_close(ends[0], ends[1], rtol=1e-4, atol=1e-4)
 
 
 def test_outside_the_window_nothing_changes() -> None:
@@ -127,7 +140,7 @@ def test_noise_space_has_the_stated_length() -> None:
     torch.testing.assert_close(norm(guided - eps), 0.25 * 0.7**0.5 * norm(eps))
 
 
-def test_sample_space_is_the_lineage_formula() -> None:
+def test_sample_space_is_the_formula_of_igds_code() -> None:
     inner, step, x = denoiser_of(7), Step(20, 400, 0.3), draw(0)
     config = GuidanceConfig(strength=15.0, deviation=0.0, space="sample", route="denoiser", window=(10, 45))
     prediction = learnability_guided(inner, score, config)(x, step)
@@ -135,7 +148,7 @@ def test_sample_space_is_the_lineage_formula() -> None:
     assert torch.equal(eps, inner(x, step).eps)
     for i in range(8):
         rms = (eps[i].square().mean() / g[i].square().mean()) ** 0.5
-        torch.testing.assert_close(prediction.shift[i], 15 * LINEAGE_U * 0.7**0.5 * rms * g[i])  # type: ignore[index]
+        torch.testing.assert_close(prediction.shift[i], 15 * IGD_U * 0.7**0.5 * rms * g[i])  # type: ignore[index]
 
 
 def test_spaces_convert_as_the_method_says() -> None:
@@ -162,7 +175,7 @@ def test_cosine_gradient_equals_autograd() -> None:
 
 def test_nearest_memory_is_the_best_of_a_plain_loop() -> None:
     x, memory = draw(0), [draw(10 + i, i % 4) for i in range(8)]
-    nearest, cosine, known = nearest_memory(x, padded(memory, x))
+    nearest, cosine, known = nearest_memory(x, padded(memory))
     for i in range(8):
         candidates = [(F.cosine_similarity(x[i].flatten(), m.flatten(), dim=0).item(), m) for m in memory[i]]
         assert bool(known[i]) == bool(candidates)

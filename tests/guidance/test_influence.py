@@ -4,13 +4,14 @@ import copy
 
 import pytest
 import torch
+from tests.denoisers import of_noise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgd.classifiers.architectures import Classifier, new_classifier
 from lgd.config import ClassifierConfig
-from lgd.diffusion.types import Prediction, Step, predict_x0
-from lgd.guidance.influence import Surrogate, class_gradients, gradients, influence
+from lgd.diffusion.types import Prediction, Step
+from lgd.guidance.influence import Surrogate, class_gradients, gradients, influence, joint_influence
 from lgd.guidance.learnability import score_gradient
 from lgd.rng import seeded_initialisation
 
@@ -76,6 +77,20 @@ def test_influence_is_the_mean_cosine() -> None:
         torch.testing.assert_close(found[b], torch.stack(cosines).mean())
 
 
+def test_joint_influence_is_that_of_the_mean_loss() -> None:
+    """As IGD's code has it of the two halves of its batch: one gradient of their mean loss, not a mean of cosines."""
+    classifiers = [two_layers(seed) for seed in (0, 1)]
+    surrogate = surrogate_of(classifiers)
+    x, y = some_images(6, 0).view(3, 2, 1, 3, 3), torch.tensor([2, 0, 1])
+    found = joint_influence(x, y, surrogate)
+    for b, label in enumerate(y.tolist()):
+        cosines = []
+        for k, classifier in enumerate(classifiers):
+            own = naive_gradient(classifier, x[b], torch.tensor([label, label]))
+            cosines.append(F.cosine_similarity(own, surrogate.class_gradients[label][k], dim=0))
+        torch.testing.assert_close(found[b], torch.stack(cosines).mean())
+
+
 @pytest.mark.parametrize("route", ["x0", "denoiser"])
 def test_its_gradient_is_the_finite_difference(route: str) -> None:
     surrogate = surrogate_of([two_layers(seed) for seed in (0, 1)])
@@ -83,7 +98,7 @@ def test_its_gradient_is_the_finite_difference(route: str) -> None:
     x_t = some_images(3, 5)
 
     def denoiser(x: Tensor, step: Step) -> Prediction:
-        return Prediction(torch.sin(2 * x))
+        return of_noise(torch.sin(2 * x), x, step)
 
     def score(x0: Tensor) -> Tensor:
         return influence((x0 + 1) / 2, y, surrogate)
@@ -92,7 +107,7 @@ def test_its_gradient_is_the_finite_difference(route: str) -> None:
 
     def value(x: Tensor) -> Tensor:
         eps = denoiser(x_t if route == "x0" else x, step).eps
-        return score(predict_x0(x, eps, step.alpha_bar))
+        return score((x - 0.6**0.5 * eps) / 0.4**0.5)
 
     for i in range(9):
         e = torch.zeros(9, dtype=torch.double)

@@ -6,11 +6,13 @@ from itertools import pairwise
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from sklearn.cluster import KMeans
+from tests.denoisers import of_noise
 
 from lgd.config import ModesConfig
 from lgd.diffusion.sampler import sample, steps_of
 from lgd.diffusion.types import Prediction, Step
-from lgd.guidance.modes import find_modes, mode_guided, posterior_deviation, previous_alpha_bars
+from lgd.guidance.modes import find_modes, mode_guided, posterior_deviation
 
 
 def three_heaps() -> torch.Tensor:
@@ -36,6 +38,17 @@ def test_modes_are_a_fixed_point_of_lloyds_algorithm() -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_k_means_starts_once() -> None:
+    """As MGD3's code: scikit-learn's `n_init="auto"`, which is one start of k-means++. Ten starts end elsewhere."""
+    latents = torch.randn(200, 1, 2, 2, generator=torch.Generator().manual_seed(5))
+    X = latents.flatten(1).double().numpy()
+    modes = find_modes(latents, 20, 7).flatten(1)
+    once, often = (KMeans(20, n_init=n, random_state=7).fit(X).cluster_centers_ for n in ("auto", 10))
+    for centres, same in ((once, True), (often, False)):
+        distances = torch.cdist(torch.from_numpy(centres).float(), modes).min(1).values
+        assert (distances.max().item() < 1e-4) is same
+
+
 def test_as_many_modes_as_images_are_the_images() -> None:
     latents = torch.randn(6, 1, 2, 2, generator=torch.Generator().manual_seed(2))
     modes = find_modes(latents, 6, 3)
@@ -51,15 +64,14 @@ def scheduler(**options: object) -> DDPMScheduler:
 def test_posterior_deviation_is_the_schedulers() -> None:
     made = scheduler()
     steps = steps_of(made)
-    previous = previous_alpha_bars(steps)
     for step, following in pairwise(steps):
-        assert previous[step.index] == following.alpha_bar
+        assert step.alpha_bar_after == following.alpha_bar
     eps = torch.zeros(1, 1, 1, 1)
     step = steps[3]
     variance = made._get_variance(step.timestep)
-    found = posterior_deviation(Prediction(eps), step.alpha_bar, previous[step.index])
+    found = posterior_deviation(Prediction(eps, eps), step)
     assert found.item() == pytest.approx(math.sqrt(variance), rel=1e-3)
-    assert previous[0] == 1.0
+    assert steps[-1].alpha_bar_after == 1.0
 
 
 @pytest.mark.parametrize("v", [-1.0, -0.3, 1.0])
@@ -68,17 +80,15 @@ def test_learned_deviation_is_the_schedulers(v: float) -> None:
     step = steps_of(made)[3]
     value = torch.full((1, 1, 1, 1), v)
     log_variance = made._get_variance(step.timestep, predicted_variance=value)
-    found = posterior_deviation(
-        Prediction(value, value), step.alpha_bar, previous_alpha_bars(steps_of(made))[step.index]
-    )
+    found = posterior_deviation(Prediction(value, value, value), step)
     assert found.item() == pytest.approx(math.exp(0.5 * log_variance.item()), rel=1e-3)
 
 
 def test_the_shift_is_the_formula() -> None:
     draw = torch.Generator().manual_seed(0)
     x_t, eps, modes = (torch.randn(2, 1, 2, 2, generator=draw) for _ in range(3))
-    guided = mode_guided(lambda x, step: Prediction(eps), modes, {30: 0.4, 25: 0.5}, ModesConfig(strength=0.1, stop=25))
-    shift = guided(x_t, Step(30, 612, 0.3)).shift
+    guided = mode_guided(lambda x, step: of_noise(eps, x, step), modes, ModesConfig(strength=0.1, stop=25))
+    shift = guided(x_t, Step(30, 612, 0.3, 0.4)).shift
     for b in range(2):
         for i in range(4):
             x, e, m = (float(value[b].flatten()[i]) for value in (x_t, eps, modes))
@@ -86,22 +96,21 @@ def test_the_shift_is_the_formula() -> None:
             sigma = math.sqrt((1 - 0.4) / (1 - 0.3) * (1 - 0.3 / 0.4))
             assert shift is not None
             assert float(shift[b].flatten()[i]) == pytest.approx(-(x0 - m) * 0.1 * sigma, rel=1e-4)
-    assert guided(x_t, Step(25, 510, 0.45)).shift is None
+    assert guided(x_t, Step(25, 510, 0.45, 0.5)).shift is None
 
 
 def test_samples_end_nearer_to_their_modes() -> None:
-    steps = steps_of(scheduler())
     seeds = [torch.Generator().manual_seed(k) for k in range(16)]
     noise = torch.stack([torch.randn(1, 2, 2, generator=g) for g in seeds])
     modes = torch.where(torch.arange(16).view(-1, 1, 1, 1) < 8, -1.0, 1.0).expand(-1, 1, 2, 2)
 
     def gaussian(x_t: torch.Tensor, step: Step) -> Prediction:
         """The exact denoiser of data from N(0, 1): x_t is N(0, 1) at all times, so eps = sqrt(1 - abar) x_t."""
-        return Prediction((1 - step.alpha_bar) ** 0.5 * x_t)
+        return of_noise((1 - step.alpha_bar) ** 0.5 * x_t, x_t, step)
 
     def distance(denoiser) -> float:
         generators = [torch.Generator().manual_seed(100 + k) for k in range(16)]
         return float((sample(denoiser, scheduler(), noise, generators) - modes).norm())
 
-    guided = mode_guided(gaussian, modes, previous_alpha_bars(steps), ModesConfig(strength=0.5, stop=10))
+    guided = mode_guided(gaussian, modes, ModesConfig(strength=0.5, stop=10))
     assert distance(guided) < distance(gaussian)

@@ -1,4 +1,4 @@
-"""The page without a browser: its size, its sample, its command, and what it does with odd input."""
+"""The HTML page without a browser: its size, images, command, and unusual input."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lgd.analysis.redundancy import MAPS_PER_ROW
 from lgd.cli.main import main
 from lgd.cli.options import DistillOptions
 from lgd.cli.parsing import parse, preset_first
@@ -59,9 +60,9 @@ def test_size(finished: Path, tmp_path: Path, images: int, megabytes: int) -> No
 
 
 def test_sample_is_even(finished: Path) -> None:
-    subject = FinishedRun(finished, "lgd", {}, {}, {}, ())
+    run = FinishedRun(finished, "lgd", {}, {}, {}, ())
     items = [
-        (subject, finished, Row("", "", label, increment, slot, 0, (Candidate(0),), ""))
+        (run, finished, Row("", "", label, increment, slot, 0, (Candidate(0),), ""))
         for increment in (1, 2)
         for label in range(5)
         for slot in range(40)
@@ -92,7 +93,7 @@ def test_nothing_outside_is_named(finished: Path, tmp_path: Path) -> None:
     addresses = set(re.findall(r'(?:src|href|url\()\s*=?\s*["\']?(?:https?:)?//[^"\')\s]+', text))
     assert addresses == set()
     ids = re.findall(r'\bid="([^"]+)"', text)
-    assert len([i for i in ids if not i.startswith("f-")]) == len({i for i in ids if not i.startswith("f-")})
+    assert len(ids) == len(set(ids))
 
 
 def test_figures_of_an_analysis_are_included(finished: Path, tmp_path: Path) -> None:
@@ -114,7 +115,7 @@ def test_figures_of_an_analysis_are_included(finished: Path, tmp_path: Path) -> 
     out = tmp_path / "report.html"
     assert main(["report", str(finished), "--analysis", str(folder), "--out", str(out), "--quiet"]) == 0
     text = out.read_text()
-    for name in ("accuracy", "redundancy", "spikes", "dynamics", "validity", "scores"):
+    for name in ("accuracy", "redundancy", "incremental", "dynamics", "validity", "scores"):
         assert f'id="figure-{name}"' in text
 
 
@@ -165,7 +166,7 @@ def test_figures_of_many_methods_keep_them_apart() -> None:
     names = [f"method {i}" for i in range(11)]
     maps = plots.redundancy_maps({name: [[100.0, 10.0], [10.0, 100.0]] for name in names}, dict.fromkeys(names, 10.0))
     assert sum(axis.axison for axis in maps.axes) == 11 + 1  # and the scale
-    assert max(axis.get_subplotspec().colspan.stop for axis in maps.axes[:11]) == plots.MAPS_PER_ROW
+    assert max(axis.get_subplotspec().colspan.stop for axis in maps.axes[:11]) == MAPS_PER_ROW
     curves = plots.accuracy_curves({name: {"10": {"mean": 50.0, "std": 1.0}} for name in names})
     (axis,) = curves.axes
     lines = [container[0] for container in axis.containers]

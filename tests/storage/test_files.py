@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def test_what_a_killed_process_left_half_written_goes_when_the_directory_is_next
     early.mkdir()
     (early / ".config.json.17.tmp").write_text("half")
     with output_directory(early):
-        assert [item.name for item in early.iterdir()] == [".lock"]
+        assert {item.name for item in early.iterdir()} == {".lock", ".holder"}
 
 
 @given(st.text())
@@ -81,17 +80,6 @@ def test_corrupt_files_are_named(tmp_path: Path) -> None:
         load_tensors(tmp_path / "x.safetensors")
     with pytest.raises(UserError, match="no such file"):
         load_tensors(tmp_path / "none.safetensors")
-
-
-def test_a_directory_has_one_writer(tmp_path: Path) -> None:
-    with (
-        output_directory(tmp_path / "run"),
-        pytest.raises(UserError, match=f"in use by process {os.getpid()}"),
-        output_directory(tmp_path / "run"),
-    ):
-        pass
-    with output_directory(tmp_path / "run"):
-        pass
 
 
 def test_a_foreign_directory_is_never_emptied(tmp_path: Path) -> None:

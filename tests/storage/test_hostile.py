@@ -1,6 +1,6 @@
-"""Whatever the bytes: readers return what they promise or raise a UserError of one line.
+"""Readers of untrusted bytes return a valid value or raise a UserError of one line.
 
-More examples: `LGD_EXAMPLES=20000 pytest tests/test_hostile.py`. `benchmarks/fuzz.py` feeds the readers by coverage.
+More examples: `LGD_EXAMPLES=20000 pytest tests/storage/test_hostile.py`. `benchmarks/fuzz.py` fuzzes by coverage.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ json_values = st.recursive(
 
 
 def refused(read: Callable[[], Any]) -> Any:
-    """What `read` returns, or None where it raises the one error it may."""
+    """Return the result of `read`, or None after a UserError of one line."""
     try:
         return read()
     except UserError:
@@ -120,7 +120,7 @@ def test_receipts_of_any_text_name_nothing_outside(tmp_path: Path, text: str) ->
 
 
 def mutated(whole: bytes) -> st.SearchStrategy[bytes]:
-    """The bytes with a few overwritten, and perhaps cut."""
+    """Return the bytes with a few overwritten, and possibly truncated."""
     edits = st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=4)
 
     def apply(changes: list[tuple[int, int]], length: int) -> bytes:
@@ -186,7 +186,7 @@ UNPICKLING = {"eval", "exec", "pickle.load", "pickle.loads", "torch.load", "jobl
 
 
 def test_nothing_of_a_users_is_ever_unpickled() -> None:
-    """No call in the sources that could."""
+    """Searches the sources for calls that unpickle."""
     import lgd
 
     for path in Path(lgd.__file__).parent.rglob("*.py"):

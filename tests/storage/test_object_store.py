@@ -1,4 +1,4 @@
-"""Runs at a URL: the same bytes as in a directory, whole there at every moment, one writer."""
+"""Runs at a URL: the same bytes as in a directory, complete at every moment, and one writer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("ray")
 
 @pytest.fixture
 def url(store: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A place of this test's own."""
+    """Return a URL for this test alone."""
     place = f"{store}/{request.node.name.replace('[', '-').rstrip(']')}"
     yield place
     files, base = url_to_fs(place)
@@ -76,7 +76,7 @@ def version(url: str, name: str) -> Any:
 
 
 def test_a_killed_run_goes_on_from_what_the_store_has(url: str, tiny: Config, finished: Path, tmp_path: Path) -> None:
-    """On a machine that has nothing else: the mirror of the killed process is not used."""
+    """Continues on a machine without the local copy of the killed process."""
     preset = toml(tiny, tmp_path / "tiny.toml")
     command = ["distill", str(preset), "--out", url, "--quiet"]
     process = subprocess.Popen([sys.executable, "-m", "lgd", *command], stderr=subprocess.PIPE, text=True)

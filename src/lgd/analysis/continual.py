@@ -1,49 +1,50 @@
-"""A classifier that goes on learning, epoch by epoch, while somebody watches."""
+"""A classifier that trains epoch by epoch on sets that may grow, and is evaluated in between."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 
-from lgd.classifiers.architectures import Classifier, channel_statistics, new_classifier, predict
+from lgd.classifiers.architectures import channel_statistics, new_classifier
 from lgd.classifiers.train import augment, new_optimiser, training_logits
-from lgd.config import ClassifierConfig
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import NonFiniteError
-from lgd.rng import generator, seeded_initialisation
+from lgd.rng import derive_seed, generator, seeded_initialisation
+
+from .context import Inputs
 
 
 class ContinualLearner:
-    """A classifier with its optimiser. The learning rate is constant: what arrives late must be learned as well.
+    """A classifier with its optimiser. The learning rate is constant, so that images that arrive late are learned, too.
 
-    normalise_by: the images (N, C, H, W) whose channel statistics normalise the input, the same for all sets compared.
+    The channel statistics of the real images normalise the input, the same for all sets. The name of the measure is a
+    part of the seed.
     """
 
-    def __init__(self, config: ClassifierConfig, normalise_by: ImageSet, seed: int, what: str, device: str) -> None:
-        mean, std = channel_statistics(normalise_by)
+    def __init__(self, inputs: Inputs, measure: str) -> None:
+        real, config, seed = inputs.real.train, inputs.context.classifier, derive_seed("analysis", measure, inputs.seed)
+        mean, std = channel_statistics(real)
         with seeded_initialisation(seed, "classifier"):
-            network = new_classifier(config, normalise_by.shape, len(normalise_by.class_names), mean, std)
-        self.classifier: Classifier = network.to(device)
-        self.training = config.training
+            network = new_classifier(config, real.shape, len(real.class_names), mean, std)
+        self.classifier = network.to(inputs.context.device).eval()
+        self.training, self.epochs, self.measure = config.training, inputs.context.config.epochs, measure
         self.optimiser = new_optimiser(self.classifier, config.training)
         self.draw = generator(seed, "training")
-        self.what = what
 
-    def learn(self, train: ImageSet, epochs: int, least_steps: int) -> Iterator[int]:
-        """Train on `train` for `epochs` epochs and yield after each.
+    def learn(self, train: ImageSet, least_steps: int) -> Iterator[int]:
+        """Train on `train` for the configured epochs; yield after each, with `classifier` in eval mode.
 
-        The batch is the configured one, or smaller where the set is, to make an epoch of `least_steps` steps: with
-        one or two, a set of a hundred images would not be learned in 50 epochs.
+        The batch has the configured size, or for a small set a smaller one that makes an epoch of `least_steps` steps:
+        with one or two steps, a set of a hundred images would not be learned in 50 epochs.
 
         Errors: NonFiniteError naming the epoch.
         """
         batch_size = max(1, min(self.training.batch_size, len(train) // least_steps))
         device = self.classifier.mean.device
         train = train.to(device)
-        for epoch in range(epochs):
+        for epoch in range(self.epochs):
             self.classifier.train()
             order = torch.randperm(len(train), generator=self.draw).split(batch_size)
             for chosen, pixels in zip(order, train.stream(order), strict=True):
@@ -54,19 +55,6 @@ class ContinualLearner:
                 loss.backward()
                 self.optimiser.step()
             if not torch.isfinite(loss):
-                raise NonFiniteError(f"{self.what}: loss {loss.item()} in epoch {epoch + 1}")
+                raise NonFiniteError(f"{self.measure}: loss {loss.item()} in epoch {epoch + 1}")
             self.classifier.eval()
             yield epoch
-
-    def logits(self, images: ImageSet) -> Tensor:
-        """(N, classes) of the stored, unaugmented images."""
-        self.classifier.eval()
-        return predict(self.classifier, images)
-
-    def losses(self, images: ImageSet) -> Tensor:
-        """Cross-entropy of each image in nats, (N,)."""
-        return F.cross_entropy(self.logits(images), images.labels, reduction="none")
-
-    def accuracy(self, images: ImageSet) -> float:
-        """Top-1 accuracy in percent."""
-        return 100 * (self.logits(images).argmax(1) == images.labels).double().mean().item()

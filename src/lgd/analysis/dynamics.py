@@ -1,78 +1,135 @@
-"""Learning dynamics: how sure a classifier becomes of each sample over training (method.md, section 6.3).
+"""Learning dynamics: the true-class probability of each image while a classifier trains (method.md, section 6.3).
 
 Mean and deviation over epochs are the confidence and variability of Dataset Cartography (Swayamdipta et al., EMNLP
-2020); the borders between the three shares are ours and stand in `BORDERS`.
+2020). The paper does not state the borders between the three regions; `BORDERS` holds ours.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from scipy.spatial.distance import jensenshannon
 
-from lgd.config import ClassifierConfig
-from lgd.data.imageset import ImageSet
-from lgd.rng import derive_seed
+from lgd.classifiers.architectures import predict
+from lgd.evaluation.aggregate import summary
 
+from .context import Inputs
 from .continual import ContinualLearner
+from .measure import COLOURS, REAL, Cells, Groups, Headline, Measure
 
-BINS = (10, 10)
-"""of the histogram: mean over [0, 1] times deviation over [0, 0.5]"""
-
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEAST_STEPS = 20
 """optimiser steps in an epoch, so that small sets are learned for as long as large ones"""
+MOST_POINTS = 2000
+"""in a panel of the figure, evenly spaced"""
+BORDERS = {"deviation": 0.25, "mean": 0.5}
+"""informative from this deviation on, half of the largest possible; below it, easy from this mean on, else hard"""
 
 
-@dataclass(frozen=True)
-class Borders:
-    """A sample is informative where its probability moved, else easy or hard by where it stayed."""
+def compute(inputs: Inputs) -> dict[str, list[float]]:
+    """Mean and population deviation over epochs of each image's true-class probability, N values each.
 
-    deviation: float = 0.25
-    """half of the largest that is possible"""
-    mean: float = 0.5
-
-
-BORDERS = Borders()
-
-
-def learning_dynamics(
-    train: ImageSet, real: ImageSet, config: ClassifierConfig, epochs: int, seed: int, device: str
-) -> tuple[Tensor, Tensor]:
-    """Mean and population deviation over `epochs` epochs of each sample's true-class probability, (N,) each.
-
-    The probability is taken after every epoch on the stored image, without augmentation. real: its channel statistics
-    normalise the input.
+    The probability is taken after every epoch on the stored image, without augmentation.
     """
-    pupil = ContinualLearner(config, real, derive_seed("analysis", "dynamics", seed), "learning dynamics", device)
+    learner, train = ContinualLearner(inputs, "dynamics"), inputs.images
     rows = [
-        pupil.logits(train).softmax(1).gather(1, train.labels[:, None])[:, 0]  # (N,)
-        for _ in pupil.learn(train, epochs, LEAST_STEPS)
+        predict(learner.classifier, train).softmax(1).gather(1, train.labels[:, None])[:, 0]  # (N,)
+        for _ in learner.learn(train, LEAST_STEPS)
     ]
     p = torch.stack(rows)  # (epochs, N)
-    return p.mean(0), p.std(0, correction=0)
+    return {"mean": p.mean(0).tolist(), "deviation": p.std(0, correction=0).tolist()}
 
 
-def shares(mean: Tensor, deviation: Tensor) -> dict[str, float]:
-    """Percent of easy, informative and hard samples; they add up to 100."""
-    informative = deviation >= BORDERS.deviation
-    easy = ~informative & (mean >= BORDERS.mean)
-    hard = ~informative & (mean < BORDERS.mean)
-    named = (("easy", easy), ("informative", informative), ("hard", hard))
-    return {name: 100 * flags.double().mean().item() for name, flags in named}
+def aggregate(cells: Cells) -> dict[str, Any]:
+    """Average the three shares over seeds, and compare each seed's histogram with the real images'."""
+    found = [shares(**cell) for cell in cells.values()]
+    own, real = ([histogram(**cell) for cell in each.values()] for each in (cells, replace(cells, owner=REAL)))
+    return {
+        **{name: fmean(one[name] for one in found) for name in found[0]},
+        "divergence_from_real": summary([jensen_shannon(p, q) for p, q in zip(own, real, strict=True)]),
+        "borders": BORDERS,
+    }
 
 
-def histogram(mean: Tensor, deviation: Tensor) -> Tensor:
-    """Share of samples in each cell of `BINS`, (bins of the mean, bins of the deviation); adds up to 1."""
-    row = (mean * BINS[0]).long().clamp(0, BINS[0] - 1)
-    column = (deviation * 2 * BINS[1]).long().clamp(0, BINS[1] - 1)
-    counts = (row * BINS[1] + column).bincount(minlength=BINS[0] * BINS[1])
-    return counts.double().view(BINS) / len(mean)
+def shares(mean: Sequence[float], deviation: Sequence[float]) -> dict[str, float]:
+    """Percent of easy, informative and hard images; they add up to 100."""
+    informative = np.asarray(deviation) >= BORDERS["deviation"]
+    easy = ~informative & (np.asarray(mean) >= BORDERS["mean"])
+    parts = {"easy": easy, "informative": informative, "hard": ~informative & ~easy}
+    return {name: 100 * part.mean().item() for name, part in parts.items()}
 
 
-def jensen_shannon(p: Tensor, q: Tensor) -> float:
-    """Jensen-Shannon divergence of two distributions of one shape, in bits: 0 for equal, 1 for disjoint ones."""
-    middle = (p + q) / 2
-    both = [torch.special.xlogy(r, r / middle.clamp_min(1e-300)).sum() for r in (p, q)]
-    return ((both[0] + both[1]) / 2 / torch.log(torch.tensor(2.0).double())).clamp(0, 1).item()
+def histogram(mean: Sequence[float], deviation: Sequence[float]) -> NDArray[np.float64]:
+    """Share of images in each of 10 x 10 bins, (mean over [0, 1], deviation over [0, 0.5]); adds up to 1."""
+    bounded = np.minimum(deviation, 0.5)  # float32 may exceed the largest that is possible
+    return np.histogram2d(mean, bounded, 10, ((0, 1), (0, 0.5)))[0] / len(mean)
+
+
+def jensen_shannon(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    """Jensen-Shannon divergence of two distributions of one shape, in bits: 0 for equal, 1 for disjoint ones.
+
+    SciPy returns its square root, and NaN where rounding makes the divergence of almost equal ones negative.
+    """
+    with np.errstate(invalid="ignore"):
+        return min(1.0, float(np.nan_to_num(jensenshannon(p.ravel(), q.ravel(), base=2))) ** 2)
+
+
+def plot(figure: Figure, groups: Groups) -> None:
+    """Draw mean against deviation with the three regions and their shares: a panel for the real images and each group.
+
+    A panel shows the first seed's points of the group's first set.
+    """
+    panels = {group: next(iter(sets.items())) for group, sets in groups.items()}
+    real = replace(next(iter(panels.values()))[0], owner=REAL)
+    panels = {REAL: (real, aggregate(real)), **panels}
+    columns = min(4, len(panels))
+    rows = -(-len(panels) // columns)
+    figure.set_size_inches(3.1 * columns, 3 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axis in axes.flat[len(panels) :]:
+        axis.remove()
+    for i, (axis, (title, (cells, share))) in enumerate(zip(axes.flat, panels.items(), strict=False)):
+        cell = cells.values()[0]
+        step = max(1, len(cell["mean"]) // MOST_POINTS)
+        colour = COLOURS[(i - 1) % len(COLOURS)] if i else "0.45"
+        axis.scatter(cell["deviation"][::step], cell["mean"][::step], s=9, alpha=0.55, lw=0, color=colour)
+        axis.axvline(BORDERS["deviation"], color="0.5", lw=0.9, ls="--")
+        axis.plot([0, BORDERS["deviation"]], [BORDERS["mean"]] * 2, color="0.5", lw=0.9, ls="--")
+        axis.set_title(title, fontsize=10)
+        for x, y, ha, va, name in (
+            (0.01, 0.98, "left", "top", "easy"),
+            (0.01, 0.02, "left", "bottom", "hard"),
+            (0.49, 0.02, "right", "bottom", "informative"),
+        ):
+            box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 1}
+            axis.text(x, y, f"{name}\n{share[name]:.0f} %", ha=ha, va=va, fontsize=8, bbox=box)
+        axis.set_xlim(0, 0.5)
+        axis.set_ylim(-0.02, 1.02)
+    figure.supxlabel("deviation of the true-class probability over epochs", fontsize=9)
+    figure.supylabel("its mean", fontsize=9)
+
+
+MEASURE = Measure(
+    title="Learning dynamics",
+    how_to_read="Each point is an image. The classifier learns those at the upper left at once and those at the lower"
+    " left never; at the right, the informative ones, the probability changed most.",
+    compute=compute,
+    headlines=(
+        Headline("easy", "easy, %", path=("easy",)),
+        Headline("informative", "informative, %", path=("informative",)),
+        Headline("hard", "hard, %", path=("hard",)),
+        Headline("divergence", "JS from real, bits", 3, ("divergence_from_real", "mean")),
+    ),
+    aggregate=aggregate,
+    plot=plot,
+    per_seed=True,
+    on_real=True,
+)

@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from lgd.classifiers.architectures import feature_batches
 from lgd.data.imageset import ImageSet
 
+from .context import Inputs, real_sample
+from .measure import Cells, Headline, Measure
+
 CLOSE_QUANTILE = 0.01
-"""a synthetic image is suspiciously close below this quantile of the real images' distances to one another"""
-
-
+"""an image is close below this quantile of the real images' distances to one another"""
 MOST_AMONG_REAL = 2000
 """real images whose distances to all the others give that quantile"""
 
 
-def rows_at(parts: Iterable[Tensor], chosen: Tensor) -> Tensor:
-    """The rows at ascending positions `chosen` of a whole that comes in parts."""
-    found, start = [], 0
-    for part in parts:
-        found.append(part[chosen[(chosen >= start) & (chosen < start + len(part))] - start])
-        start += len(part)
-    return torch.cat(found)
+def compute(inputs: Inputs) -> dict[str, Any]:
+    """Compare the set with all real training images; batches of their features may exceed memory together."""
+    real, (places, _), features = inputs.real.train, real_sample(inputs.context), inputs.real_features
+    batches = [features] if len(places) == len(real) else feature_batches(inputs.reference, real)
+    some = torch.linspace(0, len(places) - 1, min(len(places), MOST_AMONG_REAL)).long()
+    found = compare_to_real(inputs.features, features[some], places[some], batches)
+    return {**found, "exact_copies": exact_copies(inputs.images, real, found["nearest"])}
+
+
+def compare_to_real(synthetic: Tensor, some_real: Tensor, places: Tensor, real: Iterable[Tensor]) -> dict[str, Any]:
+    """Find each image's nearest real neighbour, and the percent of images that are close to theirs.
+
+    synthetic: features (N, D). some_real: features (M, D) of the real images at `places` (M,). real: the features of
+    all real images, in batches. `close` counts images nearer to a real one than all but 1 % of `some_real` are to
+    another: about 1 % of new real images, far more of copies.
+    """
+    own = torch.cat([torch.full((len(synthetic),), -1), places])
+    distances, neighbours = nearest(unit(torch.cat([synthetic, some_real])), map(unit, real), own)
+    distance, among_real = distances.split([len(synthetic), len(some_real)])
+    threshold = among_real.quantile(CLOSE_QUANTILE) if len(among_real) > 1 else torch.tensor(0.0)
+    return {
+        "median_distance": distance.median().item(),
+        "median_distance_among_real": among_real.median().item(),
+        "close": 100 * (distance < threshold).double().mean().item(),
+        "nearest": neighbours[: len(synthetic)].tolist(),
+        "distance": distance.tolist(),
+    }
+
+
+def exact_copies(synthetic: ImageSet, real: ImageSet, neighbours: list[int]) -> int:
+    """Count the images whose pixels equal their neighbour's."""
+    return int((synthetic.images == real.pixels(torch.tensor(neighbours))).flatten(1).all(1).sum())
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Each row of (N, D) scaled to length 1, so that distance is one of direction: 0 alike, 2 opposite."""
+    """Scale each row of (N, D) to length 1, so that distance is one of direction: 0 for the same, 2 for opposite."""
     return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
@@ -56,29 +83,19 @@ def nearest(
     return distance, place
 
 
-def copying(
-    synthetic: ImageSet, real: ImageSet, synthetic_features: Tensor, real_features: Callable[[], Iterable[Tensor]]
-) -> dict[str, Any]:
-    """Summary and, per image, the nearest real image and how far it is.
+def aggregate(cells: Cells) -> dict[str, Any]:
+    """Leave the values of single images in the cell."""
+    return {name: value for name, value in cells.values()[0].items() if not isinstance(value, list)}
 
-    real_features: gives the features of the real images, part after part, whenever it is called. `exact_copies` counts
-    images whose pixels equal their neighbour's. `close` is the percent of images nearer to a real one than all but 1 %
-    of real images (of a large set, some evenly spread) are to another: about 1 for a set of new real images, far more
-    for copies.
-    """
-    chosen = torch.linspace(0, len(real) - 1, min(len(real), MOST_AMONG_REAL)).long()
-    compared = unit(torch.cat([synthetic_features, rows_at(real_features(), chosen)]))
-    own = torch.cat([torch.full((len(synthetic),), -1), chosen])
-    distances, places = nearest(compared, map(unit, real_features()), own)
-    distance, among_real = distances.split([len(synthetic), len(chosen)])
-    place = places[: len(synthetic)]
-    threshold = among_real.quantile(CLOSE_QUANTILE) if len(among_real) > 1 else torch.tensor(0.0)
-    same = (synthetic.images == real.pixels(place)).flatten(1).all(1)
-    return {
-        "median_distance": distance.median().item(),
-        "median_distance_among_real": among_real.median().item(),
-        "close": 100 * (distance < threshold).double().mean().item(),
-        "exact_copies": int(same.sum()),
-        "nearest": place.tolist(),
-        "distance": distance.tolist(),
-    }
+
+MEASURE = Measure(
+    title="Nearest real neighbours",
+    how_to_read="About 1 % of new real images are close to a training image. A higher share, or any exact copy, means"
+    " that the set repeats training images.",
+    compute=compute,
+    headlines=(
+        Headline("close", "close to a real one, %", path=("close",)),
+        Headline("exact_copies", "exact copies", path=("exact_copies",)),
+    ),
+    aggregate=aggregate,
+)

@@ -1,27 +1,88 @@
-"""Redundancy: how much of one increment a classifier already knows that saw only another (method.md, section 6.1)."""
+"""Redundancy: how much a classifier knows of one increment after training on another (method.md, section 6.1)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 from lgd.classifiers.train import accuracy, train_classifier
-from lgd.config import ClassifierConfig
-from lgd.data.imageset import ImageSet
+from lgd.errors import naming
+from lgd.evaluation.aggregate import mean_matrix, redundancy
 from lgd.rng import derive_seed
 
+from .context import Inputs
+from .measure import Cells, Groups, Headline, Measure
 
-def redundancy_row(
-    parts: Sequence[ImageSet], index: int, config: ClassifierConfig, seed: int, device: str
-) -> list[float]:
-    """Accuracy in percent on every part after training a fresh classifier on `parts[index]` alone, K values.
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-    The seed gives the same weights and order for every part and set, so that only the images differ.
+MAPS_PER_ROW = 4
+
+
+def compute(inputs: Inputs) -> list[float]:
+    """Train a fresh classifier on `inputs.increment` alone; return its accuracy in percent on every increment.
+
+    The seed gives the same weights and order for every increment and set, so that only the images differ.
     """
-    derived = derive_seed("analysis", "redundancy", seed)
-    classifier = train_classifier(parts[index], config, derived, f"redundancy, increment {index + 1}", device)
-    return [accuracy(classifier, part) for part in parts]
+    part, context = inputs.increments[inputs.increment], inputs.context
+    seed = derive_seed("analysis", "redundancy", inputs.seed)
+    with naming(f"redundancy, increment {inputs.increment + 1}"):
+        classifier = train_classifier(part, context.classifier, seed, context.device)
+    return [accuracy(classifier, other) for other in inputs.increments]
 
 
-def reduction(base: float, other: float) -> float | None:
-    """Relative reduction of the mean off the diagonal against `base`, in percent; None where `base` is 0."""
-    return 100 * (base - other) / base if base else None
+def aggregate(cells: Cells) -> dict[str, object]:
+    """Average the K x K matrices of all seeds."""
+    rows = cells.values()
+    K = len(rows[0])
+    return redundancy([rows[start : start + K] for start in range(0, len(rows), K)])
+
+
+def plot(figure: Figure, groups: Groups) -> None:
+    """Draw each group's mean matrix, over the sets with as many increments as its first."""
+    matrices = {}
+    for group, sets in groups.items():
+        K = len(next(iter(sets.values()))["matrix"])
+        matrices[group] = mean_matrix([one["matrix"] for one in sets.values() if len(one["matrix"]) == K])
+    means = [fmean(one["mean_off_diagonal"] for one in sets.values()) for sets in groups.values()]
+    draw_matrices(figure, matrices, means)
+
+
+def draw_matrices(
+    figure: Figure, matrices: Mapping[str, Sequence[Sequence[float]]], means: Sequence[float | None]
+) -> None:
+    """Draw redundancy matrices on one scale from 0 to 100 %, with their titles and means off the diagonal."""
+    rows, columns = -(-len(matrices) // MAPS_PER_ROW), min(len(matrices), MAPS_PER_ROW)
+    figure.set_size_inches(3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis, (title, matrix), mean in zip(axes.flat, matrices.items(), means, strict=False):
+        image = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
+        K = len(matrix)
+        for i in range(K):
+            for j in range(K):
+                colour = "black" if matrix[i][j] > 55 else "white"
+                axis.text(j, i, f"{matrix[i][j]:.0f}", ha="center", va="center", color=colour, fontsize=9)
+        axis.set_xticks(range(K), [str(i + 1) for i in range(K)])
+        axis.set_yticks(range(K), [str(i + 1) for i in range(K)])
+        axis.set_xlabel("tested on increment")
+        axis.set_title(title + ("" if mean is None else f"\n{mean:.1f} % off the diagonal"), fontsize=10)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("trained on increment")
+    for axis in axes.flat[len(matrices) :]:
+        axis.set_axis_off()
+    figure.colorbar(image, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
+
+
+MEASURE = Measure(
+    title="Redundancy between increments",
+    how_to_read="Row i, column j: accuracy on increment j after training on increment i alone. Bright cells off the"
+    " diagonal mean that the increments repeat each other.",
+    compute=compute,
+    headlines=(Headline("redundancy", "redundancy, %", path=("mean_off_diagonal",), baseline="dit"),),
+    aggregate=aggregate,
+    plot=plot,
+    per_seed=True,
+    per_increment=True,
+    least_increments=2,
+)

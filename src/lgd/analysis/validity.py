@@ -1,41 +1,111 @@
-"""Validity against difficulty: an image is worth having if it is hard and still what its label says (section 6.4)."""
+"""Validity against difficulty: a useful image is hard and still shows what its label says (method.md, section 6.4)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
-from lgd.classifiers.architectures import Classifier, predict
-from lgd.data.imageset import ImageSet
+from lgd.classifiers.architectures import predict
+
+from .context import Inputs
+from .measure import COLOURS, MARKERS, Cells, Groups, Headline, Measure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DOUBTFUL = 0.5
 """reference probability of the true class below which an image is an outlier"""
 
 
-@dataclass(frozen=True)
-class Validity:
-    """What the reference says of the images of one increment."""
+def compute(inputs: Inputs) -> list[dict[str, Any]]:
+    """Classify every increment by the reference.
 
-    probability: list[float]
-    """of the true class, one per image"""
-    valid: float
-    """percent that the reference classifies as labelled"""
-    outliers: float
-    """percent with a probability below `DOUBTFUL`"""
+    Returns each image's true-class `probability`, the percent classified as labelled (`valid`), and the percent with a
+    probability below `DOUBTFUL` (`outliers`).
+    """
+    found = []
+    for part in inputs.increments:
+        probabilities = predict(inputs.reference, part).softmax(1)  # (N, classes)
+        p = probabilities.gather(1, part.labels[:, None])[:, 0]
+        flags = {"valid": probabilities.argmax(1) == part.labels, "outliers": p < DOUBTFUL}
+        shares = {name: 100 * flag.double().mean().item() for name, flag in flags.items()}
+        found.append({"probability": p.tolist(), **shares})
+    return found
 
 
-def validity(part: ImageSet, reference: Classifier) -> Validity:
-    """Judge one increment by the reference classifier."""
-    probabilities = predict(reference, part).softmax(1)  # (N, classes)
-    p = probabilities.gather(1, part.labels[:, None])[:, 0]
-    valid = 100 * (probabilities.argmax(1) == part.labels).double().mean().item()
-    return Validity(p.tolist(), valid, 100 * (p < DOUBTFUL).double().mean().item())
+def aggregate(cells: Cells) -> dict[str, Any]:
+    """Average over images; relate each image's probability to its difficulty, averaged over seeds, if there is one."""
+    (parts,) = cells.values()
+    sizes = [len(part["probability"]) for part in parts]
+    found: dict[str, Any] = {name: [part[name] for part in parts] for name in ("valid", "outliers")}
+    means = {f"mean_{name}": fmean(values, sizes) for name, values in found.items()}
+    difficulty = [fmean(values) for values in zip(*difficulties(cells), strict=True)]
+    return {
+        **found,
+        **means,
+        "mean_difficulty": fmean(difficulty) if difficulty else None,
+        "correlation": correlation(probabilities_of(parts[1:]), difficulty),
+        "doubtful": DOUBTFUL,
+    }
+
+
+def probabilities_of(parts: Sequence[dict[str, Any]]) -> list[float]:
+    return [p for part in parts for p in part["probability"]]
+
+
+def difficulties(cells: Cells) -> list[list[float]]:
+    """Each seed's difficulty of all images after the first increment, measured by incremental training."""
+    found = replace(cells, measure="incremental").values()
+    return [[value for part in one["difficulty"] for value in part] for one in found]
 
 
 def correlation(x: list[float], y: list[float]) -> float | None:
-    """Pearson's, None for fewer than three points or a constant."""
-    pairs = torch.tensor([x, y], dtype=torch.double)
-    if pairs.shape[1] < 3 or bool((pairs.std(1) == 0).any()):
+    """Pearson's correlation; None for fewer than three points or a constant."""
+    try:
+        return statistics.correlation(x, y) if len(x) > 2 else None
+    except statistics.StatisticsError:
         return None
-    return torch.corrcoef(pairs)[0, 1].item()
+
+
+def plot(figure: Figure, groups: Groups) -> None:
+    """Draw reference probability against the first seed's difficulty of all images after the first increment."""
+    points: dict[str, tuple[list[float], list[float]]] = {}
+    for group, sets in groups.items():
+        for cells in (cells for cells, one in sets.items() if one["mean_difficulty"] is not None):
+            x, y = points.setdefault(group, ([], []))
+            x += probabilities_of(cells.values()[0][1:])
+            y += difficulties(cells)[0]
+    if not points:
+        return
+    figure.set_size_inches(3.2 * len(points) + 0.4, 3.2)
+    axes = figure.subplots(1, len(points), squeeze=False, sharey=True)[0]
+    for i, (axis, (group, (x, y))) in enumerate(zip(axes, points.items(), strict=True)):
+        axis.axvspan(0, DOUBTFUL, color="0.5", alpha=0.18, lw=0)
+        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        axis.scatter(x, np.maximum(y, 1e-4), s=14, alpha=0.6, lw=0, **style)
+        axis.set_yscale("log")
+        axis.set_xlim(-0.03, 1.03)
+        axis.set_title(group, fontsize=10)
+        axis.grid(alpha=0.25)
+    figure.supxlabel("reference probability of the true class (grey: doubtful)", fontsize=9)
+    axes[0].set_ylabel("difficulty, nats")
+
+
+MEASURE = Measure(
+    title="Validity against difficulty",
+    how_to_read="Images further up are harder for a learner that has not seen them; the reference is surer of the label"
+    " of images further right. Good images are at the upper right, outliers in the grey band.",
+    compute=compute,
+    headlines=(
+        Headline("difficulty", "difficulty, nats", 2, ("mean_difficulty",)),
+        Headline("valid", "valid, %", path=("mean_valid",)),
+        Headline("outliers", "outliers, %", path=("mean_outliers",)),
+    ),
+    aggregate=aggregate,
+    plot=plot,
+)

@@ -6,18 +6,20 @@ from torch import nn
 
 from lgd.errors import UserError
 
-from .layers import HalvingPool, Shape, norm, side_of
+from .layers import HalvingPool, Norm, Shape, instance_norm, side_of
 
 
 def convnet_depth(size: int) -> int:
-    """Blocks for an image side of `size` pixels: 2 at 8 and 16, 3 at 28 and 32, 4 at 64, 5 at 128, 6 from 224."""
+    """Return the number of blocks by image side: 2 at 8 and 16, 3 at 28 and 32, 4 at 64, 5 at 128, 6 from 224."""
     return next((depth for limit, depth in ((27, 2), (63, 3), (127, 4), (223, 5)) if size <= limit), 6)
 
 
-def convnet(shape: Shape, classes: int, width: int, depth: int) -> nn.Sequential:
-    """ConvNet-d: d blocks of conv3x3, GroupNorm with one channel a group, ReLU, AvgPool2; then one linear layer.
+def convnet(
+    shape: Shape, classes: int, width: int, depth: int, norm: Norm = instance_norm, padding: int = 1
+) -> nn.Sequential:
+    """Build a ConvNet-d: d blocks of conv3x3, norm, ReLU, AvgPool2; then one linear layer.
 
-    Errors: UserError when the image is too small to be halved `depth` times.
+    padding: of the first convolution. Errors: UserError when the image is too small to be halved `depth` times.
     """
     channels, height, width_ = shape
     depth = depth or convnet_depth(side_of(shape))
@@ -26,10 +28,10 @@ def convnet(shape: Shape, classes: int, width: int, depth: int) -> nn.Sequential
     layers: list[nn.Module] = []
     for block in range(depth):
         layers += [
-            nn.Conv2d(width if block else channels, width, 3, padding=1),
+            nn.Conv2d(width if block else channels, width, 3, padding=1 if block else padding),
             norm(width),
             nn.ReLU(inplace=True),
             HalvingPool(),
         ]
-    features = width * (height >> depth) * (width_ >> depth)
-    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, classes))
+    height, width_ = (side + 2 * (padding - 1) >> depth for side in (height, width_))
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * height * width_, classes))

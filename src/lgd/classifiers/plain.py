@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from .layers import Shape, can_halve, norm
+from .layers import Norm, Shape, can_halve, instance_norm
 
 VGG11 = (
     *((64, 3), "pool", (128, 3), "pool", (256, 3), (256, 3), "pool"),
@@ -16,18 +16,18 @@ ALEXNET = ((128, 5), "pool", (192, 5), "pool", (256, 3), (192, 3), (192, 3), "po
 """(channels, kernel) of a convolution with norm and ReLU, or a max-pooling by 2"""
 
 
-def vgg11(shape: Shape, classes: int) -> nn.Sequential:
-    """Eight convolutions 3x3, five poolings and one linear layer."""
-    return plain(VGG11, shape, classes)
+def vgg11(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
+    """Build VGG-11: eight convolutions 3x3, five poolings and one linear layer."""
+    return plain(VGG11, shape, classes, norm)
 
 
-def alexnet(shape: Shape, classes: int) -> nn.Sequential:
-    """Five convolutions, three poolings and one linear layer."""
-    return plain(ALEXNET, shape, classes)
+def alexnet(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
+    """Build AlexNet: five convolutions, three poolings and one linear layer."""
+    return plain(ALEXNET, shape, classes, norm)
 
 
-def plain(layout: Sequence[str | tuple[int, int]], shape: Shape, classes: int) -> nn.Sequential:
-    """Convolutions and poolings one after the other, then the linear head on all that is left.
+def plain(layout: Sequence[str | tuple[int, int]], shape: Shape, classes: int, norm: Norm) -> nn.Sequential:
+    """Chain convolutions and poolings, then a linear head on the flattened rest.
 
     A pooling that would leave less than 2 x 2 pixels to a later norm is left out; see `can_halve`.
     """

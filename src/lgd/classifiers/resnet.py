@@ -1,4 +1,4 @@
-"""ResNet-18 and ResNetAP-10 as the field trains them: instance norm, and stems by image size.
+"""ResNet-18 and ResNetAP-10 as the field trains them, with stems by image size.
 
 ResNetAP ("average pooling") does every strided convolution with stride 1 and averages 2 x 2 pixels afterwards.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layers import Shape, average_pool, can_halve, norm, side_of
+from .layers import Norm, Shape, average_pool, can_halve, instance_norm, side_of
 
 WIDTHS = (64, 128, 256, 512)
 SMALL, MIDDLE = 64, 128
@@ -20,7 +20,7 @@ SMALL, MIDDLE = 64, 128
 class Block(nn.Module):
     """BasicBlock: two 3x3 convolutions and the shortcut; the first halves the image where `stride` is 2."""
 
-    def __init__(self, channels: int, width: int, stride: int, pooled: bool) -> None:
+    def __init__(self, channels: int, width: int, stride: int, pooled: bool, norm: Norm = instance_norm) -> None:
         super().__init__()
         step, pool = (1, stride) if pooled else (stride, 1)
         self.conv1 = nn.Conv2d(channels, width, 3, stride=step, padding=1, bias=False)
@@ -39,42 +39,51 @@ class Block(nn.Module):
         return F.relu(out + self.shortcut(x))
 
 
-def resnet18(shape: Shape, classes: int) -> nn.Sequential:
-    """Blocks [2, 2, 2, 2]; stem conv7x7/2 and max-pooling 3/2 above 64 pixels, conv3x3 up to there."""
-    if side_of(shape) <= SMALL:
-        return resnet(small_stem(shape[0]), side_of(shape), (2, 2, 2, 2), classes, pooled=False)
-    convolution = nn.Conv2d(shape[0], 64, 7, stride=2, padding=3, bias=False)
-    stem = [convolution, norm(64), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1)]
-    return resnet(stem, side_of(shape) // 4, (2, 2, 2, 2), classes, pooled=False)
+def resnet18(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
+    """Build ResNet-18: blocks [2, 2, 2, 2]; stem conv3x3, with max-pooling 3/2 above 64 pixels, conv7x7/2 above 128."""
+    channels, side = shape[0], side_of(shape)
+    stem = [small_convolution(channels), norm(64), nn.ReLU(inplace=True)]
+    if side > MIDDLE:
+        stem[0] = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+        side = (side + 1) // 2
+    if side_of(shape) > SMALL:
+        stem.append(nn.MaxPool2d(3, stride=2, padding=1))
+        side = (side + 1) // 2
+    return resnet(stem, side, (2, 2, 2, 2), classes, norm, pooled=False)
 
 
-def resnetap10(shape: Shape, classes: int) -> nn.Sequential:
-    """Blocks [1, 1, 1, 1]; stem conv7x7 and average pooling 4 above 128 pixels, conv3x3 and pooling 2 above 64."""
-    side = side_of(shape)
-    stem, factor = small_stem(shape[0]), 1
+def resnetap10(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
+    """Build ResNetAP-10: blocks [1, 1, 1, 1].
+
+    Stem: conv7x7 and average pooling 4 above 128 pixels, conv3x3 and pooling 2 above 64, conv3x3 below.
+    """
+    channels, side = shape[0], side_of(shape)
+    stem, factor = [small_convolution(channels), norm(64), nn.ReLU(inplace=True)], 1
     if side > MIDDLE:
         factor = 4
-        stem[0] = nn.Conv2d(shape[0], 64, 7, padding=3, bias=False)
+        stem[0] = nn.Conv2d(channels, 64, 7, padding=3, bias=False)
     elif side > SMALL:
         factor = 2
     if factor > 1:
         stem.append(average_pool(factor))
-    return resnet(stem, side // factor, (1, 1, 1, 1), classes, pooled=True)
+    return resnet(stem, side // factor, (1, 1, 1, 1), classes, norm, pooled=True)
 
 
-def small_stem(channels: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels, 64, 3, padding=1, bias=False), norm(64), nn.ReLU(inplace=True)]
+def small_convolution(channels: int) -> nn.Module:
+    return nn.Conv2d(channels, 64, 3, padding=1, bias=False)
 
 
-def resnet(stem: Sequence[nn.Module], side: int, blocks: Sequence[int], classes: int, pooled: bool) -> nn.Sequential:
-    """The stages behind a stem that leaves `side` pixels, global average pooling and the linear head."""
+def resnet(
+    stem: Sequence[nn.Module], side: int, blocks: Sequence[int], classes: int, norm: Norm, pooled: bool
+) -> nn.Sequential:
+    """Build the stages behind a stem that leaves `side` pixels, global average pooling and the linear head."""
     layers: list[nn.Module] = []
     channels = WIDTHS[0]
     for stage, (width, count) in enumerate(zip(WIDTHS, blocks, strict=True)):
         stride = 2 if stage and can_halve(side) else 1
         side //= stride
-        layers += [Block(channels, width, stride, pooled)]
-        layers += [Block(width, width, 1, pooled) for _ in range(count - 1)]
+        layers += [Block(channels, width, stride, pooled, norm)]
+        layers += [Block(width, width, 1, pooled, norm) for _ in range(count - 1)]
         channels = width
     network = nn.Sequential(*stem, *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes))
     for module in network.modules():

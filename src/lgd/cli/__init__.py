@@ -1,1 +1,1 @@
-"""The commands of `lgd`: their options, how they are read, and what each one calls."""
+"""The command line: options, parsing and the commands of `lgd`."""

@@ -1,4 +1,4 @@
-"""Which module has which command; a module is imported when its command is run."""
+"""The commands by name, and the module that each one is imported from when it is run."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ COMMANDS = {name: module for module, names in MODULES.items() for name in names}
 
 
 def command(name: str) -> Callable[[Sequence[str]], int]:
-    """The command of this name, one of COMMANDS: from its arguments to an exit code."""
+    """Import a command, one of COMMANDS: a function that takes the arguments and returns the exit code."""
     found: Callable[[Sequence[str]], int] = getattr(import_module(f".{COMMANDS[name]}", __package__), name)
     return found

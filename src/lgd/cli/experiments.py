@@ -1,15 +1,13 @@
-"""The commands that grow, judge, analyse and hand on sets. What is heavy is imported when it is run."""
+"""The commands that run experiments and read their results. Each imports torch and the like only when it is run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import tyro
 
 from lgd.config import Config
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.experiments.auto import load_config
 from lgd.progress import log
 from lgd.storage.files import write_text
 
@@ -60,13 +58,13 @@ def compare(arguments: Sequence[str]) -> int:
 def evaluate(arguments: Sequence[str]) -> int:
     options = parse(EvaluateOptions, "lgd evaluate", arguments)
     from lgd.evaluation.tables import plus_minus
-    from lgd.experiments.distill import evaluate
+    from lgd.experiments.evaluate import evaluate
+    from lgd.storage.files import write_json
 
-    compute = load_config(options.test).compute
-    compute = replace(compute, engine=options.engine or compute.engine, address=options.address or compute.address)
-    result = evaluate(
-        options.dataset, options.test, options.seeds, options.json, options.epochs_factor, compute, options.out
-    )
+    compute = {name: value for name in ("engine", "address") if (value := getattr(options, name))}
+    result = evaluate(options.dataset, options.test, options.seeds, options.epochs_factor, compute, options.out)
+    if options.json is not None:
+        write_json(options.json, result)
     for name, last in result["architectures"].items():
         best = last["best"]
         print(
@@ -90,13 +88,13 @@ def ablate(arguments: Sequence[str]) -> int:
 
 def analyze(arguments: Sequence[str]) -> int:
     options = parse(AnalyzeOptions, "lgd analyze", arguments)
-    from lgd.analysis.study import Settings
+    from lgd.analysis.context import AnalysisConfig
     from lgd.analysis.table import analysis_table
     from lgd.execution.hardware import worker_count
     from lgd.experiments.analyze import analyze
     from lgd.report.analysis import write_figures
 
-    settings = Settings(options.seeds, options.epochs, options.increments, options.split_seed)
+    settings = AnalysisConfig(options.seeds, options.epochs, options.increments, options.split_seed)
     workers = options.workers or worker_count(Config().compute)
     found = analyze(options.sets, options.out, options.test, settings, workers, options.overwrite)
     write_figures(options.out)
@@ -117,12 +115,12 @@ def report(arguments: Sequence[str]) -> int:
 
 def reference(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] != "train":
-        raise UserError("lgd reference knows one verb: lgd reference train PRESET_OR_TOML --out DIR")
+        raise UserError("lgd reference has one verb: lgd reference train PRESET_OR_TOML --out DIR")
     preset, config, rest = preset_first("reference train", arguments[1:])
     options = parse(
         ReferenceOptions, f"lgd reference train {preset}", rest, ReferenceOptions(tyro.MISSING, config=config)
     )
-    from lgd.experiments.distill import train_reference
+    from lgd.experiments.train_reference import train_reference
 
     metrics = train_reference(options.config, options.out, options.overwrite)
     print(f"{options.out}/reference.safetensors: {metrics['accuracy']:.2f} % of {metrics['images']} test images")

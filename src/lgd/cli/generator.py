@@ -1,4 +1,4 @@
-"""`lgd generator train`, `sample` and `show`."""
+"""The commands `lgd generator import`, `train`, `sample` and `show`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from lgd.config import Config, Precision
+from lgd.config import Config, Precision, PromptConfig, TimeFrequencies
 from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
 
@@ -21,56 +21,91 @@ if TYPE_CHECKING:
     from lgd.diffusion.generator import Generator
 
 PREVIEW = 8
-"""images per class while a generator is trained"""
+"""Images per class in the previews made during training."""
 MOST_CLASSES = 20
-"""on a picture, unless they are named"""
+"""Largest number of classes on a picture, unless they are named."""
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train a generator on the preset's images. The same command on an interrupted training continues it."""
+    """Train a generator on the preset's images. The same command continues an interrupted training."""
 
     out: Path
-    """folder of the generator, for generator.source"""
+    """Folder of the generator; --generator.source takes it."""
     save_every: float = 5.0
-    """minutes between checkpoints; each comes with samples.png and loss.png"""
+    """Minutes between checkpoints. Each comes with samples.png and loss.png."""
     overwrite: bool = False
-    """empty the folder first"""
+    """Empty the folder first."""
     quiet: bool = False
+    """Print warnings and errors only."""
     tensorboard: bool = False
-    """also write TensorBoard scalars into the folder (extra: tensorboard)"""
+    """Write TensorBoard scalars into the folder, too (extra: tensorboard)."""
     config: Fields = field(default_factory=Config)
+    """The configuration, of which training reads dataset, generator, sampling and compute."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """Make a generator of published weights: DiT's, a tuned DiT's, or Stable Diffusion's autoencoder."""
+
+    source: Positional[str]
+    """Folder written by diffusers, weight file, or OWNER/NAME[@REVISION] on the Hugging Face Hub."""
+    out: Path
+    """Folder of the generator; --generator.source takes it."""
+    vae: str = ""
+    """Autoencoder, named in the same ways. Empty: the source's own."""
+    heads: int = 0
+    """Number of attention heads, for a DiT that is none of XL, L, B and S. 0: by its width."""
+    time_frequencies: TimeFrequencies = "auto"
+    """Frequencies of the timestep embedding, where the source does not tell them: dit or diffusers."""
+    licence: str = ""
+    """Licence of the weights, for the record. Empty: CC BY-NC 4.0 for weights of DiT's own code."""
+    overwrite: bool = False
+    """Empty the folder first."""
+    quiet: bool = False
+    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """Draw images of every class from a generator and put them on one picture."""
+    """Sample images of every class from a generator and write them as one picture."""
 
     generator: Positional[str]
-    """folder made by lgd, or pretrained:PATH_OR_HUB_ID"""
+    """Folder written by lgd, or pretrained:PATH_OR_HUB_ID."""
     out: Path
-    """the PNG file"""
+    """PNG file to write."""
     per_class: int = 8
+    """Number of images per class."""
     classes: tuple[str, ...] = ()
-    """by name, or by id for a pretrained one; none: all, at most 20"""
+    """Names of classes, or ids for a pretrained generator. Empty: all classes, at most 20."""
+    prompts: PromptConfig = field(default_factory=PromptConfig)
+    """Prompts of a text-to-image generator."""
     scale: float = 1.5
-    """classifier-free guidance; 1 is none"""
+    """Scale of classifier-free guidance. 1: no guidance."""
     scheduler: Literal["ddpm", "ddim", "dpm++"] = "ddpm"
+    """Sampler: ddpm, ddim or dpm++ (DPM-Solver++)."""
     steps: int = 50
+    """Number of denoising steps."""
     seed: int = 0
+    """Seed of the noise."""
     precision: Precision = "float32"
+    """Precision of the denoiser and the autoencoder."""
+    time_frequencies: TimeFrequencies = "auto"
+    """Frequencies of the timestep embedding, where the generator's folder does not tell them: dit or diffusers."""
     device: str = "auto"
+    """Device: cpu, cuda, cuda:N, or auto (CUDA where available, else the CPU)."""
     overwrite: bool = False
-    """replace an existing file"""
+    """Replace an existing file."""
     quiet: bool = False
+    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
 class ShowOptions:
-    """What a generator is made of, and how its training goes."""
+    """Show a generator's networks, its classes and the state of its training."""
 
     generator: Positional[str]
-    """folder made by lgd, or pretrained:PATH_OR_HUB_ID"""
+    """Folder written by lgd, or pretrained:PATH_OR_HUB_ID."""
 
 
 def train(arguments: Sequence[str]) -> int:
@@ -78,8 +113,8 @@ def train(arguments: Sequence[str]) -> int:
     options = parse(TrainOptions, f"lgd generator train {preset}", rest, TrainOptions(tyro.MISSING, config=config))
     from lgd.config import check, to_dict
     from lgd.data.splits import cached_splits
-    from lgd.diffusion.train_generator import check_generator, make_generator
-    from lgd.execution.hardware import check_device, cpu_threads
+    from lgd.diffusion.train_generator import GeneratorTraining, check_generator, make_generator
+    from lgd.execution.hardware import check_device, cpu_threads, resolve_device
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
     from lgd.experiments.run_directory import claim
     from lgd.report.tensorboard import check_tensorboard, write_training
@@ -87,7 +122,7 @@ def train(arguments: Sequence[str]) -> int:
 
     config = check(options.config)
     if config.generator.source and config.generator.tune == "none":
-        raise UserError("generator.source: is there already; --generator.tune full or difffit trains it further")
+        raise UserError("generator.source: is trained already; --generator.tune full or difffit trains it further")
     if options.save_every <= 0:
         raise UserError(f"--save-every must be above 0, not {options.save_every}")
     if options.tensorboard:
@@ -99,15 +134,35 @@ def train(arguments: Sequence[str]) -> int:
     with output_directory(options.out, options.overwrite) as root, cpu_threads(config.generator.threads):
         claim(root / "config.json", made_from)
 
-        def look(generator: Generator, rows: Sequence[dict[str, Any]]) -> None:
+        def preview(generator: Generator, rows: Sequence[dict[str, Any]]) -> None:
             labels = range(min(len(generator.class_names), MOST_CLASSES))
             write_grid(preview_samples(generator, labels, PREVIEW, config.sampling, 0), root / "samples.png")
             write_loss(rows, root / "loss.png")
             if options.tensorboard:
                 write_training(root, rows)
 
-        make_generator(config, images, root, options.save_every, look)
+        training = GeneratorTraining(config.generator, config.dataset, images, resolve_device(config.compute.device))
+        make_generator(training, root, options.save_every, preview)
     log.info(f"{options.out}: done; use it with --generator.source {options.out}")
+    return 0
+
+
+def import_(arguments: Sequence[str]) -> int:
+    options = parse(ImportOptions, "lgd generator import", arguments)
+    from lgd.diffusion.import_weights import Choices, read_published, tell, write_published
+    from lgd.storage.files import output_directory
+
+    if options.heads < 0:
+        raise UserError(f"--heads must be at least 1, not {options.heads}")
+    if (options.out / "config.json").exists() and not options.overwrite:
+        raise UserError(f"{options.out} exists; --overwrite replaces it")
+    choices = Choices(options.heads, options.time_frequencies, options.licence)
+    published = read_published(options.source, options.vae, choices)
+    with output_directory(options.out, options.overwrite) as root:
+        write_published(published, root)
+    tell(published)
+    use = "--generator.source" if published.denoiser else "--generator.autoencoder, or --vae of another import,"
+    log.info(f"{options.out}: done; use it with {use} {options.out}")
     return 0
 
 
@@ -118,7 +173,7 @@ def sample(arguments: Sequence[str]) -> int:
     if options.per_class < 1:
         raise UserError(f"--per-class must be at least 1, not {options.per_class}")
     from lgd.config import SamplingConfig, with_values
-    from lgd.diffusion.folder import open_classes
+    from lgd.diffusion.folder import check_null, load_source, open_classes
     from lgd.execution.hardware import check_device, resolve_device
     from lgd.experiments.preview import preview_samples, write_grid
 
@@ -136,7 +191,9 @@ def sample(arguments: Sequence[str]) -> int:
         },
     ).sampling
     device = resolve_device(options.device)
-    generator = open_classes(options.generator, options.classes, MOST_CLASSES, device, options.precision)
+    check_null(options.generator, options.scale)
+    loaded = load_source(options.generator, None, device, options.precision, options.time_frequencies)
+    generator = open_classes(loaded, options.generator, options.classes, MOST_CLASSES, options.prompts)
     with progress_bar(1, "samples") as advance:
         images = preview_samples(
             generator, range(len(generator.class_names)), options.per_class, sampling, options.seed
@@ -155,21 +212,22 @@ def show(arguments: Sequence[str]) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "sample": sample, "show": show}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"import": import_, "train": train, "sample": sample, "show": show}
 
 USAGE = """\
 usage: lgd generator VERB ...
 
+  import  SOURCE --out DIR                     make a generator of published weights
   train   PRESET_OR_TOML --out DIR             train a generator on the preset's images
-  sample  GENERATOR --out FILE.png             draw images of every class
-  show    GENERATOR                            what it is made of, and how its training goes
+  sample  GENERATOR --out FILE.png             sample images of every class
+  show    GENERATOR                            show its networks, classes and training
 
 `lgd generator VERB --help` lists every option
 """
 
 
 def generator(arguments: Sequence[str]) -> int:
-    """Find the verb and hand it the rest."""
+    """Run the verb that the first argument names."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else 2

@@ -1,4 +1,4 @@
-"""The command line. One line on standard error and exit code 2 for what the user can mend."""
+"""The command line: run a command, and turn errors into one line on standard error and an exit code."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from lgd.storage.files import is_full_disk
 USAGE = """\
 usage: lgd COMMAND ...
 
-Grow a small synthetic training set that teaches as much as a large one (learnability-guided diffusion).
+Distil a dataset: make a small synthetic training set by learnability-guided diffusion.
 
 commands:
-  distill   PRESET_OR_TOML --out RUN                      grow a set and judge it
+  distill   PRESET_OR_TOML --out RUN                      make a set and evaluate it
   compare   PRESET_OR_TOML --methods random dit lgd --out DIR [--runs N]
-                                                          methods side by side, on equal terms
-  evaluate  DATASET_DIR --test PRESET_OR_TOML             judge any folder of <class>/*.png
+                                                          compare methods on the same generator and seeds
+  evaluate  DATASET_DIR --test PRESET_OR_TOML             evaluate any folder of <class>/*.png
   ablate    PRESET_OR_TOML --over FIELD=VALUE,... --out DIR [--runs N]
-                                                          every combination of some fields' values
-  analyze   RUN_OR_FOLDER... --out DIR                    what the parts of sets repeat and teach
+                                                          compare every combination of some fields' values
+  analyze   RUN_OR_FOLDER... --out DIR                    measure redundancy, learning dynamics, validity, ...
   reference train PRESET_OR_TOML --out DIR                train the reference classifier alone
-  report    RUN... --out FILE.html                        one page to look at
-  export    RUN --to FORMAT --out DIR                     imagefolder, hf, parquet, webdataset or pt
-  status    RUN                                           what is done and what is next
-  generator train | sample | show                         make a generator, and look at it
-  plan      PRESET_OR_TOML                                what a run will take in time and memory
-  bench                                                   what guided sampling costs on this machine
+  report    RUN... --out FILE.html                        write one HTML page about runs
+  export    RUN --to FORMAT --out DIR                     copy a set into a format that other software reads
+  status    RUN                                           show finished and remaining work
+  generator import | train | sample | show                import or train a generator, sample from it, describe it
+  plan      PRESET_OR_TOML                                estimate the time and memory of a run
+  bench                                                   measure the cost of guided sampling on this machine
 
 PRESET_OR_TOML may also name images: folder:PATH, parquet:TRAIN,TEST or hf:NAME[:CONFIG][@REVISION].
 `lgd COMMAND --help` lists every option; presets: {presets}
@@ -45,7 +45,7 @@ options:
 
 
 OUTSIDE = (errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG)
-"""errors of the machine, which are not ours"""
+"""Numbers of operating-system errors that are reported in one line."""
 
 
 def entry_point() -> None:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     except IncompleteError as error:
         for failure in error.failures:
             fail(f"{failure.name} failed: {failure.reason}")
-        return fail("what did not fail is kept; the same command tries the rest again", 1)
+        return fail("finished work is kept; the same command tries the rest again", 1)
     except KeyboardInterrupt:
         return fail("interrupted; finished work is kept, the same command continues it", 130)
     except BrokenPipeError:
@@ -82,14 +82,14 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def fail(message: str, code: int = 2) -> int:
-    """Print one line on standard error; a file name's control characters are shown, not sent to the terminal."""
+    """Print one line on standard error and return the code; control characters are escaped."""
     line = " ".join(message.split())
     print("lgd: " + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line), file=sys.stderr)
     return code
 
 
 def dispatch(arguments: list[str]) -> int:
-    """Find the command and hand it the rest."""
+    """Run the command that the first argument names."""
     if not arguments or arguments[0] in ("-h", "--help"):
         from lgd.config import presets
 

@@ -1,4 +1,4 @@
-"""The options of the commands, which tyro reads off these dataclasses."""
+"""The options of the commands: tyro makes each command line from one of these dataclasses."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ Fields = Annotated[Config, arg(name="")]
 
 @dataclass(frozen=True)
 class DistillOptions:
-    """Grow a synthetic set and judge it. The same command on an interrupted run continues it."""
+    """Make a synthetic set and evaluate it. The same command continues an interrupted run."""
 
     out: str
-    """run directory, or a URL such as s3://bucket/run"""
+    """Run directory, or a URL such as s3://bucket/run."""
     overwrite: bool = False
-    """empty the run directory first"""
+    """Empty the run directory first."""
     quiet: bool = False
+    """Print warnings and errors only."""
     tensorboard: bool = False
-    """also write TensorBoard scalars into the run directory (extra: tensorboard)"""
+    """Write TensorBoard scalars into the run directory, too (extra: tensorboard)."""
     config: Fields = field(default_factory=Config)
+    """The configuration of the run."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,17 @@ class CompareOptions:
     """Run several methods on the same generator, reference and seeds, and print a table."""
 
     methods: tuple[str, ...]
+    """Names of the methods to compare; an unknown name prints the list."""
     out: str
-    """directory or URL of the sub-runs and of comparison.json and comparison.md"""
+    """Directory or URL of the runs and of comparison.json and comparison.md."""
     runs: int = 3
-    """seeds per method"""
+    """Number of runs per method, each with its own seed."""
     overwrite: bool = False
-    """empty the directory first"""
+    """Empty the directory first."""
     quiet: bool = False
+    """Print warnings, errors and the table only."""
     config: Fields = field(default_factory=Config)
+    """The configuration of every run."""
 
 
 @dataclass(frozen=True)
@@ -49,62 +54,68 @@ class EvaluateOptions:
     """Train fresh classifiers on a folder of <class>/*.png and report their accuracy on a preset's test set."""
 
     dataset: Positional[str]
-    """image folder or run, a directory or a URL"""
+    """Image folder or run: a directory or a URL."""
     test: str
-    """preset or TOML file whose test set and evaluation settings judge"""
+    """Preset or TOML file that gives the test set and the evaluation settings."""
     seeds: int = 5
+    """Number of classifiers to train per architecture."""
     epochs_factor: float | None = None
-    """multiplies the protocol's epochs, in place of the preset's factor"""
+    """Factor on the protocol's epochs. Default: the preset's."""
     json: Path | None = None
-    """also write the result here"""
+    """File to which the result is written, too."""
     out: str | None = None
-    """directory or URL that keeps what is finished; the same command continues"""
+    """Directory or URL that keeps finished classifiers; the same command then continues after an interruption."""
     engine: Literal["local", "ray"] | None = None
-    """where it runs, in place of the preset's: processes on this machine, or a Ray cluster (docs/scaling.md)"""
+    """Engine that runs the work: local (processes on this machine) or ray (a Ray cluster; docs/scaling.md). Default:
+    the preset's."""
     address: str | None = None
-    """of the Ray cluster, in place of the preset's: auto, HOST:PORT or local"""
+    """Address of the Ray cluster: auto, HOST:PORT or local. Default: the preset's."""
     quiet: bool = False
+    """Print warnings, errors and the result only."""
 
 
 @dataclass(frozen=True)
 class AblateOptions:
-    """Compare every combination of some fields' values, on one generator and reference wherever these are the same."""
+    """Compare every combination of some fields' values, sharing the generator and the reference where they agree."""
 
     over: tyro.conf.UseAppendAction[tuple[str, ...]]
-    """FIELD=VALUE,VALUE,...: a field of the configuration and its values; may be given several times"""
+    """FIELD=VALUE,VALUE,...: a field of the configuration and its values; may be given several times."""
     out: str
-    """directory or URL of the cells and of ablation.json, .md, .csv and .tex"""
+    """Directory or URL of the runs and of ablation.json, .md, .csv and .tex."""
     runs: int = 3
-    """seeds per combination"""
+    """Number of runs per combination, each with its own seed."""
     overwrite: bool = False
-    """empty the directory first"""
+    """Empty the directory first."""
     quiet: bool = False
+    """Print warnings, errors and the table only."""
     config: Fields = field(default_factory=Config)
+    """The configuration of every run, apart from the fields that vary."""
 
 
 @dataclass(frozen=True)
 class AnalyzeOptions:
-    """Measure what the parts of sets repeat and teach: runs, compare directories, or folders of <class>/*.png."""
+    """Analyse runs, compare directories, or folders of <class>/*.png: redundancy, learning dynamics, validity, ..."""
 
     sets: Positional[tuple[Path, ...]]
-    """one or more"""
+    """Runs, compare directories or image folders; one or more."""
     out: Path
-    """directory of analysis.json and the figures; the same command continues an interrupted analysis"""
+    """Directory of analysis.json and the figures. The same command continues an interrupted analysis."""
     test: str | None = None
-    """preset or TOML file that names the real images, for plain folders"""
+    """Preset or TOML file that names the real images, for plain image folders."""
     seeds: int = 3
-    """fresh classifiers for every training"""
+    """Number of fresh classifiers per training."""
     epochs: int = 50
-    """of the learning dynamics, and of each stage of incremental training"""
+    """Number of epochs of the learning dynamics, and of each stage of incremental training."""
     increments: int = 5
-    """parts that a plain folder is split into"""
+    """Number of parts into which a plain image folder is split."""
     split_seed: int = 0
-    """of that split"""
+    """Seed of that split."""
     workers: int = 0
-    """processes; 0: one per core on CPU, one on a GPU"""
+    """Number of processes. 0: one per core on the CPU, one on a GPU."""
     overwrite: bool = False
-    """empty the directory first"""
+    """Empty the directory first."""
     quiet: bool = False
+    """Print warnings, errors and the table only."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +123,15 @@ class ReportOptions:
     """Write one self-contained HTML file about runs or compare directories."""
 
     runs: Positional[tuple[Path, ...]]
-    """one or more"""
+    """Runs or compare directories; one or more."""
     out: Path
-    """the HTML file"""
+    """HTML file to write."""
     analysis: Path | None = None
-    """directory written by `lgd analyze`, whose figures and numbers to include"""
+    """Directory written by `lgd analyze`, whose figures and numbers are included."""
     overwrite: bool = False
-    """replace an existing file"""
+    """Replace an existing file."""
     quiet: bool = False
+    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
@@ -127,32 +139,36 @@ class ExportOptions:
     """Copy a run's dataset into a format that other software reads, with a dataset card."""
 
     run: Positional[Path]
-    """a finished run"""
-    to: Literal["imagefolder", "hf", "parquet", "webdataset", "pt"]
-    """hf: for datasets.load_dataset("imagefolder"); pt: tensors for DD-Ranking"""
+    """Directory of a finished run."""
+    to: str
+    """Format, one of those listed above."""
     out: Path
-    """directory to make"""
+    """Directory to write."""
     overwrite: bool = False
-    """replace an existing one"""
+    """Replace an existing directory."""
     push: str | None = None
-    """also upload to this dataset repository of the Hugging Face Hub"""
+    """Dataset repository of the Hugging Face Hub to which the result is uploaded, too."""
     quiet: bool = False
+    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
 class StatusOptions:
-    """What is done in a run or compare directory, what is next, and about how long it takes."""
+    """Show which work of a run or compare directory is done, which is next, and about how long it takes."""
 
     run: Positional[Path]
+    """Run or compare directory."""
 
 
 @dataclass(frozen=True)
 class ReferenceOptions:
-    """Train the reference alone; --reference.weights OUT/reference.safetensors uses it elsewhere."""
+    """Train the reference alone; --reference.weights OUT/reference.safetensors then uses it in a run."""
 
     out: str
-    """directory or URL of reference.safetensors and metrics.json"""
+    """Directory or URL of reference.safetensors and metrics.json."""
     overwrite: bool = False
-    """empty the directory first"""
+    """Empty the directory first."""
     quiet: bool = False
+    """Print warnings, errors and the result only."""
     config: Fields = field(default_factory=Config)
+    """The configuration, of which the reference reads dataset, reference and compute."""

@@ -1,27 +1,30 @@
-"""From the words of a command line to its options; what is wrong with them is said in one line."""
+"""Parse command lines into options, with errors of one line."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import tyro
 
-from lgd.config import DatasetConfig
+from lgd.config import DatasetConfig, refuse_former_field
 from lgd.errors import UserError
+from lgd.evaluation.protocols import PROTOCOLS
 from lgd.experiments.auto import is_source, load_config
+from lgd.export.formats import FORMATS
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class OnlyDataset:
-    """The part of the configuration that says which images there are."""
+    """The options that describe the real images."""
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    """The real images: their source, how they are read, and how they are split."""
 
 
 SHORT = {
@@ -30,11 +33,14 @@ SHORT = {
     "--engine": "--compute.engine",
     "--address": "--compute.address",
 }
-"""other spellings of options"""
+"""Short forms of options, and the options they stand for."""
 
 
 def preset_first(command: str, arguments: Sequence[str]) -> tuple[str, Any, list[str]]:
-    """Split off the preset, which decides the defaults of every other option."""
+    """Split off the first argument: return its name, its configuration and the arguments after it.
+
+    The preset, TOML file or image source decides the defaults of all other options. Errors: UserError.
+    """
     options = (argument.partition("=") for argument in arguments)
     arguments = [SHORT.get(name, name) + equals + value for name, equals, value in options]
     if arguments and not arguments[0].startswith("-"):
@@ -47,18 +53,37 @@ def preset_first(command: str, arguments: Sequence[str]) -> tuple[str, Any, list
 
 
 def dataset_options(arguments: Sequence[str]) -> DatasetConfig:
-    """How to read the images, of which the defaults of the other options depend. Errors: UserError."""
+    """Parse the options that describe the images, for settings that follow from them. Errors: UserError."""
     plain = [argument for argument in arguments if argument not in ("-h", "--help")]
     return one_line(lambda: tyro.cli(OnlyDataset, args=plain, return_unknown_args=True)[0].dataset)
 
 
 def parse(options: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:
-    """tyro's reading of the arguments. Its boxed error becomes one line. Errors: UserError."""
-    return one_line(lambda: tyro.cli(options, prog=program, args=list(arguments), default=default))  # type: ignore
+    """Parse arguments into a dataclass of options. Errors: UserError of one line."""
+    for argument in arguments:
+        if argument.startswith("--"):
+            refuse_former_field(argument[2:].partition("=")[0].replace("-", "_"), program)
+    description = f"{options.__doc__}\n\n{choices(options)}"
+    arguments = list(arguments)
+    return one_line(lambda: tyro.cli(options, prog=program, description=description, args=arguments, default=default))  # type: ignore
+
+
+def choices(options: type) -> str:
+    """Return, for a command's help, the names in the registries that its options choose from."""
+    names = {field.name for field in fields(options)}
+    registries: dict[str, Mapping[str, Any]] = {}
+    if "config" in names:
+        registries["--evaluation.protocol"] = PROTOCOLS
+    if "to" in names:
+        registries["--to"] = FORMATS
+    return "\n".join(
+        f"{option}:\n" + "\n".join(f"  {name:12} {entry.summary}" for name, entry in registry.items())
+        for option, registry in registries.items()
+    )
 
 
 def one_line(read: Callable[[], T]) -> T:
-    """What tyro reads, its boxed error made one line. Errors: UserError."""
+    """Call a function that runs tyro, and turn tyro's boxed error into one line. Errors: UserError."""
     boxed = io.StringIO()
     try:
         with contextlib.redirect_stderr(boxed):

@@ -1,4 +1,4 @@
-"""`lgd bench` and `lgd plan`."""
+"""The commands `lgd bench` and `lgd plan`."""
 
 from __future__ import annotations
 
@@ -18,65 +18,68 @@ from .parsing import parse, preset_first
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """Measure what guided sampling costs on this machine: with random networks, or those of a run."""
+    """Measure the cost of guided sampling on this machine, with random networks or those of a run."""
 
     denoiser: Literal["tiny", "small", "base", "xl"] = "small"
-    """DiT of 11, 33, 130 or 675 M parameters"""
+    """Size of the random DiT: 11, 33, 130 or 675 M parameters."""
     vae: Literal["small", "sd"] = "small"
-    """AutoencoderKL of 4 channels: a small one, or Stable Diffusion's"""
+    """Autoencoder with random weights: a small AutoencoderKL of 4 channels, or Stable Diffusion's."""
     image_size: int = 64
-    """pixels of a side, a multiple of 16"""
+    """Side of the images in pixels, a multiple of 16."""
     run: Path | None = None
-    """a finished run, whose generator, reference and last learners to take instead"""
+    """Finished run whose generator, reference and last learners are used instead of random networks."""
     decoder: str = ""
-    """with --run: folder of a small decoder for guidance"""
+    """Folder of a small decoder for guidance, with --run."""
     classes: int = 8
-    """drawn together, one slot of each"""
+    """Number of classes sampled together, one image of each."""
     candidates: int = 3
+    """Number of candidates per image."""
     steps: int = 20
+    """Number of denoising steps, at least 4."""
     rounds: int = 5
-    """turns that every variant has; medians are reported"""
+    """Number of times that each variant is measured; medians are reported."""
     every: int = 2
-    """guide every so many-th step, in the variants that say so"""
-    halving: float = 0.2
-    """share of the steps after which candidates are compared, in the variant that says so"""
-    lineage_slots: int = 1
-    """slots that the lineage's loop draws"""
+    """Guide every N-th step, in the variants that say so."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """of denoiser and decoders, with random networks"""
+    """Precision of the random denoiser and decoders; auto: bfloat16 where the hardware has instructions for it."""
     threads: int = 0
-    """on the CPU; 0: torch's own number"""
+    """Number of CPU threads. 0: torch's default."""
     clock: Literal["wall", "cpu"] = "wall"
-    """cpu: processor time, for one thread on a busy machine"""
+    """Clock: wall time, or cpu (processor time, for one thread on a busy machine)."""
     device: str = "auto"
+    """Device: cpu, cuda, cuda:N, or auto (CUDA where available, else the CPU)."""
     quick: bool = False
-    """small and few: a minute, for a first look"""
+    """Measure small networks and few images, in about a minute."""
     json: Path | None = None
-    """also write everything here"""
+    """File to which the result is written, too."""
     quiet: bool = False
+    """Print warnings, errors and the table only."""
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a run will take in time and memory, before it starts."""
+    """Estimate the time and memory of a run before it starts."""
 
     classes: int = 0
-    """of a set that is not here"""
+    """Number of classes of an image set that is not on this machine."""
     images: int = 0
-    """training images of a set that is not here"""
+    """Number of training images of an image set that is not on this machine."""
     test_images: int = 0
+    """Number of test images of an image set that is not on this machine. 0: a tenth of the training images."""
     rates: Path | None = None
-    """result of lgd bench --json, also of another machine; without it products of matrices are timed here"""
+    """Result of `lgd bench --json`, of this or another machine. Default: time matrix products here."""
     tflops: float = 0.0
-    """peak in bfloat16 of a device that is not here; that in float32 is taken to be a quarter"""
+    """Peak in bfloat16, in TFLOP/s, of a device that is not on this machine; float32 is taken to reach a quarter."""
     share: float = 0.4
-    """of the peak that is reached, where operations are counted"""
+    """Share of the peak that is reached, in (0, 1], where operations are counted."""
     count: bool = False
-    """count operations only, instead of trying what is small enough"""
+    """Count operations only, instead of also timing what is small enough."""
     json: Path | None = None
-    """also write the result here"""
+    """File to which the result is written, too."""
     quiet: bool = False
+    """Print warnings, errors and the table only."""
     config: Fields = field(default_factory=Config)
+    """The configuration of the run."""
 
 
 def bench(arguments: Sequence[str]) -> int:
@@ -86,31 +89,25 @@ def bench(arguments: Sequence[str]) -> int:
 
     from lgd.execution.hardware import check_device, computes_in_bfloat16, cpu_threads, resolve_device
     from lgd.profiling.bench import Settings, bench, table
-    from lgd.profiling.networks import random_networks, run_networks
+    from lgd.profiling.networks import RandomNetworks, random_networks, run_networks
     from lgd.storage.files import write_json
 
     check_device(options.device)
     device = resolve_device(options.device)
-    q = options.quick
-    classes, steps, rounds = (2, 10, 3) if q else (options.classes, options.steps, options.rounds)
+    quick = options.quick
+    classes, steps, rounds = (2, 10, 3) if quick else (options.classes, options.steps, options.rounds)
     if options.run:
         networks = run_networks(options.run, options.candidates, classes, device, options.decoder)
     else:
         precision: Any = options.precision
         if precision == "auto":
             precision = "bfloat16" if computes_in_bfloat16(device) else "float32"
-        size = 32 if q else options.image_size
-        kind = "tiny" if q else options.denoiser
-        networks = random_networks(kind, options.vae, size, options.candidates, classes, device, precision)
-    settings = Settings(
-        steps,
-        rounds,
-        options.every,
-        options.halving,
-        options.lineage_slots,
-        perf_counter if options.clock == "wall" else process_time,
-        matrix=512 if q else 2048,
-    )
+        size = 32 if quick else options.image_size
+        denoiser = "tiny" if quick else options.denoiser
+        sizes = RandomNetworks(denoiser, options.vae, size, options.candidates, classes, precision)
+        networks = random_networks(sizes, device)
+    clock = perf_counter if options.clock == "wall" else process_time
+    settings = Settings(steps, rounds, options.every, clock, matrix=512 if quick else 2048)
     with cpu_threads(options.threads or torch.get_num_threads()):
         result = bench(networks, settings, log.info)
     if options.json:
@@ -120,8 +117,8 @@ def bench(arguments: Sequence[str]) -> int:
 
 
 def check_bench(options: BenchOptions) -> None:
-    """Errors: UserError for a number that makes no sense."""
-    for name in ("classes", "candidates", "rounds", "every", "lineage_slots"):
+    """Check the options of `lgd bench`. Errors: UserError."""
+    for name in ("classes", "candidates", "rounds", "every"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
     if options.steps < 4:
@@ -130,8 +127,6 @@ def check_bench(options: BenchOptions) -> None:
         raise UserError(f"--image-size must be a multiple of 16, not {options.image_size}")
     if options.clock == "cpu" and (options.threads != 1 or options.device != "cpu"):
         raise UserError("--clock cpu needs --threads 1 and --device cpu")
-    if not 0 < options.halving < 1:
-        raise UserError(f"--halving must lie between 0 and 1, not {options.halving}")
     if options.decoder and not options.run:
         raise UserError("--decoder belongs to --run; random networks have a small decoder of their own")
 

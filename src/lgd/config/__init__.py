@@ -1,24 +1,15 @@
-"""The configuration of a run: read from TOML, overridden by flags, written as JSON."""
+"""The configuration of a run: read from TOML, changed by command-line options, written as JSON."""
 
 from .changes import differences, with_defaults, with_values
-from .checks import check, from_dict, to_dict
+from .checks import check, from_dict, refuse_former_field, to_dict
 from .classifiers import ClassifierConfig, ReferenceConfig, TrainingConfig
-from .fields import (
-    ComputeConfig,
-    Config,
-    DatasetConfig,
-    EvaluationConfig,
-    GeneratorConfig,
-    GuidanceConfig,
-    InfluenceConfig,
-    ModesConfig,
-    SamplingConfig,
-    StagesConfig,
-    SurrogateConfig,
-    TeacherConfig,
-)
+from .dataset import DatasetConfig
+from .evaluation import EvaluationConfig, TeacherConfig
+from .fields import ComputeConfig, Config, StagesConfig
+from .generator import GeneratorConfig, PromptConfig
 from .reading import LARGEST_TOML, load_config, presets
-from .types import Count, Positive, Precision, Share, Size, Strength, Whole
+from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig, SurrogateConfig
+from .types import Count, Positive, Precision, Share, Size, Strength, TimeFrequencies, Whole
 
 __all__ = [
     "LARGEST_TOML",
@@ -34,6 +25,7 @@ __all__ = [
     "ModesConfig",
     "Positive",
     "Precision",
+    "PromptConfig",
     "ReferenceConfig",
     "SamplingConfig",
     "Share",
@@ -42,6 +34,7 @@ __all__ = [
     "Strength",
     "SurrogateConfig",
     "TeacherConfig",
+    "TimeFrequencies",
     "TrainingConfig",
     "Whole",
     "check",
@@ -49,6 +42,7 @@ __all__ = [
     "from_dict",
     "load_config",
     "presets",
+    "refuse_former_field",
     "to_dict",
     "with_defaults",
     "with_values",

@@ -1,20 +1,35 @@
-"""How two configurations differ, and how one is made of another."""
+"""Compare two configurations, and make one from another."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from lgd.errors import UserError, nearest
 
-from .checks import check, to_dict
+from .checks import REMOVED_FIELDS, RENAMED_FIELDS, check, refuse_former_field, section_of, to_dict
 from .fields import Config
 
 
 def with_defaults(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The named parts of what an earlier version wrote, with the fields it did not know yet at their defaults."""
-    return _filled(values, {name: default for name, default in to_dict(Config()).items() if name in names})
+    """Update the values of an earlier version, and fill its named parts with the defaults of fields that they lack."""
+    return _filled(upgraded(values), {name: default for name, default in to_dict(Config()).items() if name in names})
+
+
+def upgraded(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy with renamed fields under their new names, and without removed fields that were switched off."""
+    values = copy.deepcopy(values)
+    for old, new in RENAMED_FIELDS.items():
+        section, key = section_of(values, old), old.rpartition(".")[2]
+        if key in section:
+            section_of(values, new)[new.rpartition(".")[2]] = section.pop(key)
+    for old, (off, _) in REMOVED_FIELDS.items():
+        section, key = section_of(values, old), old.rpartition(".")[2]
+        if section.get(key) == off:
+            del section[key]
+    return values
 
 
 def _filled(value: Any, default: Any) -> Any:
@@ -24,7 +39,7 @@ def _filled(value: Any, default: Any) -> Any:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Dotted names of the fields that differ, with both values. `compute` is left out: it changes no result."""
+    """List the dotted names of the fields that differ, with both values; `compute` changes no result and is skipped."""
     rows = []
     for key in sorted(old.keys() | new.keys()):
         a, b, name = old.get(key), new.get(key), prefix + key
@@ -40,6 +55,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """Replace fields by their dotted names: `with_values(config, {"guidance.omega": 0.0})`. Errors: UserError."""
     for name, value in values.items():
+        refuse_former_field(name, "configuration")
         config = _replace(config, name.split("."), value)
     return check(config)
 

@@ -1,9 +1,10 @@
-"""From plain data to a configuration and back; what is wrong with it is said in one line."""
+"""Make a configuration from plain data, check it, and turn it back; errors are one line."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
+from operator import attrgetter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,9 +13,19 @@ from lgd.errors import UserError, nearest
 
 from .fields import Config
 
+RENAMED_FIELDS = {"dataset.judge_on": "dataset.eval_split"}
+"""new name of each renamed field"""
+REMOVED_FIELDS = {
+    "stages.halving": (0, "comparing a slot's candidates early kept the best of them no more often than chance"),
+}
+"""value that switched each removed field off, and why it was removed"""
+
 
 def from_dict(values: Any, where: str) -> Config:
     """Build and check a configuration. Errors: UserError naming `where` and the first wrong field."""
+    for name in (*RENAMED_FIELDS, *REMOVED_FIELDS):
+        if name.rpartition(".")[2] in section_of(values, name):
+            refuse_former_field(name, where)
     try:
         # Through JSON: strict about types, yet a list may fill a tuple and an integer a float.
         config = TypeAdapter(Config).validate_json(json.dumps(values), strict=True, extra="forbid")
@@ -26,9 +37,9 @@ def from_dict(values: Any, where: str) -> Config:
     return config
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """Plain data, as written to config.json."""
-    return json.loads(json.dumps(asdict(config)))  # tuples become lists, as when read back
+def to_dict(part: Any) -> dict[str, Any]:
+    """Return a configuration, or a part of it, as plain data for JSON."""
+    return json.loads(json.dumps(asdict(part)))  # tuples become lists, as when read back
 
 
 def check(config: Config, where: str = "configuration") -> Config:
@@ -36,8 +47,23 @@ def check(config: Config, where: str = "configuration") -> Config:
     return from_dict(to_dict(config), where)
 
 
+def refuse_former_field(name: str, where: str) -> None:
+    """Refuse the dotted name of a renamed or removed field. Errors: UserError with the new name or the reason."""
+    if name in RENAMED_FIELDS:
+        raise UserError(f"{where}: {name} was renamed; use {RENAMED_FIELDS[name]}")
+    if name in REMOVED_FIELDS:
+        raise UserError(f"{where}: {name} was removed: {REMOVED_FIELDS[name][1]}; leave it out")
+
+
+def section_of(values: Any, name: str) -> dict[str, Any]:
+    """Return the table of nested plain data that holds the field of a dotted name; empty where there is none."""
+    for part in name.split(".")[:-1]:
+        values = values.get(part) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else {}
+
+
 def _explain(error: Any, values: Any) -> str:
-    """One line for pydantic's first error; a misspelt key comes with the nearest known one."""
+    """Return one line about pydantic's first error, with the nearest known name for a misspelt one."""
     path = [str(part) for part in error["loc"]]
     if error["type"] == "unexpected_keyword_argument":
         node: Any = Config()
@@ -48,13 +74,11 @@ def _explain(error: Any, values: Any) -> str:
 
 
 def _check(config: Config, where: str) -> None:
-    """What one field alone cannot tell."""
+    """Check the rules that involve several fields. Errors: UserError."""
     last = config.sampling.steps - 1
     for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
         if window is not None and not window[0] <= window[1] <= last:
             raise UserError(f"{where}: {part}.window: {list(window)} does not lie inside the steps 0 to {last}")
-    if config.stages.halving > last:
-        raise UserError(f"{where}: stages.halving: {config.stages.halving} is not one of the steps 0 to {last}")
     if config.sampling.steps > config.generator.train_timesteps:
         raise UserError(
             f"{where}: sampling.steps: {config.sampling.steps} is more than generator.train_timesteps"
@@ -68,6 +92,23 @@ def _check(config: Config, where: str) -> None:
     for role in ("reference", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    surrogate = config.influence.surrogate.classifier
+    trained = surrogate.training.epochs
+    for epoch in config.influence.surrogate.epochs:
+        if epoch > trained:
+            raise UserError(f"{where}: influence.surrogate.epochs: {epoch} is beyond the {trained} that it is trained")
+    sampling = config.sampling
+    if config.influence.halves == "both" and (sampling.scheduler != "ddpm" or sampling.classifier_free_scale == 1):
+        raise UserError(
+            f"{where}: influence.halves: 'both' needs sampling.scheduler 'ddpm' and a sampling.classifier_free_scale"
+            " other than 1"
+        )
+    if surrogate.norm == "batch":
+        raise UserError(f"{where}: influence.surrogate.classifier.norm: checkpoints hold no statistics; use 'instance'")
+    for role in ("reference", "learner", "evaluation.classifier"):
+        network = attrgetter(role)(config)
+        if network.norm == "batch" and network.training.shards > 1:
+            raise UserError(f"{where}: {role}.training.shards: batch norm needs whole batches; use 1")
     steps = [config.stages.images_per_increment * (i + 1) for i in range(config.stages.increments)]
     for ipc in config.evaluation.ipc:
         if ipc not in steps:

@@ -1,4 +1,4 @@
-"""The configuration of classifiers: learner, reference, surrogate and evaluation."""
+"""The configuration of a classifier: its architecture and its training."""
 
 from __future__ import annotations
 
@@ -15,37 +15,45 @@ class TrainingConfig:
     """How a classifier is trained."""
 
     epochs: Count = 100
+    """Number of passes over the training images."""
     batch_size: Count = 64
+    """Images per optimiser step."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    """adamw: weight decay decoupled; sgd: momentum 0.9"""
+    """Optimiser: adamw (decoupled weight decay) or sgd (momentum 0.9)."""
     learning_rate: Positive = 1e-3
-    schedule: Literal["step", "cosine", "half-cosine"] = "step"
-    """step: x 0.2 at 2/3 and 5/6 of the epochs; cosine: to zero; half-cosine: to half the start rate"""
+    """Learning rate of the first epoch."""
+    schedule: Literal["constant", "step", "cosine", "half-cosine"] = "step"
+    """Schedule of the learning rate: constant, step (times 0.2 at 2/3 and at 5/6 of the epochs), cosine (to zero) or
+    half-cosine (to half of the first rate)."""
     weight_decay: Strength = 0.01
+    """Weight decay of the optimiser. 0: none."""
     decay_norms: bool = True
-    """weight decay on biases and norms, too"""
+    """Apply weight decay to biases and normalisation layers, too."""
     crop_padding: Whole = 1
-    """pixels of padding before a random crop back to size"""
+    """Padding in pixels before a random crop back to the original size. 0: no padded crop."""
     crop_scale: Share = 0.0
-    """least area of a random crop that is resized back; 0: no such crop"""
+    """Least area of a random resized crop, as a share of the image in [0, 1). 0: no resized crop."""
     flip: bool = False
-    """random horizontal flip"""
+    """Flip images horizontally at random."""
     colour_jitter: Strength = 0.0
-    """most change of brightness, contrast and saturation; 0: none"""
+    """Largest relative change of brightness, contrast and saturation. 0: none."""
     lighting: Strength = 0.0
-    """standard deviation of PCA lighting, for RGB images; 0: none"""
+    """Standard deviation of PCA lighting noise on RGB images. 0: none."""
     patch_shuffle: Whole = 0
-    """shuffle a grid of so many by so many patches; 0: none"""
+    """Number of patches per side in a random shuffle of each image's patches; it must divide the image size. 0: no
+    shuffle."""
     cutmix: bool = False
-    """CutMix on every batch, Beta(1, 1)"""
+    """Apply CutMix to every batch, with a ratio drawn from Beta(1, 1)."""
     temperature: Strength = 0.0
-    """of a teacher's soft labels; 0: learn from the hard labels"""
+    """Temperature of a teacher's soft labels; only the evaluation has a teacher. 0: hard labels."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: automatic mixed precision, faster above about 28 pixels where the processor computes in it"""
+    """Precision of training: float32 or bfloat16 (automatic mixed precision, faster for images above about 28 pixels
+    on hardware that has it)."""
     shards: Annotated[int, Field(ge=1, le=1024)] = 1
-    """parts of each batch, whose gradients are added in order; with --engine ray every part has a worker of its own"""
+    """Number of parts of each batch, whose gradients are summed in a fixed order. With --engine ray each part has a
+    worker of its own."""
     imagenet_statistics: bool = False
-    """normalise RGB images by ImageNet's mean and deviation, not the training set's"""
+    """Normalise RGB images by ImageNet's mean and standard deviation instead of the training set's."""
 
 
 @dataclass(frozen=True)
@@ -53,18 +61,29 @@ class ClassifierConfig:
     """A classifier and its training."""
 
     architecture: str = "convnet"
+    """Name of the architecture: convnet, resnetap10, resnet18, vgg11, alexnet, vit, or a model of timm where timm is
+    installed."""
     width: Size = 64
-    """channels of a ConvNet (the field: 128)"""
+    """Channels of a ConvNet; published results use 128. The other architectures have their published widths."""
     depth: Whole = 0
-    """blocks of a ConvNet; 0 chooses by image size. The other architectures have their published widths and depths"""
+    """Number of blocks of a ConvNet. 0: chosen from the image size. The other architectures have their published
+    depths."""
+    norm: Literal["instance", "batch"] = "instance"
+    """Normalisation layers: instance (GroupNorm with one channel per group, as published results use) or batch
+    (BatchNorm). vit and timm's models keep their own."""
+    grey_padding: Annotated[int, Field(ge=1, le=16)] = 1
+    """Padding in pixels of a ConvNet's first convolution on grey images. Published code has 3, which turns 28 pixels
+    into 32."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    """How the classifier is trained."""
     seed: Whole = 0
-    """added to the run's seed; the reference does not depend on the run's seed"""
+    """Seed of the initial weights and of training, combined with the run's seed; the reference and the surrogate use
+    it alone."""
 
 
 @dataclass(frozen=True)
 class ReferenceConfig(ClassifierConfig):
-    """The classifier that was trained on the whole real set."""
+    """The classifier trained on the whole real set."""
 
     weights: str = ""
-    """safetensors file of a classifier of this architecture that is there already; empty: train one"""
+    """safetensors file of an existing classifier of this architecture. Empty: train one."""

@@ -1,4 +1,4 @@
-"""Configurations in files: the built-in presets, TOML files and the config.json of a run."""
+"""Read configurations: built-in presets, TOML files and the config.json of a run."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LARGEST_TOML = 2**20  # bytes
 
 
 def presets() -> dict[str, Path]:
-    """The built-in presets by name."""
+    """Return the paths of the built-in presets by name."""
     folder = Path(str(resources.files("lgd.config").joinpath("presets")))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
 def load_config(name_or_path: str) -> Config:
-    """A preset by its name, a TOML file by its path, or the config.json of a run. Errors: UserError."""
+    """Read a preset by its name, or a TOML file or a run's config.json by its path. Errors: UserError."""
     if name_or_path in presets():
         path = presets()[name_or_path]
     elif name_or_path.endswith((".toml", ".json")) or Path(name_or_path).is_file():

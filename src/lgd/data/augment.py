@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 from lgd.errors import UserError
 
+ATTEMPTS = 10
+"""boxes that `random_resized_crop` draws for each image"""
+
 
 def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     """Pad (B, C, H, W) with zeros on all sides and cut an independent H x W window out of each."""
@@ -27,21 +30,36 @@ def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Ten
 
 
 def random_resized_crop(images: Tensor, least_area: float, generator: torch.Generator) -> Tensor:
-    """Cut a box out of each of (B, C, H, W) and resize it back to H x W, bilinear.
+    """Cut a box out of each of (B, C, H, W) and resize it back to H x W, bilinear, as torchvision's RandomResizedCrop.
 
-    The box has `least_area` to 1 of the image's area, uniformly, and an aspect ratio of 3/4 to 4/3, log-uniformly, as
-    the field's; a box that sticks out is cut to the image, where the field draws again up to ten times.
+    The box has whole pixels, `least_area` to 1 of the image's area, uniformly, and an aspect ratio of 3/4 to 4/3,
+    log-uniformly. One that sticks out is drawn again; after ten it is the whole image, cut to such an aspect ratio.
     """
-    B = len(images)
-    area, aspect, x, y = torch.rand(4, B, generator=generator)
-    area = least_area + (1 - least_area) * area
-    aspect = (4 / 3) ** (2 * aspect - 1)  # width over height
-    width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
-    transform = torch.zeros(B, 2, 3)  # output to input, both from -1 to 1
-    transform[:, 0, 0], transform[:, 1, 1] = width, height
-    transform[:, 0, 2], transform[:, 1, 2] = (2 * x - 1) * (1 - width), (2 * y - 1) * (1 - height)
-    grid = F.affine_grid(transform.to(images), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    B, _, H, W = images.shape
+    share, ratio = torch.rand(2, ATTEMPTS, B, generator=generator, dtype=torch.float64)
+    area = H * W * (least_area + (1 - least_area) * share)
+    aspect = (4 / 3) ** (2 * ratio - 1)  # width over height
+    width, height = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()  # (ATTEMPTS, B)
+    fits = (width >= 1) & (width <= W) & (height >= 1) & (height <= H)
+    first = fits.int().argmax(0, keepdim=True)
+    found = fits.any(0)
+    width = torch.where(found, width.gather(0, first)[0], round(min(W, H * 4 / 3)))  # (B,)
+    height = torch.where(found, height.gather(0, first)[0], round(min(H, W * 4 / 3)))
+    x, y = torch.rand(2, B, generator=generator, dtype=torch.float64)
+    left = torch.where(found, (x * (W - width + 1)).floor(), ((W - width) / 2).floor())
+    top = torch.where(found, (y * (H - height + 1)).floor(), ((H - height) / 2).floor())
+    columns, rows = pixel_centres(left, width, W), pixel_centres(top, height, H)
+    grid = torch.stack([columns[:, None].expand(B, H, W), rows[:, :, None].expand(B, H, W)], -1)
+    return F.grid_sample(images, grid.to(images), align_corners=True)
+
+
+def pixel_centres(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """Where `size` pixels lie that are spread over a box's `length` from `start`, (B, size), for `grid_sample`.
+
+    start, length: whole pixels, (B,). A pixel that lies closer to the box's edge than half a pixel takes the outermost.
+    """
+    inside = ((torch.arange(size) + 0.5) * length[:, None] / size - 0.5).clamp_min(0)
+    return 2 * (start[:, None] + inside.minimum(length[:, None] - 1)) / max(size - 1, 1) - 1
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -51,18 +69,18 @@ def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def shuffle_patches(images: Tensor, grid: int, generator: torch.Generator) -> Tensor:
-    """Cut each of (B, C, H, W) into grid x grid patches and put them together in a random order (RDED, CVPR 2024).
+    """Put the `grid` columns of each of (B, C, H, W), and then its `grid` rows, in a random order (RDED, CVPR 2024).
 
-    Errors: UserError when the sides are no multiples of `grid`.
+    So a grid of 2 x 2 has four arrangements. Errors: UserError when the sides are no multiples of `grid`.
     """
     B, C, H, W = images.shape
     if H % grid or W % grid:
         raise UserError(f"images of {W} x {H} cannot be cut into {grid} x {grid} equal patches")
-    h, w = H // grid, W // grid
-    patches = images.view(B, C, grid, h, grid, w).permute(0, 2, 4, 1, 3, 5).reshape(B, grid * grid, C, h, w)
-    order = torch.rand(B, grid * grid, generator=generator).argsort(1).to(images.device)
-    shuffled = patches[torch.arange(B, device=images.device)[:, None], order]
-    return shuffled.view(B, grid, grid, C, h, w).permute(0, 3, 1, 4, 2, 5).reshape(B, C, H, W)
+    patches = images.view(B, C, grid, H // grid, grid, W // grid)
+    rows, columns = torch.rand(2, B, grid, generator=generator).argsort(2).to(images.device)
+    each = torch.arange(B, device=images.device)[:, None, None]
+    shuffled = patches.permute(0, 2, 4, 1, 3, 5)[each, rows[:, :, None], columns[:, None]]  # (B, grid, grid, C, h, w)
+    return shuffled.permute(0, 3, 1, 4, 2, 5).reshape(B, C, H, W)
 
 
 def cutmix(images: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -93,7 +93,7 @@ def prepare(images: EncodedImages, key: str) -> Prepared:
     key: of the images' files and rows.
     """
     N, C, H, W = images.shape
-    key = key_of(key, C, H, W)
+    key = key_of(key, C, H, W, *([images.resize] if images.resize else []))
     path = cache_folder() / f"{key}.pixels"
 
     def decode_all() -> dict[str, Any]:

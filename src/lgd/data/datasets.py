@@ -104,16 +104,17 @@ def check_same_classes(train: Listing, test: Listing, names: Sequence[str], some
         raise UserError(f"{lacks.where}: no class {name!r}, unlike {has.where}; both need the same classes")
 
 
-def read(part: Part, config: DatasetConfig, tell: Tell) -> ImageSet:
+def read(part: Part, config: DatasetConfig, tell: Tell, resize: int = 0) -> ImageSet:
     """Read the images of a part at the configured size, without those that cannot be read.
 
-    Errors: UserError naming the first broken images, unless they are to be left out, and a class without others.
+    resize: of the shorter side before the crop; 0: to the configured size. Errors: UserError naming the first broken
+    images, unless they are to be left out, and a class without others.
     """
     assert config.channels
     if isinstance(part.files, Tensor):
-        return ImageSet(fitted(part.files[part.rows], config), part.labels, part.class_names)
+        return ImageSet(fitted(part.files[part.rows], config, resize), part.labels, part.class_names)
     bits, background = config.bits or 16, colour_of(config.background)
-    images = EncodedImages(part.rows, config.channels, config.size, part.files, bits, background)
+    images = EncodedImages(part.rows, config.channels, config.size, part.files, bits, background, resize)
     prepared = prepare(images, key_of(part.key, bits, background))
     if reasons := [reason for _, reason in prepared.found.broken]:
         count, total = len(reasons), len(part.rows)
@@ -144,13 +145,14 @@ def tell_flat(where: str, found: Found, images: int, tell: Tell) -> None:
         tell(f"{where}: {found.flats} of {images} images are of one colour each: {names}")
 
 
-def fitted(images: Tensor, config: DatasetConfig) -> Tensor:
+def fitted(images: Tensor, config: DatasetConfig, resize: int = 0) -> Tensor:
     """Pixels in memory, uint8 (N, C, H, W), with the configured channels and size (N, channels, size, size)."""
     channels, size = config.channels, config.size
-    if images.shape[1:] == (channels, size, size):
+    if images.shape[1:] == (channels, size, size) and resize in (0, size):
         return images
     if min(images.shape[2:]) < size:
         raise UserError(f"dataset.size: the images are of {images.shape[3]} x {images.shape[2]} pixels, not {size}")
     arrays = [image[0] if len(image) == 1 else image.transpose(1, 2, 0) for image in images.numpy()]
-    done = [np.asarray(resize_and_crop(to_mode(Image.fromarray(array), channels), size)) for array in arrays]
+    flat = [to_mode(Image.fromarray(array), channels) for array in arrays]
+    done = [np.asarray(resize_and_crop(image, size, resize or size)) for image in flat]
     return torch.from_numpy(np.stack(done)).reshape(len(done), size, size, channels).permute(0, 3, 1, 2).contiguous()

@@ -64,19 +64,21 @@ def header(file: BinaryIO) -> Header:
         return Header(grey, *image.size, transparent, largest)
 
 
-def decode(file: BinaryIO, channels: int, size: int, bits: int = 16, background: Colour | None = None) -> np.ndarray:
-    """uint8 (C, size, size): orientation by EXIF, grey or RGB, shorter side to `size` (bilinear), centre crop.
+def decode(
+    file: BinaryIO, channels: int, size: int, bits: int = 16, background: Colour | None = None, resize: int = 0
+) -> np.ndarray:
+    """Decode to uint8 (C, size, size): turned by EXIF, grey or RGB, resized bilinearly by the shorter side, cropped.
 
-    bits: how many hold the values of images with more than eight. background: laid under transparent images, whose
-    transparency is dropped otherwise. Errors: BrokenImageError, also for an image smaller than `size`; OSError where
-    the file cannot be read at the moment.
+    resize: of the shorter side; 0 stands for `size`. bits: how many hold the values of images with more than eight.
+    background: laid under transparent images, whose transparency is dropped otherwise. Errors: BrokenImageError, also
+    for an image smaller than `size`; OSError where the file cannot be read at the moment.
     """
     with open_image(file) as image:
         if min(image.size) < size:
             raise BrokenImageError(f"{image.width} x {image.height} pixels, smaller than {size} x {size}")
         with reasons():
             flat = to_mode(upright(image, file, bits), channels, background)
-    array = np.asarray(resize_and_crop(flat, size))
+    array = np.asarray(resize_and_crop(flat, size, resize or size))
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
 
@@ -119,15 +121,15 @@ def colour_of(name: str) -> Colour | None:
     return (red, green, blue) if name else None
 
 
-def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
-    """torchvision's Resize(size) and CenterCrop(size)."""
+def resize_and_crop(image: Image.Image, size: int, shorter: int) -> Image.Image:
+    """Compute torchvision's Resize(shorter) and CenterCrop(size)."""
     width, height = image.size
-    if min(width, height) != size:
-        longer = int(size * max(width, height) / min(width, height))
-        width, height = (size, longer) if width <= height else (longer, size)
+    if min(width, height) != shorter:
+        longer = int(shorter * max(width, height) / min(width, height))
+        width, height = (shorter, longer) if width <= height else (longer, shorter)
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
-    return image if width == height else image.crop((left, top, left + size, top + size))
+    return image if width == height == size else image.crop((left, top, left + size, top + size))
 
 
 def open_image(file: BinaryIO) -> ImageFile.ImageFile:

@@ -114,6 +114,8 @@ class EncodedImages(Rows):
     """that hold the values of images with more than eight bits per channel"""
     background: Colour | None = None
     """laid under transparent images"""
+    resize: int = 0
+    """of the shorter side before the crop; 0: to the size"""
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         for images, broken in self.decoded(chunks):
@@ -159,7 +161,7 @@ class EncodedImages(Rows):
         for place in places:
             try:
                 with self.files.open(rows[place]) as file:
-                    pixels[place] = decode(file, self.channels, self.size, self.bits, self.background)
+                    pixels[place] = decode(file, self.channels, self.size, self.bits, self.background, self.resize)
             except BrokenImageError as error:
                 broken[place] = Fault(f"{self.files.name(rows[place])}: {error}", passing=False)
             except OSError as error:

@@ -23,11 +23,14 @@ Shape = tuple[int, int, int]
 
 
 class Autoencoder(Protocol):
-    """Images in [0, 1] to latents and back. `decode` must be differentiable."""
+    """Images in [0, 1] to latents and back.
+
+    `decode` must be differentiable. Guidance calls it without `clamp`, whose gradient is zero where a pixel is clamped.
+    """
 
     def encode(self, images: Tensor) -> Tensor: ...
 
-    def decode(self, latents: Tensor) -> Tensor: ...
+    def decode(self, latents: Tensor, clamp: bool = True) -> Tensor: ...
 
 
 class Pixels:
@@ -36,8 +39,9 @@ class Pixels:
     def encode(self, images: Tensor) -> Tensor:
         return images * 2 - 1
 
-    def decode(self, latents: Tensor) -> Tensor:
-        return (latents + 1) / 2
+    def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
+        images = (latents + 1) / 2
+        return images.clamp(0, 1) if clamp else images
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,11 @@ class Latents:
         x = resize(images, self.size).expand(-1, 3, -1, -1)
         return (network_encode(self.network, x) - self._column(self.mean, x)) / self._column(self.std, x)
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents to images of `image_shape` in [0, 1]; where a pixel is clamped, its gradient is zero."""
+    def decode(self, latents: Tensor, clamp: bool = True) -> Tensor:
+        """Latents to images of `image_shape`, in [0, 1] or, without `clamp`, about so."""
         z = latents * self._column(self.std, latents) + self._column(self.mean, latents)
-        images = resize(network_decode(self.network, z).clamp(0, 1), self.image_shape[1])
+        images = network_decode(self.network, z)
+        images = resize(images.clamp(0, 1) if clamp else images, self.image_shape[1], clamp)
         return images if self.image_shape[0] == 3 else images.mean(1, keepdim=True)
 
     def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Latents:
@@ -78,14 +83,26 @@ class Latents:
         return torch.tensor(values, dtype=torch.float32, device=like.device).view(1, -1, 1, 1)
 
 
-def resize(images: Tensor, size: int) -> Tensor:
-    """Square images in [0, 1] to another size: bicubic; where several pixels become exactly one, their mean."""
+def decode_at(autoencoder: Autoencoder, latents: Tensor, size: int) -> Tensor:
+    """Decode latents for guidance to square images of `size` pixels, 0 those of the image set, without clamping."""
+    if size and isinstance(autoencoder, Latents):
+        autoencoder = replace(autoencoder, image_shape=(autoencoder.image_shape[0], size, size))
+    images = autoencoder.decode(latents, clamp=False)
+    return resize(images, size, clamp=False) if size else images
+
+
+def resize(images: Tensor, size: int, clamp: bool = True) -> Tensor:
+    """Square images in [0, 1] to another size: bicubic; where several pixels become exactly one, their mean.
+
+    clamp: what bicubic weights carry out of [0, 1].
+    """
     old = images.shape[-1]
     if old == size:
         return images
     if old % size == 0:
         return F.avg_pool2d(images, old // size)
-    return F.interpolate(images, (size, size), mode="bicubic", antialias=old > size).clamp(0, 1)
+    resized = F.interpolate(images, (size, size), mode="bicubic", antialias=old > size)
+    return resized.clamp(0, 1) if clamp else resized
 
 
 def open_latents(folder: Path, image_shape: Shape, size: int = 0, precision: Precision = "float32") -> Latents:

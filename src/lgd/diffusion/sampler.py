@@ -1,9 +1,9 @@
-"""Draw samples with any diffusers scheduler and any denoiser."""
+"""Sample with any diffusers scheduler and any denoiser."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,62 +13,41 @@ from lgd.errors import NonFiniteError
 
 from .types import Denoiser, Prediction, Step
 
-OnStep = Callable[[Step, Tensor, Prediction], None]
-
 
 def steps_of(scheduler: Any) -> list[Step]:
-    """The respaced schedule, noisiest first. `scheduler.set_timesteps` must have been called."""
+    """List the steps of the respaced schedule, noisiest first. `scheduler.set_timesteps` must have been called."""
     timesteps = [int(t) for t in scheduler.timesteps]
-    return [
-        Step(index, t, float(scheduler.alphas_cumprod[t]))
-        for index, t in zip(reversed(range(len(timesteps))), timesteps, strict=True)
-    ]
+    alpha_bars = [float(scheduler.alphas_cumprod[t]) for t in timesteps]
+    columns = zip(reversed(range(len(timesteps))), timesteps, alpha_bars, [*alpha_bars[1:], 1.0], strict=True)
+    return [Step(*column) for column in columns]
 
 
 @torch.no_grad()
 def sample(
-    denoiser: Denoiser,
-    scheduler: Any,
-    noise: Tensor,
-    generators: Sequence[torch.Generator] | None = None,
-    on_step: OnStep | None = None,
-    steps: Sequence[Step] | None = None,
+    denoiser: Denoiser, scheduler: Any, noise: Tensor, generators: Sequence[torch.Generator] | None = None
 ) -> Tensor:
     """Run the scheduler from `noise` (B, C, H, W) to samples of the same shape.
 
-    generators: one per image, for schedulers that add noise on the way. on_step is called after every step with the
-    step, x_{t-1} and the prediction. steps: a part of the schedule; where it does not begin with the noisiest, `noise`
-    is what the steps before left. Errors: NonFiniteError naming the step.
+    The scheduler is given eps or x0, as its `prediction_type` (epsilon or sample) asks. generators: one per image, for
+    schedulers that add noise in every step. Errors: NonFiniteError naming the step.
     """
-    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
-    extra = {"generator": list(generators)} if takes_generator and generators is not None else {}
-    takes_variance = str(scheduler.config.get("variance_type")).startswith("learned")
-    everything = steps_of(scheduler)
-    steps = everything if steps is None else steps
-    x_t = noise * scheduler.init_noise_sigma if steps and steps[0] == everything[0] else noise
-    for step in steps:
+    x_t = noise * scheduler.init_noise_sigma
+    for step in steps_of(scheduler):
         prediction = denoiser(scheduler.scale_model_input(x_t, step.timestep), step)
-        output = prediction.eps
-        if takes_variance and prediction.variance is not None:
-            output = torch.cat([output, prediction.variance], dim=1)  # (B, 2C, H, W)
-        x_t = scheduler.step(output, step.timestep, x_t, **extra).prev_sample
-        if prediction.shift is not None:
-            x_t = x_t + prediction.shift
+        x_t = next_sample(scheduler, prediction, step, x_t, generators)
         if not torch.isfinite(x_t).all():
             raise NonFiniteError(f"sampling: NaN or infinite values at step index {step.index} (t = {step.timestep})")
-        if on_step is not None:
-            on_step(step, x_t, prediction)
     return x_t
 
 
-def memory_of(scheduler: Any) -> list[Tensor]:
-    """What a multistep scheduler remembers of the steps before, oldest first, each (B, C, H, W)."""
-    return [output for output in getattr(scheduler, "model_outputs", []) if output is not None]
-
-
-def remind(scheduler: Any, outputs: Sequence[Tensor]) -> None:
-    """Give a fresh scheduler what another one remembers, perhaps of fewer images, so that it goes on in its place."""
-    if outputs:
-        missing = len(scheduler.model_outputs) - len(outputs)
-        scheduler.model_outputs = [*[None] * missing, *outputs]
-        scheduler.lower_order_nums = len(outputs)
+def next_sample(
+    scheduler: Any, prediction: Prediction, step: Step, x_t: Tensor, generators: Sequence[torch.Generator] | None
+) -> Tensor:
+    """Return x_{t-1}, shifted where the prediction says so, from x_t (B, C, H, W)."""
+    takes_generator = "generator" in inspect.signature(scheduler.step).parameters
+    extra = {"generator": list(generators)} if takes_generator and generators is not None else {}
+    output = prediction.x0 if scheduler.config.prediction_type == "sample" else prediction.eps
+    if str(scheduler.config.get("variance_type")).startswith("learned") and prediction.variance is not None:
+        output = torch.cat([output, prediction.variance], dim=1)  # (B, 2C, H, W)
+    following = scheduler.step(output, step.timestep, x_t, **extra).prev_sample
+    return following if prediction.shift is None else following + prediction.shift

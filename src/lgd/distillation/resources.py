@@ -1,4 +1,4 @@
-"""What the units of a run read from disk, loaded once per process."""
+"""The networks and latents that a method samples with, loaded once per process."""
 
 from __future__ import annotations
 
@@ -10,91 +10,87 @@ from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import load_classifier
-from lgd.config import Config, DatasetConfig, GeneratorConfig, SamplingConfig
+from lgd.config import ClassifierConfig, DatasetConfig, GeneratorConfig, SamplingConfig, SurrogateConfig
 from lgd.data.imageset import Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.autoencoder import Autoencoder, small_decoder
 from lgd.diffusion.folder import open_generator
 from lgd.diffusion.generator import Generator
-from lgd.execution.hardware import resolve_device
 from lgd.guidance.influence import Surrogate
 
-from .store import Run, read_latents
-from .surrogate import load_surrogate
+from .recipe import Growth
+from .store import read_latents
+from .surrogate import load_surrogate, surrogate_images
 
 
 class Resources:
-    """Everything a method may use to draw one group of classes of one increment; loaded when first asked for.
+    """Everything that a method may use to make one group of classes of one increment, loaded when first asked for."""
 
-    assets: the directory that holds `generator/`, `reference.safetensors` and `surrogate/`; several runs may share it.
-    """
-
-    def __init__(self, config: Config, run: Run, assets: Path, increment: int, classes: range) -> None:
-        self.config = config
-        self.run = run
-        self.assets = assets
+    def __init__(self, growth: Growth, increment: int, classes: range) -> None:
+        self.growth = growth
+        self.assets = growth.assets
+        self.config = growth.recipe(increment)
         self.increment = increment
         self.classes = classes
         """labels of this unit"""
-        self.device = resolve_device(config.compute.device)
-        self.batch_size = config.sampling.batch_size
+        self.device = growth.assets.device
+        self.batch_size = self.config.sampling.batch_size
         """most images at once; lowered when memory runs out"""
 
     @cached_property
     def splits(self) -> Splits:
-        return cached_splits(self.config.dataset)
+        return cached_splits(self.assets.dataset)
 
     @cached_property
     def generator(self) -> Generator:
-        folder = self.assets / "generator"
-        config = self.config
+        assets, folder = self.assets, self.assets.generator_folder
         version = _version(folder / "done")
-        return _generator(folder, version, config.generator, config.dataset, self.device, config.sampling)
+        return _generator(folder, version, assets.generator, assets.dataset, self.device, self.config.sampling)
 
     @cached_property
     def guiding(self) -> Autoencoder:
-        """What decodes for guidance; what is stored is decoded by the generator's own. Errors: as `guiding_decoder`."""
-        return guiding_decoder(self.config, self.generator)
+        """The decoder that guidance differentiates; the generator's own decodes the images that are stored.
+
+        Errors: UserError for a configured small decoder that does not fit.
+        """
+        generator, sampling = self.generator, self.config.sampling
+        if not self.config.guidance.decoder:
+            return generator.autoencoder
+        decoder = small_decoder(Path(self.config.guidance.decoder), generator.autoencoder, sampling.precision)
+        decoder.network.to(generator.device)
+        return decoder
 
     @cached_property
     def reference(self) -> Classifier:
-        path = self.assets / "reference.safetensors"
-        return _classifier(path, _version(path), self.config, "reference", self.device)
+        return self._classifier(self.assets.reference_file, self.assets.reference)
 
     @cached_property
     def learners(self) -> list[Classifier]:
-        paths = [self.run.learner(self.increment, member) for member in range(self.config.stages.learners)]
-        return [_classifier(path, _version(path), self.config, "learner", self.device) for path in paths]
+        return [self._classifier(path, self.growth.learner) for path in self.growth.learner_files(self.increment)]
+
+    def _classifier(self, path: Path, config: ClassifierConfig) -> Classifier:
+        return _classifier(path, _version(path), config, self.assets.dataset, self.device)
 
     @cached_property
     def surrogate(self) -> Surrogate:
-        """With the class gradients of this unit's classes."""
-        folder = self.assets / "surrogate"
+        """The surrogate of influence guidance, with the class gradients of this unit's classes."""
+        assets, folder = self.assets, self.assets.surrogate_folder
         version = _version(folder / "checkpoints.json")
-        return _surrogate(folder, version, self.config, self.classes, self.device)
+        return _surrogate(folder, version, assets.surrogate, assets.dataset, self.classes, self.device)
 
     def memory(self) -> dict[int, Tensor]:
-        """Latents of this unit's classes in earlier increments, oldest first, (M, C, H, W) each."""
+        """Return the latents of this unit's classes in earlier increments, oldest first, (M, C, H, W) each."""
         parts: dict[int, list[Tensor]] = {label: [] for label in self.classes}
-        for index in range(1, self.increment):
-            for label, latents in read_latents(self.run.increment(index)).items():
+        for folder in self.growth.run.increments(self.increment - 1):
+            for label, latents in read_latents(folder).items():
                 if label in parts:
                     parts[label].append(latents)
         empty = torch.empty(0)
         return {label: torch.cat(items) if items else empty for label, items in parts.items()}
 
 
-def guiding_decoder(config: Config, generator: Generator) -> Autoencoder:
-    """The configured small decoder, or the generator's own. Errors: UserError for one that does not fit."""
-    if not config.guidance.decoder:
-        return generator.autoencoder
-    decoder = small_decoder(Path(config.guidance.decoder), generator.autoencoder, config.sampling.precision)
-    decoder.network.to(generator.device)
-    return decoder
-
-
 def _version(path: Path) -> int:
-    """Changes when a file is made anew, so that no process keeps an old one."""
+    """Return a number that changes when a file is made again, so that no process keeps an old network."""
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
@@ -110,10 +106,12 @@ def _generator(
 
 
 @lru_cache(maxsize=8)
-def _classifier(path: Path, version: int, config: Config, role: str, device: str) -> Classifier:
-    return load_classifier(path, getattr(config, role), cached_splits(config.dataset).train, device)
+def _classifier(path: Path, version: int, config: ClassifierConfig, dataset: DatasetConfig, device: str) -> Classifier:
+    return load_classifier(path, config, cached_splits(dataset).train, device)
 
 
 @lru_cache(maxsize=2)
-def _surrogate(folder: Path, version: int, config: Config, classes: range, device: str) -> Surrogate:
-    return load_surrogate(folder, config.influence.surrogate, cached_splits(config.dataset).train, classes, device)
+def _surrogate(
+    folder: Path, version: int, config: SurrogateConfig, dataset: DatasetConfig, classes: range, device: str
+) -> Surrogate:
+    return load_surrogate(folder, config, surrogate_images(config, dataset), classes, device)

@@ -1,17 +1,62 @@
-"""Which candidate of a slot stays."""
+"""The registry of selection rules: SELECTION_RULES, by the names that `stages.selection` takes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from torch import Tensor
 
+from lgd.errors import UserError, nearest
 
-def select(scores: Tensor, valid: Tensor, rule: str) -> Tensor:
-    """Index of the kept candidate of each slot, (S,), from scores (S, kappa) and valid (S, kappa, bool).
 
-    `score`: the highest score. `valid-first`: the highest of the valid ones, or of all where none is valid. The first
-    wins a tie.
-    """
-    if rule == "valid-first":
-        competes = valid | ~valid.any(dim=1, keepdim=True)
-        scores = scores.masked_fill(~competes, float("-inf"))
-    return scores.argmax(dim=1)
+@dataclass(frozen=True)
+class CandidateScores:
+    """Measurements of the 8-bit images of N candidates, each (N,), or of S slots, each (S, kappa)."""
+
+    score: Tensor
+    """learnability"""
+    learner_loss: Tensor
+    """cross-entropy in nats, mean over the learners"""
+    reference_loss: Tensor
+    """cross-entropy in nats"""
+    valid: Tensor
+    """bool: the reference classifies the image correctly"""
+
+    def by_slot(self, kappa: int) -> CandidateScores:
+        """Return the same measurements as (S, kappa), from candidates that are listed slot after slot."""
+        return CandidateScores(*(values.view(-1, kappa) for values in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class SelectionRule:
+    """A way to choose one candidate of each slot."""
+
+    choose: Callable[[CandidateScores], Tensor]
+    """takes measurements (S, kappa) and returns the index of the kept candidate of each slot, (S,)"""
+    summary: str
+    """one line about the rule"""
+
+
+def highest_score(slots: CandidateScores) -> Tensor:
+    """Choose the highest score; the first wins a tie."""
+    return slots.score.argmax(dim=1)
+
+
+def highest_valid_score(slots: CandidateScores) -> Tensor:
+    """Choose the highest score of the valid candidates, or of all where none is valid; the first wins a tie."""
+    competes = slots.valid | ~slots.valid.any(dim=1, keepdim=True)
+    return slots.score.masked_fill(~competes, float("-inf")).argmax(dim=1)
+
+
+SELECTION_RULES = {
+    "score": SelectionRule(highest_score, "the highest score"),
+    "valid-first": SelectionRule(highest_valid_score, "the highest score of those that the reference recognises"),
+}
+
+
+def rule_named(name: str) -> SelectionRule:
+    """Return the selection rule of this name. Errors: UserError that lists the known ones."""
+    if name not in SELECTION_RULES:
+        raise UserError(f"stages.selection: unknown rule {name!r}{nearest(name, SELECTION_RULES)}")
+    return SELECTION_RULES[name]

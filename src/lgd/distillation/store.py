@@ -1,4 +1,4 @@
-"""The run directory: images as PNG, one manifest row per image, and a marker written last.
+"""Write and read the images of a run: PNG files, one manifest row per image, and `done`, written last.
 
 RUN/increments/02/<class>/02-0001.png   manifest.jsonl   groups/   learners/   done
 RUN/dataset/<class>/02-0001.png         metadata.csv
@@ -38,22 +38,23 @@ from lgd.storage.files import (
 )
 from lgd.storage.object_store import fetched
 
+from .layout import Run
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of the images that competed for a slot."""
+    """One of the images sampled for a slot."""
 
     seed: int | None
-    """of its noise; None for a real image"""
+    """seed of its noise; None for a real image"""
     score: float | None = None
-    """learnability, on the 8-bit image; None where no learner was trained"""
+    """learnability score of the 8-bit image; None without a learner"""
     learner_loss: float | None = None
+    """cross-entropy of the learner, the mean over learners"""
     reference_loss: float | None = None
+    """cross-entropy of the reference"""
     valid: bool | None = None
     """whether the reference classifies it correctly"""
-    early_score: float | None = None
-    """with stages.halving, that of the image predicted when the candidates were compared; those that were dropped there
-    have no score, and `valid` is that of the prediction"""
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,19 @@ class Row:
     """One image of the manifest."""
 
     file: str
-    """relative to the increment's folder"""
+    """path relative to the increment's folder"""
     class_name: str
     label: int
+    """index of the class"""
     increment: Whole
+    """number of the increment, from 1"""
     slot: Whole
+    """place of the image in its class and increment, from 0"""
     chosen: int
-    """index into `candidates`"""
+    """index of the kept image in `candidates`"""
     candidates: tuple[Candidate, ...]
     sha256: str
+    """digest of the file"""
     source: int | None = None
     """position in the training set, for a real image"""
 
@@ -79,52 +84,22 @@ class SelectedImage:
     """One kept image, before it is written."""
 
     label: int
+    """index of the class"""
     slot: int
+    """place of the image in its class and increment, from 0"""
     image: Tensor
     """uint8 (C, H, W)"""
     latent: Tensor | None
-    """float (C, H, W); None where no generator is at hand"""
+    """float (C, H, W); None without a generator"""
     candidates: tuple[Candidate, ...]
     chosen: int = 0
+    """index of this image in `candidates`"""
     source: int | None = None
-
-
-@dataclass(frozen=True)
-class Run:
-    """Paths of a run directory."""
-
-    root: Path
-
-    @property
-    def config(self) -> Path:
-        return self.root / "config.json"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics.json"
-
-    @property
-    def dataset(self) -> Path:
-        return self.root / "dataset"
-
-    def increment(self, index: int) -> Path:
-        return self.root / "increments" / f"{index:02d}"
-
-    def learner(self, increment: int, member: int) -> Path:
-        return self.increment(increment) / "learners" / f"{member}.safetensors"
-
-    def group(self, increment: int, group: int) -> Path:
-        return self.increment(increment) / "groups" / f"{group:04d}.json"
-
-    def modes(self, label: int) -> Path:
-        return self.root / "modes" / f"{label:04d}.safetensors"
-
-    def cell(self, kind: str, increment: int, seed: int) -> Path:
-        return self.root / "evaluation" / f"{kind}-{increment:02d}-{seed}.json"
+    """position in the training set, for a real image"""
 
 
 def encode_png(image: Tensor) -> bytes:
-    """uint8 (C, H, W), one or three channels, to PNG bytes."""
+    """Encode an image, uint8 (C, H, W) with one or three channels, as PNG."""
     array = image.permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
     Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(buffer, "PNG")
@@ -132,15 +107,15 @@ def encode_png(image: Tensor) -> bytes:
 
 
 def image_file(class_name: str, increment: int, slot: int) -> str:
-    """Where an image lies, relative to its increment's folder and to the dataset's."""
+    """Return the path of an image, relative to its increment's folder and to the dataset's."""
     return f"{safe_name(class_name)}/{increment:02d}-{slot:04d}.png"
 
 
-def write_group(path: Path, drawn: Sequence[SelectedImage], class_names: Sequence[str], increment: int) -> None:
-    """Write the images of one unit, their latents, and lastly their rows at `path`."""
+def write_group(path: Path, selected: Sequence[SelectedImage], class_names: Sequence[str], increment: int) -> None:
+    """Write the images of one unit and their latents and, last, their manifest rows to `path`."""
     folder = path.parent.parent
     rows = []
-    for item in drawn:
+    for item in selected:
         file = image_file(class_names[item.label], increment, item.slot)
         write_bytes(folder / file, encode_png(item.image))
         digest = sha256(folder / file)
@@ -150,7 +125,7 @@ def write_group(path: Path, drawn: Sequence[SelectedImage], class_names: Sequenc
                 digest, item.source,
             )
         )  # fmt: skip
-    latents = [item.latent for item in drawn if item.latent is not None]
+    latents = [item.latent for item in selected if item.latent is not None]
     if latents:
         save_tensors(path.with_suffix(".safetensors"), {"latents": torch.stack(latents)})
     write_json(path, [asdict(row) for row in rows])
@@ -159,7 +134,7 @@ def write_group(path: Path, drawn: Sequence[SelectedImage], class_names: Sequenc
 def finish_increment(folder: Path) -> None:
     """Join the rows of an increment's groups into its manifest, ordered by class and slot, and mark it done.
 
-    What is there already and right stays untouched.
+    Files that already hold the right content are left alone.
     """
     rows = [row for path in sorted((folder / "groups").glob("*.json")) for row in read_rows(path, read_json(path))]
     rows.sort(key=lambda row: (row.label, row.slot))
@@ -176,7 +151,7 @@ def read_rows(path: Path, values: Any) -> list[Row]:
         first = error.errors()[0]
         raise UserError(f"{path}: corrupt manifest: row {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     for row in rows:
-        if row.file != image_file(row.class_name, row.increment, row.slot):  # nothing else, for it may be an attacker's
+        if row.file != image_file(row.class_name, row.increment, row.slot):  # a manifest may be hostile
             raise UserError(f"{path}: corrupt manifest: image {row.file!r:.100}")
         if not 0 <= row.chosen < len(row.candidates):
             raise UserError(f"{path}: corrupt manifest: candidate {row.chosen} of {len(row.candidates)}")
@@ -184,13 +159,13 @@ def read_rows(path: Path, values: Any) -> list[Row]:
 
 
 def read_manifest(folder: Path) -> list[Row]:
-    """The rows of one finished increment."""
+    """Read the manifest rows of one finished increment. Errors: as `read_rows`."""
     path = folder / "manifest.jsonl"
     return read_rows(path, read_json_lines(path))
 
 
 def read_increment(folder: Path, class_names: Sequence[str]) -> ImageSet:
-    """The images of one finished increment, in manifest order.
+    """Read the images of one finished increment, in manifest order.
 
     Errors: UserError naming the first file that is missing, corrupt, or not what was written.
     """
@@ -200,20 +175,20 @@ def read_increment(folder: Path, class_names: Sequence[str]) -> ImageSet:
         if (folder / row.file).is_file() and sha256(folder / row.file) != row.sha256:
             raise UserError(
                 f"{folder / row.file}: corrupt: its SHA-256 differs from the manifest's; delete {folder} (and later"
-                " increments) and run the same command to make it anew"
+                " increments) and run the same command to make it again"
             )
         images.append(decode_image(folder / row.file))
     labels = torch.tensor([row.label for row in rows])
     return ImageSet(torch.stack(images), labels, tuple(class_names))
 
 
-def read_union(run: Run, increments: int, class_names: Sequence[str]) -> ImageSet:
-    """Increments 1 to `increments` as one set."""
-    return concatenate([read_increment(run.increment(i), class_names) for i in range(1, increments + 1)])
+def read_union(folders: Sequence[Path], class_names: Sequence[str]) -> ImageSet:
+    """Read the images of several finished increments as one set. Errors: as `read_increment`."""
+    return concatenate([read_increment(folder, class_names) for folder in folders])
 
 
 def read_latents(folder: Path) -> dict[int, Tensor]:
-    """Latents of a finished increment by class, each (n, C, H, W) in order of slots."""
+    """Read the latents of a finished increment by class, each (n, C, H, W), in order of slots."""
     found: dict[int, list[Tensor]] = {}
     for path in sorted((folder / "groups").glob("*.json")):
         latents = load_tensors(path.with_suffix(".safetensors"))["latents"]
@@ -223,9 +198,9 @@ def read_latents(folder: Path) -> dict[int, Tensor]:
 
 
 def write_dataset(run: Run, increments: int) -> list[Path]:
-    """The union of the increments as an image folder with metadata.csv, which `datasets` loads as it is.
+    """Write the union of the increments as an image folder with metadata.csv, which `datasets` loads.
 
-    Copies that are there and right stay untouched; returns those that were there and wrong.
+    Copies that are already right are left alone. Returns the copies that were corrupt and are now right.
     """
     corrupt = []
     table = io.StringIO()
@@ -250,13 +225,15 @@ def _keep_or_write(path: Path, text: str) -> None:
 
 
 class DistilledSet(Dataset[tuple[Tensor, int]]):
-    """A distilled set: pairs of a float image in [0, 1], (C, H, W), and its label. `images` holds it whole."""
+    """A distilled set as a torch dataset of pairs: a float image in [0, 1], (C, H, W), and its label."""
 
     def __init__(self, images: ImageSet, rows: Sequence[Row], metrics: Mapping[str, Any] | None) -> None:
         self.images = images
+        """all images and labels"""
         self.rows = list(rows)
-        """manifest rows in the same order"""
+        """manifest rows, in the order of the images"""
         self.metrics = metrics
+        """content of metrics.json; None for an unfinished run"""
         self.class_names = images.class_names
 
     def __len__(self) -> int:
@@ -267,9 +244,9 @@ class DistilledSet(Dataset[tuple[Tensor, int]]):
 
 
 def load(run: str | Path) -> DistilledSet:
-    """Read a run's finished increments as a torch dataset, every file checked against its SHA-256.
+    """Read a run's finished increments as a torch dataset; checks every file against its SHA-256.
 
-    run: a directory or a URL. Errors: UserError when it is no run, has no finished increment, or a file is corrupt.
+    run: directory or URL. Errors: UserError when it is no run, has no finished increment, or a file is corrupt.
     """
     with fetched(run) as root:
         names = tuple(read_json(root / "classes.json"))

@@ -1,8 +1,9 @@
-"""Judging as independent cells of work: kind x architecture x increment (IPC) x seed, one JSON file each."""
+"""The evaluation of a set as independent units of work: one classifier and one JSON file for each cell."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,138 +11,133 @@ from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy, train_classifier
-from lgd.config import ClassifierConfig, Config, EvaluationConfig
+from lgd.config import DatasetConfig, EvaluationConfig, StagesConfig
 from lgd.data.imageset import ImageSet, concatenate
-from lgd.data.splits import cached_splits
-from lgd.distillation.store import Run, read_increment, read_manifest
-from lgd.execution.hardware import resolve_device
+from lgd.data.splits import cached_splits, cached_test
+from lgd.distillation.layout import Run
+from lgd.distillation.store import read_increment, read_manifest
+from lgd.errors import naming
 from lgd.execution.units import Unit
 from lgd.rng import derive_seed
 from lgd.storage.files import safe_name, write_json
 
-from .protocols import training_for
-from .soft_labels import FILE, load_teacher, needs_teacher, stored_soft_labels
+from .protocols import network_for, protocol_named
+from .schedule import Cell, cells_of, evaluators
+from .soft_labels import FILE, Teacher, load_teacher, stored_soft_labels
 
 
-def evaluators(config: EvaluationConfig) -> tuple[str, ...]:
-    """Architectures that judge; the first gives the headline."""
-    return config.architectures or (config.classifier.architecture,)
+@dataclass(frozen=True)
+class Evaluation:
+    """How a set is evaluated. It holds no images, so that it travels to worker processes."""
+
+    dataset: DatasetConfig
+    """whose test images the classifiers are tested on"""
+    config: EvaluationConfig
+    stages: StagesConfig
+    seed: int
+    """of the run"""
+    device: str
+    teacher: Teacher | None
+    """whose soft labels the classifiers learn; None: hard labels"""
 
 
-def accuracy_kind(architecture: str) -> str:
-    """The name of an architecture's accuracy cells in a run directory."""
-    return f"accuracy-{safe_name(architecture)}"
+def evaluation_units(evaluation: Evaluation, run: Run) -> list[Unit]:
+    """Return a unit for each cell of a run."""
+    return [
+        Unit(f"{run.root.name}: {cell.name}", function, (evaluation, run, cell, done), done)
+        for cell in cells_of(evaluation.config, evaluation.stages)
+        for done in [run.cell(cell.name)]
+        for function in [accuracy_cell if cell.kind == "accuracy" else redundancy_cell]
+    ]
 
 
-def evaluated_increments(config: Config) -> list[int]:
-    """Increments, from 1, after which the set is judged: those that make one of `evaluation.ipc`, and the last."""
-    stages, ipcs = config.stages, config.evaluation.ipc
-    every = range(1, stages.increments + 1)
-    return [i for i in every if not ipcs or i * stages.images_per_increment in ipcs or i == stages.increments]
+def accuracy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) -> None:
+    """Measure the accuracy on real images after training on increments 1 to `cell.increment`."""
+    test, folders = evaluation_images(evaluation), run.increments(cell.increment)
+    train = concatenate(read_parts(folders, test.class_names))
+    teacher = teacher_for(evaluation, run, train, folders)
+    write_json(done, train_and_test(evaluation, train, test, cell.architecture, cell.seed, teacher)[1])
 
 
-def evaluation_units(config: Config, run: Run, assets: Path) -> list[Unit]:
-    """For each seed: accuracy after each judged increment by each architecture, and each row of the redundancy matrix.
-
-    assets: where the reference lies, the default teacher of soft labels.
-    """
-    increments = reversed(evaluated_increments(config))  # the longest first: workers finish together
-    units = []
-    for i in increments:
-        for architecture in evaluators(config.evaluation):
-            for seed in range(config.evaluation.seeds):
-                done = run.cell(accuracy_kind(architecture), i, seed)
-                arguments = (config, run, assets, architecture, i, seed)
-                units.append(Unit(f"{run.root.name}: {done.stem}", accuracy_cell, arguments, done))
-    for i in range(1, config.stages.increments + 1):
-        for seed in range(config.evaluation.redundancy_seeds):
-            done = run.cell("redundancy", i, seed)
-            units.append(Unit(f"{run.root.name}: {done.stem}", redundancy_cell, (config, run, assets, i, seed), done))
-    return units
+def redundancy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) -> None:
+    """Measure the accuracy on every increment after training on one of them alone."""
+    folders = run.increments(evaluation.stages.increments)
+    parts = read_parts(folders, cached_splits(evaluation.dataset).train.class_names)
+    train = parts[cell.increment - 1]
+    teacher = teacher_for(evaluation, run, train, [run.increment(cell.increment)])
+    classifier, _ = train_and_test(evaluation, train, None, cell.architecture, cell.seed, teacher)
+    write_json(done, {"accuracy": [accuracy(classifier, part) for part in parts]})
 
 
-def accuracy_cell(config: Config, run: Run, assets: Path, architecture: str, increment: int, seed: int) -> None:
-    """Accuracy on the real judging set after training on increments 1 to `increment`."""
-    splits = cached_splits(config.dataset)
-    parts = read_parts(config, run, range(1, increment + 1))
-    teacher = teacher_of(config, run, assets, parts, range(1, increment + 1))
-    result = judged(concatenate(parts), splits.test, config, architecture, seed, teacher)[1]
-    write_json(run.cell(accuracy_kind(architecture), increment, seed), result)
+def evaluation_images(evaluation: Evaluation) -> ImageSet:
+    """Return the test images as the protocol resizes them. Errors: as `cached_splits`."""
+    test = cached_splits(evaluation.dataset).test
+    side, resize = min(test.shape[1:]), protocol_named(evaluation.config.protocol).resize
+    wanted = resize(side) if resize else side
+    return test if wanted == side else cached_test(evaluation.dataset, wanted)
 
 
-def redundancy_cell(config: Config, run: Run, assets: Path, increment: int, seed: int) -> None:
-    """Accuracy on every increment after training on one of them alone, by the headline's architecture."""
-    parts = read_parts(config, run, range(1, config.stages.increments + 1))
-    own = parts[increment - 1]
-    teacher = teacher_of(config, run, assets, [own], range(increment, increment + 1))
-    classifier, _ = judged(own, None, config, evaluators(config.evaluation)[0], seed, teacher)
-    write_json(run.cell("redundancy", increment, seed), {"accuracy": [accuracy(classifier, part) for part in parts]})
+def read_parts(folders: Sequence[Path], class_names: Sequence[str]) -> list[ImageSet]:
+    return [read_increment(folder, class_names) for folder in folders]
 
 
-def read_parts(config: Config, run: Run, increments: range) -> list[ImageSet]:
-    names = cached_splits(config.dataset).train.class_names
-    return [read_increment(run.increment(i), names) for i in increments]
-
-
-def teacher_of(
-    config: Config, run: Run, assets: Path, parts: list[ImageSet], increments: range
+def teacher_for(
+    evaluation: Evaluation, run: Run, train: ImageSet, folders: Sequence[Path]
 ) -> Classifier | Tensor | None:
-    """What labels these increments of a run: nothing, a classifier, or the logits stored beside the images."""
-    if not needs_teacher(config):
+    """Return what labels the increments in `folders`: nothing, a classifier, or logits stored beside the images."""
+    if evaluation.teacher is None:
         return None
-    if config.evaluation.teacher.stored:
-        files = [row.file for i in increments for row in read_manifest(run.increment(i))]
-        return stored_soft_labels(run.dataset / FILE, files, parts[0].class_names)
-    device = resolve_device(config.compute.device)
-    return load_teacher(config, assets / "reference.safetensors", parts[0], device)
+    if evaluation.config.teacher.stored:
+        files = [row.file for folder in folders for row in read_manifest(folder)]
+        return stored_soft_labels(run.dataset / FILE, files, train.class_names)
+    return load_teacher(evaluation.teacher, train, evaluation.device)
 
 
-def judged(
+def train_and_test(
+    evaluation: Evaluation,
     train: ImageSet,
     test: ImageSet | None,
-    config: Config,
     architecture: str,
     seed: int,
     teacher: Classifier | Tensor | None = None,
 ) -> tuple[Classifier, dict[str, Any]]:
-    """Train the fresh classifier number `seed` by the configured protocol; the classifier and what it reached.
+    """Train the fresh classifier number `seed` by the configured protocol; return it and what it reached on `test`.
 
     The same number means the same weights, order and augmentation for every method. The result names the accuracy
     after the last epoch (`accuracy`) and the best of evenly spaced evaluations (`best`), both in percent; the latter is
     picked on the test set and flatters.
     """
-    evaluation = config.evaluation
-    classes = len(train.class_names)
-    training = training_for(evaluation, -(-len(train) // classes), train.shape, classes)
-    network: ClassifierConfig = replace(evaluation.classifier, architecture=architecture, training=training)
+    config, classes = evaluation.config, len(train.class_names)
+    network = network_for(config, architecture, -(-len(train) // classes), train.shape, classes)
+    epochs = network.training.epochs
     found: list[float] = []
 
     def watch(epoch: int, classifier: Classifier) -> None:
-        if test is not None and is_evaluated(epoch, training.epochs, evaluation.evaluations):
+        if test is not None and is_evaluated(epoch, epochs, config.evaluations):
             found.append(accuracy(classifier.eval(), test))
             classifier.train()
 
-    derived = derive_seed(config.seed, "evaluation", evaluation.classifier.seed, seed)
-    device = resolve_device(config.compute.device)
-    classifier = train_classifier(train, network, derived, f"evaluation {seed}", device, teacher, watch)
+    derived = derive_seed(evaluation.seed, "evaluation", config.classifier.seed, seed)
+    with naming(f"evaluation {seed}"):
+        classifier = train_classifier(train, network, derived, evaluation.device, teacher, watch)
     if test is None:
         return classifier, {}
-    return classifier, {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": training.epochs}
+    return classifier, {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": epochs}
 
 
 def is_evaluated(epoch: int, epochs: int, evaluations: int) -> bool:
-    """Whether epoch 1, 2, ... is one of so many evenly spaced ones, of which the last epoch always is one."""
+    """Return whether an epoch, from 1, is one of `evaluations` evenly spaced ones; the last epoch always is."""
     return epoch * evaluations // epochs > (epoch - 1) * evaluations // epochs
 
 
-def folder_units(train: ImageSet, config: Config, seeds: int, cells: Path, teacher: Tensor | None) -> list[Unit]:
-    """One unit per architecture and seed for a set that is no run of ours; each writes `cells`/ARCHITECTURE-SEED.json.
+def folder_units(evaluation: Evaluation, train: ImageSet, seeds: int, cells: Path, stored: Tensor | None) -> list[Unit]:
+    """Return the units of a set that is no run; each writes `cells`/ARCHITECTURE-SEED.json.
 
-    teacher: stored logits of the images, if there are any.
+    stored: logits that lie beside the images, if any.
     """
     return [
-        Unit(f"{architecture}, seed {seed}", folder_cell, (config, train, architecture, seed, done, teacher), done)
-        for architecture in evaluators(config.evaluation)
+        Unit(f"{architecture}, seed {seed}", folder_cell, (evaluation, train, architecture, seed, done, stored), done)
+        for architecture in evaluators(evaluation.config)
         for seed in range(seeds)
         for done in [folder_done(cells, architecture, seed)]
     ]
@@ -152,11 +148,11 @@ def folder_done(cells: Path, architecture: str, seed: int) -> Path:
 
 
 def folder_cell(
-    config: Config, train: ImageSet, architecture: str, seed: int, done: Path, stored: Tensor | None
+    evaluation: Evaluation, train: ImageSet, architecture: str, seed: int, done: Path, stored: Tensor | None
 ) -> None:
-    """Accuracy on the real judging set after training on all of `train`."""
+    """Measure the accuracy on real images after training on all of `train`."""
     teacher: Classifier | Tensor | None = stored
-    if needs_teacher(config) and stored is None:
-        teacher = load_teacher(config, None, train, resolve_device(config.compute.device))
-    test = cached_splits(config.dataset).test
-    write_json(done, judged(train, test, config, architecture, seed, teacher)[1])
+    if evaluation.teacher is not None and stored is None:
+        teacher = load_teacher(evaluation.teacher, train, evaluation.device)
+    test = evaluation_images(evaluation)
+    write_json(done, train_and_test(evaluation, train, test, architecture, seed, teacher)[1])

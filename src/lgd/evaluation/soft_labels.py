@@ -4,40 +4,56 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier, predict
 from lgd.classifiers.train import check_classes, load_classifier
-from lgd.config import ClassifierConfig, Config
+from lgd.config import ClassifierConfig, EvaluationConfig
 from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
 from lgd.storage.files import load_tensors_and_metadata, parse_json, save_tensors
+
+from .protocols import training_for
 
 FILE = "soft_labels.safetensors"
 """beside the images of a data set: `logits` (N, classes), and the files and classes they stand for as metadata"""
 
 
-def needs_teacher(config: Config) -> bool:
-    """Whether judging learns from soft labels."""
-    return config.evaluation.protocol == "soft" or (
-        config.evaluation.protocol == "configured" and config.evaluation.classifier.training.temperature > 0
-    )
+@dataclass(frozen=True)
+class Teacher:
+    """The file of a classifier that gives soft labels, and its network."""
+
+    file: Path
+    network: ClassifierConfig
 
 
-def load_teacher(config: Config, reference: Path | None, like: ImageSet, device: str) -> Classifier:
-    """The configured teacher; without one the reference in the file `reference`.
+def needs_teacher(config: EvaluationConfig) -> bool:
+    """Return whether the protocol trains on soft labels. Errors: UserError for an unknown protocol."""
+    return training_for(config, ipc=1, shape=(3, 1, 1), classes=2).temperature > 0  # the same for any set
 
-    Errors: UserError when there is neither, or it is for other classes or another network.
+
+def teacher_of(config: EvaluationConfig, reference: Teacher | None) -> Teacher | None:
+    """Return the configured teacher, or else the reference.
+
+    None where the evaluation learns from hard labels, or from stored soft labels of a set that comes without a
+    reference. Errors: UserError when soft labels have no teacher.
     """
-    teacher = config.evaluation.teacher
-    if teacher.weights:
-        network = ClassifierConfig(teacher.architecture, width=teacher.width, depth=teacher.depth)
-        return load_classifier(Path(teacher.weights), network, like, device)
-    if reference is None:
+    if not needs_teacher(config):
+        return None
+    own = config.teacher
+    if own.weights:
+        return Teacher(Path(own.weights), ClassifierConfig(own.architecture, own.width, own.depth, own.norm))
+    if reference is None and not own.stored:
         raise UserError("soft labels need a teacher: set evaluation.teacher.weights to a classifier saved by lgd")
-    return load_classifier(reference, config.reference, like, device)
+    return reference
+
+
+def load_teacher(teacher: Teacher, like: ImageSet, device: str) -> Classifier:
+    """Load a teacher of the classes and shape of `like`. Errors: UserError for other classes or another network."""
+    return load_classifier(teacher.file, teacher.network, like, device)
 
 
 def store_soft_labels(path: Path, teacher: Classifier, images: ImageSet, files: Sequence[str]) -> None:

@@ -1,18 +1,18 @@
-"""Choose the engine that runs the units of work."""
+"""Choose an engine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from lgd.config import Config
+from lgd.config import ComputeConfig
 
 from .hardware import worker_count
 from .local import Local
 from .ray import OnRay
 
 
-def engine_for(config: Config, root: Path) -> Local | OnRay:
-    """What runs the units of a run in `root`."""
-    if config.compute.engine == "ray":
-        return OnRay(config.compute, root)
-    return Local(worker_count(config.compute), root, config.compute.retries)
+def engine_for(compute: ComputeConfig, root: Path) -> Local | OnRay:
+    """Return the configured engine for the units of a run in directory `root`."""
+    if compute.engine == "ray":
+        return OnRay(compute, root)
+    return Local(worker_count(compute), root, compute.retries)

@@ -1,4 +1,4 @@
-"""Threads, devices and memory of the machine that a process computes on."""
+"""Threads, devices and memory of this machine."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from lgd.config import ComputeConfig
 from lgd.errors import UserError
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""of glibc's malloc.h"""
+"""constants of glibc's malloc.h"""
 KEPT = 2**31 - 1
-"""bytes at the heap's end that stay with the process; the most that can be asked for"""
+"""free bytes at the end of the heap that the process keeps; the largest value that glibc takes"""
 IN_HEAP = 32 * 2**20
-"""bytes below which memory comes from the heap; the most that glibc allows"""
+"""size in bytes up to which memory comes from the heap; the largest value that glibc allows"""
 
 
 def keep_freed_memory() -> None:
-    """Let this process and those that it starts keep the memory that tensors leave, for the tensors to come.
+    """Keep the memory of freed tensors in this process and those that it starts, for later tensors.
 
-    By itself glibc gives large pieces back at once, and Linux then has to fill every page of the next one with zeros: a
-    tenth to a third of the time of training on the CPU (benchmarks/profile.md). Beyond the heap's limit torch asks for
-    huge pages, if this is called before its first tensor. Elsewhere than on glibc only that has an effect.
+    glibc returns large blocks to Linux at once, which then fills every page of the next block with zeros. That takes a
+    tenth to a third of training time on the CPU (benchmarks/profile.md). Above the heap's limit torch uses huge pages,
+    if this is called before its first tensor. Without glibc only the huge pages have an effect.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -35,7 +35,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """Compute with `count` CPU threads for the block, and with memory that is kept from then on."""
+    """Compute with `count` CPU threads in the block; keep freed memory from then on."""
     import torch
 
     keep_freed_memory()
@@ -48,7 +48,7 @@ def cpu_threads(count: int) -> Iterator[None]:
 
 
 def resolve_device(name: str) -> str:
-    """`auto` is CUDA where there is one, else the CPU."""
+    """Return the device of a name: `auto` is CUDA where available, else the CPU."""
     import torch
 
     if name == "auto":
@@ -57,24 +57,29 @@ def resolve_device(name: str) -> str:
 
 
 def check_device(name: str) -> None:
-    """Errors: UserError for a device that torch does not know or this machine does not have."""
+    """Check that a device exists. Errors: UserError for one that torch or this machine does not have."""
     import torch
 
     try:
         torch.empty(1, device=resolve_device(name))
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"compute.device: {name!r} is not here: {str(error).splitlines()[0]}") from None
+        raise UserError(f"compute.device: {name!r} is not available: {str(error).splitlines()[0]}") from None
 
 
 def worker_count(compute: ComputeConfig) -> int:
-    """Processes for units of work: as configured, or one per core; one where a GPU does the work."""
+    """Return the number of processes for units of work: as configured, or one per core, or one on a GPU."""
+    from loky import cpu_count
+
     if compute.workers:
         return compute.workers
-    return 1 if resolve_device(compute.device).startswith("cuda") else len(os.sched_getaffinity(0))
+    return 1 if resolve_device(compute.device).startswith("cuda") else cpu_count()
 
 
 def computes_in_bfloat16(device: str = "") -> bool:
-    """Whether a device has instructions for bfloat16; without them it is slower than float32. Empty: the best one."""
+    """Return whether a device has instructions for bfloat16; without them it is slower than float32.
+
+    device: a name, or empty for the best one.
+    """
     import torch
 
     if device.startswith("cuda") or (not device and torch.cuda.is_available()):

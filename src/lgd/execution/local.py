@@ -1,4 +1,4 @@
-"""Units on this machine: in this process, or in worker processes of one thread each (loky)."""
+"""The engine that runs units on this machine: in this process, or in worker processes of one thread each (loky)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from loky import cpu_count
+
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.progress import progress_bar
 from lgd.storage.object_store import Mirror, active_mirror
@@ -20,10 +22,10 @@ from .units import Unit, attempt, perform, unfinished
 
 
 class Local:
-    """Runs units with `workers` processes; with one worker, in this process.
+    """Runs units in `workers` processes; with one worker, in this process.
 
-    On the CPU every unit computes with one thread, here or there, so that its bytes do not depend on `workers`.
-    root: the directory that all units write into. retries: of a unit that fails in a way that chance may mend.
+    On the CPU every unit computes with one thread, so that its bytes do not depend on `workers`. root: directory that
+    all units write into. retries: number of times to run a unit again after an error that may be transient.
     """
 
     def __init__(self, workers: int, root: Path, retries: int = 0) -> None:
@@ -33,7 +35,7 @@ class Local:
         self._pool: Any = None
 
     def warm_up(self) -> None:
-        """Start the workers and let them import what they need, while this process does something else."""
+        """Start the workers, so that they import their libraries while this process works."""
         if self.workers > 1:
             for _ in range(self.workers):
                 self._executor().submit(import_everything)
@@ -55,9 +57,9 @@ class Local:
 
     @contextmanager
     def beside(self, units: Sequence[Unit], what: str, threads: int) -> Iterator[None]:
-        """As `Engine`: a worker begins where its threads and as many of this process have cores of their own."""
+        """As `Engine`: start units if there are cores for their threads and as many of this process."""
         todo = unfinished(units, self.root)
-        if self.workers == 1 or 2 * threads > len(os.sched_getaffinity(0)):
+        if self.workers == 1 or 2 * threads > cpu_count():
             todo = []
         futures = self._submit(todo)
         try:
@@ -87,7 +89,7 @@ class Local:
                 attempt(future.result, (), futures[future].name, failures)
                 advance()
         except TerminatedWorkerError:
-            time.sleep(0.2)  # Ctrl-C reaches the workers too; let our own KeyboardInterrupt come first
+            time.sleep(0.2)  # Ctrl-C ends the workers, too: let this process's KeyboardInterrupt come first
             raise UserError(
                 "a worker process was killed, perhaps for lack of memory; finished work is kept: run the same command"
                 " again, with a smaller --compute.workers if it recurs"
@@ -115,6 +117,7 @@ class Local:
 
 
 def _initialise(parent: int) -> None:
+    """Prepare a worker process."""
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()  # first: importing torch takes seconds
     keep_freed_memory()
     import torch
@@ -123,7 +126,7 @@ def _initialise(parent: int) -> None:
 
 
 def _leave_with(parent: int) -> None:
-    """End this worker when its parent is gone, however it went."""
+    """End this worker process when its parent has ended, for whatever reason."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
@@ -135,5 +138,5 @@ def _perform(unit: Unit, retries: int, mirror: Mirror | None) -> None:
 
 
 def import_everything() -> None:
-    """What any unit may need."""
+    """Import the modules that units need."""
     import lgd.distillation.methods  # noqa: F401  (imports torch and diffusers)

@@ -1,4 +1,4 @@
-"""Units on a Ray cluster (extra: ray). Scheduling, placement and the replacement of dead workers are Ray's affair."""
+"""The engine that runs units on a Ray cluster (extra: ray). Ray schedules them and replaces dead workers."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from .ray_train import train_together
 from .units import Unit, attempt, perform, unfinished
 
 CURRENT = Path("/tmp/ray/ray_current_cluster")
-"""where `ray start` writes the address of this machine's cluster"""
+"""file into which `ray start` writes the address of this machine's cluster"""
 
 
 class OnRay:
-    """Runs units as Ray tasks. A worker process keeps the models it has loaded for the tasks that follow.
+    """Runs units as Ray tasks. A worker process keeps its loaded models for later tasks.
 
-    root: the directory that all units write into, on a path that every machine sees, or the mirror of a URL.
+    root: directory that all units write into, on a path that every machine sees, or the local copy of a URL.
     """
 
     def __init__(self, compute: ComputeConfig, root: Path) -> None:
@@ -58,15 +58,15 @@ class OnRay:
         self._ray.shutdown()
 
     def warm_up(self) -> None:
-        """Let as many workers as there are places import what they need."""
-        there = self._ray.cluster_resources()
+        """Start as many workers as fit on the cluster, so that they import their libraries early."""
+        available = self._ray.cluster_resources()
         needed = {"CPU": self.compute.cpus_per_unit, "GPU": self.compute.gpus_per_unit}
-        places = min(there.get(name, 0) / share for name, share in needed.items() if share)
-        for _ in range(int(places)):
+        fitting = min(available.get(name, 0) / share for name, share in needed.items() if share)
+        for _ in range(int(fitting)):
             self._import.remote()
 
     def run(self, units: Sequence[Unit], what: str) -> None:
-        """Run the unfinished units. Errors: as `Engine`. A unit whose worker died is run again, `retries` times."""
+        """Run the unfinished units; one whose worker died runs again, up to `retries` times. Errors: as `Engine`."""
         todo = unfinished(units, self.root)
         self._phases += 1
         phase = f"{self._session} {self._phases}"
@@ -84,24 +84,24 @@ class OnRay:
             raise IncompleteError(failures)
 
     def beside(self, units: Sequence[Unit], what: str, threads: int) -> AbstractContextManager[None]:
-        """Nothing is begun: a phase of Ray's sees the files of the one before."""
+        """Start nothing: on Ray a unit only sees the files of earlier calls of `run`."""
         return nullcontext()
 
     def _submit(self, units: Sequence[Unit], phase: str) -> dict[Any, Unit]:
-        """What will be ready, and the unit that it belongs to. Image sets are sent once, not with every unit."""
+        """Submit the units; returns them by their Ray futures. An image set is sent once, not with every unit."""
         mirror, sent, calls = active_mirror(), dict[int, Any](), dict[Any, Unit]()
         for unit in units:
             for value in unit.arguments:
                 if isinstance(value, ImageSet | Tensor) and id(value) not in sent:
                     sent[id(value)] = self._ray.put(value)
             arguments = [sent.get(id(value), value) for value in unit.arguments]
-            task = self._train if unit.shards > 1 else self._work
-            place = Place(replace(unit, arguments=()), self.root, mirror, phase, self.compute)
-            calls[task.remote(place, *arguments)] = unit
+            remote = self._train if unit.shards > 1 else self._work
+            task = Task(replace(unit, arguments=()), self.root, mirror, phase, self.compute)
+            calls[remote.remote(task, *arguments)] = unit
         return calls
 
     def _outcome(self, ready: Any) -> None:
-        """Errors: the unit's own, or what became of its worker."""
+        """Wait for one unit. Errors: the unit's own, or Ray's about its worker."""
         from ray.exceptions import RayTaskError
 
         try:
@@ -111,8 +111,8 @@ class OnRay:
 
 
 @dataclass(frozen=True)
-class Place:
-    """What a worker needs to know of a unit, but for its arguments."""
+class Task:
+    """A unit without its arguments, and everything else that a worker needs to run it."""
 
     unit: Unit
     root: Path
@@ -121,19 +121,19 @@ class Place:
     compute: ComputeConfig
 
 
-def _work(here: Place, *arguments: Any) -> None:
-    """In a worker process."""
-    if here.mirror:
-        here.mirror.fetch(here.phase)
-    elif not (here.root / LOCK).exists():
-        raise UserError(f"a Ray worker does not see {here.root}; --out must be a path all machines share, or a URL")
-    with cpu_threads(1), here.mirror.sending() if here.mirror else nullcontext():
-        perform(replace(here.unit, arguments=arguments), here.compute.retries)
+def _work(task: Task, *arguments: Any) -> None:
+    """Run a unit in a worker process."""
+    if task.mirror:
+        task.mirror.fetch(task.phase)
+    elif not (task.root / LOCK).exists():
+        raise UserError(f"a Ray worker does not see {task.root}; --out must be a path all machines share, or a URL")
+    with cpu_threads(1), task.mirror.sending() if task.mirror else nullcontext():
+        perform(replace(task.unit, arguments=arguments), task.compute.retries)
 
 
-def _train(here: Place, *arguments: Any) -> None:
-    """In a process that waits for several workers."""
-    train_together(lambda: _work(here, *arguments), here.unit.shards, here.root, here.mirror, here.compute)
+def _train(task: Task, *arguments: Any) -> None:
+    """Run a unit that trains on several workers, and wait for them."""
+    train_together(lambda: _work(task, *arguments), task.unit.shards, task.root, task.mirror, task.compute)
 
 
 def connect(compute: ComputeConfig) -> None:
@@ -151,7 +151,7 @@ def connect(compute: ComputeConfig) -> None:
 
 
 def check_cluster(address: str) -> None:
-    """Find out within seconds that Ray is missing, or that nothing answers; Ray itself waits for minutes.
+    """Check within seconds that Ray is installed and that the cluster answers; Ray itself would wait for minutes.
 
     Errors: UserError.
     """
@@ -174,6 +174,7 @@ def check_cluster(address: str) -> None:
 
 
 def no_cluster(address: str, reason: str) -> UserError:
+    """Return the error for a cluster that cannot be reached."""
     return UserError(
         f"no Ray cluster at {address!r}: {reason}; start one with `ray start --head`, or give --address local"
     )

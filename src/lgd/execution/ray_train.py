@@ -1,4 +1,4 @@
-"""Training shared by several Ray workers, one shard of each batch on each (classifiers/shards.py), by Ray Train."""
+"""Train one classifier on several Ray workers by Ray Train, one shard of each batch on each (classifiers/shards.py)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from lgd.config import ComputeConfig
 from lgd.storage.object_store import Mirror
 
 FOLDER = ".train"
-"""where Ray Train leaves its marks below the results; empty of ours"""
+"""folder in the results in which Ray Train keeps its own files; deleted after training"""
 
 
 def train_together(
-    work: Callable[[], None], shards: int, root: Path, mirror: Mirror | None, how: ComputeConfig
+    work: Callable[[], None], shards: int, root: Path, mirror: Mirror | None, compute: ComputeConfig
 ) -> None:
     """Call `work` in `shards` workers of one torch.distributed group; all of them write the same bytes.
 
-    Where a worker dies the whole group begins anew, `how.retries` times. Errors: the first worker's own.
+    When a worker dies the whole group starts again, up to `compute.retries` times. Errors: the first worker's own.
     """
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
-    resources = {"CPU": how.cpus_per_unit, "GPU": how.gpus_per_unit}
+    resources = {"CPU": compute.cpus_per_unit, "GPU": compute.gpus_per_unit}
     trainer = TorchTrainer(
         lambda: work(),
-        scaling_config=ScalingConfig(num_workers=shards, use_gpu=how.gpus_per_unit > 0, resources_per_worker=resources),
-        run_config=RunConfig(failure_config=FailureConfig(max_failures=how.retries), **_storage(root, mirror)),
+        scaling_config=ScalingConfig(
+            num_workers=shards, use_gpu=compute.gpus_per_unit > 0, resources_per_worker=resources
+        ),
+        run_config=RunConfig(failure_config=FailureConfig(max_failures=compute.retries), **_storage(root, mirror)),
     )
     try:
         trainer.fit()
@@ -40,7 +42,7 @@ def train_together(
 
 
 def _storage(root: Path, mirror: Mirror | None) -> dict[str, Any]:
-    """A place that all workers see, as Ray Train demands."""
+    """Return the storage settings of Ray Train, which needs a place that all workers see."""
     if mirror is None:
         return {"storage_path": str(root / FOLDER)}
     from pyarrow.fs import FSSpecHandler, PyFileSystem
@@ -50,6 +52,7 @@ def _storage(root: Path, mirror: Mirror | None) -> dict[str, Any]:
 
 
 def _tidy(root: Path, mirror: Mirror | None) -> None:
+    """Delete the files of Ray Train."""
     if mirror is None:
         shutil.rmtree(root / FOLDER, ignore_errors=True)
     else:

@@ -1,6 +1,6 @@
-"""What a unit of work wrote, with checksums: `.NAME.sha256` beside its `done` file NAME, as sha256sum writes and reads.
+"""Receipts: the checksums of a unit's files, in `.NAME.sha256` beside its `done` file NAME, in the format of sha256sum.
 
-A unit that was killed between `done` and its receipt counts as finished; its files are then not checked.
+A unit that was killed between `done` and its receipt counts as finished, and its files are not checked.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ LINE = re.compile(r"([0-9a-f]{64})  ([^\0]+)")
 
 
 def receipt_of(done: Path) -> Path:
+    """Return the path of a unit's receipt."""
     return done.with_name(f".{done.name}.sha256")
 
 
 def write_receipt(done: Path, paths: Iterable[Path]) -> None:
-    """Checksums of the files, each once, with paths relative to the folder of `done`."""
+    """Write the checksums of the files, with paths relative to the folder of `done`."""
     names = sorted({os.path.relpath(path, done.parent) for path in paths})
     write_text(receipt_of(done), "".join(f"{sha256(done.parent / name)}  {name}\n" for name in names))
 
 
 def damaged(done: Path, root: Path) -> list[Path]:
-    """The files of a receipt that are missing or not what was written; none where there is no receipt.
+    """List the files of a unit that are missing or differ from its receipt; none without a receipt.
 
-    A receipt that is empty or no receipt, or names a file outside of `root`, is itself what is damaged.
+    A receipt that is empty or malformed, or that names a file outside `root`, counts as damaged itself.
     """
     receipt = receipt_of(done)
     if not receipt.exists():

@@ -1,4 +1,4 @@
-"""Independent units of work, and the one method that runs them: `Engine.run(units)`."""
+"""Independent units of work, and the interface of the engines that run them."""
 
 from __future__ import annotations
 
@@ -19,27 +19,33 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Unit:
-    """A pure function of its arguments and of finished files, whose last act is to write `done` atomically."""
+    """A pure function of its arguments and of finished files, which writes `done` atomically as its last act."""
 
     name: str
+    """its name in progress messages and errors"""
     function: Callable[..., None]
-    """defined at the top of a module, so that another process can find it"""
+    """a function at the top of a module, so that another process can import it"""
     arguments: tuple[Any, ...]
+    """positional arguments of the function"""
     done: Path
+    """file whose existence means that the unit is finished"""
     shards: int = 1
-    """processes that may share its training, as the configuration says (classifiers/shards.py)"""
+    """number of processes that may share its training (classifiers/shards.py)"""
 
 
 class Engine(Protocol):
     """Runs units in any order. A unit whose `done` exists, with its files undamaged, is not run again."""
 
     def run(self, units: Sequence[Unit], what: str) -> None:
-        """Errors: a user's mistake at once; IncompleteError with the units that failed, after all the others."""
+        """Run the unfinished units. `what` names them on the progress bar.
+
+        Errors: a user's mistake at once; IncompleteError with the units that failed, after all others have run.
+        """
 
     def beside(self, units: Sequence[Unit], what: str, threads: int) -> AbstractContextManager[None]:
-        """Begin with units of so many threads each while this process computes the block with as many; then wait.
+        """Start units of `threads` threads each while this process runs the block with as many; then wait for them.
 
-        Where that would be slower, or this is not how the engine works, nothing is begun. Errors: as `run`.
+        Start nothing where that would be slower, or where the engine does not support it. Errors: as `run`.
         """
 
     def warm_up(self) -> None:
@@ -47,7 +53,7 @@ class Engine(Protocol):
 
 
 def perform(unit: Unit, retries: int) -> None:
-    """Run one unit, again when it fails in a way that chance may mend, and leave a receipt of the files it wrote."""
+    """Run one unit, again after an error that may be transient, and write a receipt of the files that it wrote."""
     for left in reversed(range(retries + 1)):
         paths: list[Path] = []
         try:
@@ -61,9 +67,9 @@ def perform(unit: Unit, retries: int) -> None:
 
 
 def attempt(function: Callable[..., T], arguments: Sequence[Any], name: str, failures: list[Failure]) -> T | None:
-    """The result of `function`, or None when something went wrong with it alone, which is put in `failures`.
+    """Return the result of `function`, or None after an error of this unit alone, which is added to `failures`.
 
-    A user's mistake would meet the other units as well, so it is raised; so is a full disk.
+    Errors: those that would stop the other units, too, such as a user's mistake or a full disk.
     """
     try:
         return function(*arguments)
@@ -77,19 +83,19 @@ def attempt(function: Callable[..., T], arguments: Sequence[Any], name: str, fai
 
 
 def is_local(error: Exception) -> bool:
-    """Whether an error says something about one unit only."""
+    """Return whether an error concerns one unit only."""
     if isinstance(error, NonFiniteError | ConnectionError | TimeoutError):
         return True
     return not (isinstance(error, UserError | OSError) or is_full_disk(error))
 
 
 def unfinished(units: Iterable[Unit], root: Path) -> list[Unit]:
-    """Resuming is this set difference. What was damaged since it was finished is told, removed, and made again."""
+    """Return the units that are still to run; report and delete files that were damaged since they were written."""
     todo = []
     for unit in units:
         bad = damaged(unit.done, root)
         for path in bad:
-            log.info(f"{path}: {'corrupt, not what was written' if path.exists() else 'lost'}; made anew")
+            log.info(f"{path}: {'corrupt, not what was written' if path.exists() else 'lost'}; made again")
             path.unlink(missing_ok=True)
         if bad or not unit.done.exists():
             todo.append(unit)

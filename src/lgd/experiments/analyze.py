@@ -1,4 +1,4 @@
-"""One or several sets analysed on equal terms: the body of analysis.json."""
+"""The analysis of one or several sets on equal terms: the body of analysis.json."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lgd.analysis.collect import collect
-from lgd.analysis.inputs import Source, content_digest, expand, is_run, load_set, run_config
-from lgd.analysis.study import Settings, Study, ensure_reference, units_of, units_of_real
+from lgd.analysis.collect import collect, units_of
+from lgd.analysis.context import AnalysisConfig, AnalysisContext, forget
+from lgd.analysis.inputs import SetSource, content_digest, expand, is_run, load_set, run_config
 from lgd.config import Config, differences, to_dict
 from lgd.data.imageset import Splits
 from lgd.data.splits import cached_splits
+from lgd.distillation.recipe import assets_of
 from lgd.errors import UserError
+from lgd.execution.hardware import resolve_device
 from lgd.execution.local import Local
 from lgd.progress import log, progress_bar
 from lgd.storage.files import output_directory, read_json, write_json
 
 from .auto import load_config
+from .reference import make_reference
+from .run_directory import claim
 
 
 def analyze(
     paths: Sequence[Path],
     out: Path,
     test: str | None = None,
-    settings: Settings | None = None,
+    settings: AnalysisConfig | None = None,
     workers: int = 1,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -36,62 +40,66 @@ def analyze(
     test: preset or TOML file that names the real images of plain folders; runs know their own. Returns what is written
     to `out`/analysis.json. Errors: UserError, among others for sets made from different real images.
     """
-    settings = _checked(settings or Settings())
+    settings = _checked(settings or AnalysisConfig())
+    forget()
     places = expand(paths)
     config = shared_config(places, test)
     splits = cached_splits(config.dataset)
     sources = [_source(path, name, splits, settings) for path, name in zip(places, unique_names(places), strict=True)]
     sets = {source: load_set(source) for source in sources}
-    for source, studied in sets.items():
-        for note in studied.notes:
+    for source, analysed in sets.items():
+        for note in analysed.notes:
             log.info(f"{source.name}: {note}")
+    made_from = {
+        "settings": asdict(settings),
+        "config": measured_by(config),
+        "sets": {source.name: content_digest(analysed) for source, analysed in sets.items()},
+    }
     with output_directory(out, overwrite) as root, Local(workers, root) as engine:
-        study = Study(root, config, settings, _reference_path(places, root))
-        made_from = {
-            "settings": asdict(settings),
-            "config": {name: to_dict(config)[name] for name in ("dataset", "reference", "evaluation")},
-            "sets": {source.name: content_digest(studied) for source, studied in sets.items()},
-        }
-        _claim(root, made_from)
-        with progress_bar(1, "reference") as advance:
-            ensure_reference(study)
-            advance()
-        units = units_of_real(study)
-        for source, studied in sets.items():
-            units += units_of(study, source, len(studied.parts))
+        claim(root / "config.json", made_from)
+        weights, device = _reference_path(places, root), resolve_device(config.compute.device)
+        if not weights.exists():
+            with progress_bar(config.reference.training.epochs, "reference") as advance:
+                make_reference(assets_of(config, weights.parent, device), advance)
+        classifier = config.evaluation.classifier
+        context = AnalysisContext(config.dataset, config.reference, weights, classifier, settings, device)
+        units = [unit for source in (None, *sources) for unit in units_of(root, context, source)]
         engine.run(units, "analysis")
-        analysis = collect(study, sets)
+        analysis = collect(root, context, sets)
         write_json(root / "analysis.json", analysis)
     return analysis
 
 
+def measured_by(config: Config) -> dict[str, Any]:
+    """Return the parts of a configuration that an analysis uses, and that all its sets must share."""
+    whole = to_dict(config)
+    shared = {name: whole[name] for name in ("dataset", "reference")}
+    return {**shared, "evaluation": {"classifier": whole["evaluation"]["classifier"]}}
+
+
 def shared_config(paths: Sequence[Path], test: str | None) -> Config:
-    """The dataset, reference and evaluation that all sets are measured by.
+    """Return the configuration whose dataset, reference and evaluation classifier measure all sets.
 
     Errors: UserError when two runs differ in them, or a plain folder comes without `test`.
     """
-    configs = {path: run_config(path) for path in paths if is_run(path)}
-    plain = [path for path in paths if path not in configs]
+    configs = {str(path): run_config(path) for path in paths if is_run(path)}
+    plain = [path for path in paths if str(path) not in configs]
     if plain and test is None:
         raise UserError(f"{plain[0]} is no run of lgd; name its real images with --test, for example --test digits")
-    given = load_config(test) if test is not None else None
-    first = next(iter(configs.values()), given)
-    assert first is not None
-    everything: tuple[str, ...] = ("dataset", "reference", "evaluation")
-    others = [(path, config, everything) for path, config in configs.items()]
-    if given is not None:
-        others.append((Path(str(test)), given, ("dataset",)))
-    for path, other, shared in others:
-        changed = [
-            line for part in shared for line in differences(to_dict(first)[part], to_dict(other)[part], f"{part}.")
-        ]
+    given = {test: load_config(test)} if test is not None else {}
+    first = next(iter({**configs, **given}.values()))
+    wanted = measured_by(first)
+    others = {path: measured_by(config) for path, config in configs.items()}
+    others |= {path: {**wanted, "dataset": measured_by(config)["dataset"]} for path, config in given.items()}
+    for path, theirs in others.items():
+        changed = differences(wanted, theirs)
         if changed:
             raise UserError(f"{path} cannot be measured with the others: {'; '.join(changed)}")
     return first
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A short name for each: its folder's, with as many parents as it takes to tell them apart."""
+    """Return a short, distinct name for each path: its folder's, with as many parents as needed."""
     parts = [path.resolve().parts for path in paths]
     depth = 1
     while len({p[-depth:] for p in parts}) < len(parts):
@@ -99,37 +107,25 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return ["/".join(p[-depth:]) for p in parts]
 
 
-def _source(path: Path, name: str, splits: Splits, settings: Settings) -> Source:
+def _source(path: Path, name: str, splits: Splits, settings: AnalysisConfig) -> SetSource:
     names, shape = splits.train.class_names, splits.train.shape
     path = path.resolve()
     if is_run(path):
         if tuple(read_json(path / "classes.json")) != names:
             raise UserError(f"{path / 'classes.json'}: not the classes of its dataset")
-        return Source(name, run_config(path).method, path, names, shape, 0)
-    return Source(name, name, path, names, shape, settings.increments, settings.split_seed)
+        return SetSource(name, run_config(path).method, path, names, shape, 0)
+    return SetSource(name, name, path, names, shape, settings.increments, settings.split_seed)
 
 
 def _reference_path(places: Sequence[Path], root: Path) -> Path:
-    """A reference that one of the runs left, or where to train one."""
+    """Return the file of a run's reference, or the file to train one into; its seed depends on no run."""
     known = [folder / "reference.safetensors" for place in places for folder in (place, place.parent)]
     return next((path.resolve() for path in known if path.is_file()), root.resolve() / "reference.safetensors")
 
 
-def _checked(settings: Settings) -> Settings:
+def _checked(settings: AnalysisConfig) -> AnalysisConfig:
     try:
-        return TypeAdapter(Settings).validate_python(asdict(settings))
+        return TypeAdapter(AnalysisConfig).validate_python(asdict(settings))
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--{first['loc'][0]}: {first['msg'].lower()}, not {first['input']!r}") from None
-
-
-def _claim(root: Path, made_from: dict[str, Any]) -> None:
-    path = root / "config.json"
-    if path.exists():
-        changed = differences(read_json(path), made_from)
-        if changed:
-            raise UserError(
-                f"{root} holds an analysis of something else: {'; '.join(changed)[:400]}."
-                " Choose another --out, or --overwrite to start anew"
-            )
-    write_json(path, made_from)

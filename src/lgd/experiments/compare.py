@@ -1,19 +1,19 @@
-"""Methods side by side, on one generator, one reference and the same seeds."""
+"""A comparison of methods on one generator, one reference and the same seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lgd.config import Config, to_dict
-from lgd.data.splits import cached_splits
-from lgd.distillation.methods import check_method, with_method
-from lgd.distillation.store import Run
+from lgd.config import Config
+from lgd.distillation.layout import Run
+from lgd.distillation.methods import methods_used
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.evaluation.comparison_tables import compare, table, tables
-from lgd.evaluation.tables import markdown, write_tables
+from lgd.evaluation.aggregate import compare
+from lgd.evaluation.comparison_tables import table, tables
+from lgd.evaluation.tables import captioned, write_tables
 from lgd.execution.engines import engine_for
 from lgd.execution.units import attempt
 from lgd.experiments.run_directory import claim
@@ -21,8 +21,9 @@ from lgd.report import plots
 from lgd.storage.files import write_json, write_text
 from lgd.storage.object_store import workspace
 
-from .distill import checked, complete
+from .distill import complete
 from .prepare import prepare
+from .resolve import resolve
 
 
 def compare_methods(
@@ -43,23 +44,22 @@ def compare_methods(
         raise UserError(f"--runs must be at least 1, not {runs}")
     if len(set(methods)) < len(methods) or not methods:
         raise UserError("--methods needs at least one method, and none twice")
-    config = checked(config)
-    for name in methods:
-        check_method(with_method(config, name), cached_splits(config.dataset).train)
-    with workspace(out, overwrite) as root, engine_for(config, root) as engine:
-        assets = assets or root
-        claim(root / "config.json", to_dict(replace(config, method="lgd")))
+    base = resolve(config, methods)
+    compute = base.config.compute
+    with workspace(out, overwrite) as root, engine_for(compute, root) as engine:
+        shared = base.assets(assets or root)
+        claim(root / "config.json", {**base.record(), "method": "lgd"})
         engine.warm_up()
-        prepare(config, assets, methods, engine)
+        used = [method for name in methods for method in methods_used(base.with_method(name, 0).config)]
+        prepare(shared, used, engine, compute.engine == "ray")
         metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
         failures: list[Failure] = []
-        for seed in range(config.seed, config.seed + runs):
+        for seed in range(base.config.seed, base.config.seed + runs):
             for name in methods:
-                single = with_method(replace(config, seed=seed), name)
-                run = Run(root / f"{name}-seed{seed}")
+                single, run = base.with_method(name, seed), Run(root / f"{name}-seed{seed}")
                 run.root.mkdir(exist_ok=True)
-                claim(run.config, to_dict(single))
-                made = attempt(complete, (single, run, assets, engine), run.root.name, failures)
+                claim(run.config, single.record())
+                made = attempt(complete, (single, run, shared, engine), run.root.name, failures)
                 if made is not None:
                     metrics[name].append(made)
         finished = {name: done for name, done in metrics.items() if done}
@@ -70,14 +70,13 @@ def compare_methods(
         for method in comparison["methods"].values():
             method.pop("matrix")
         write_json(root / "comparison.json", comparison)
-        captioned = [f"{each.caption}\n\n{markdown(each)}" for each in tables(comparison)]
-        write_text(root / "comparison.md", "\n".join(captioned))
+        write_text(root / "comparison.md", "\n".join(map(captioned, tables(comparison))))
         write_tables(root / "tables", tables(comparison))
     return comparison, table(comparison)
 
 
 def plot_comparison(root: Path, comparison: dict[str, Any]) -> None:
-    """Heat maps side by side and accuracy against IPC."""
+    """Write the figures: redundancy as heat maps side by side, and accuracy against IPC."""
     methods = comparison["methods"]
     matrices = {name: m["matrix"] for name, m in methods.items() if m["matrix"]}
     if matrices:

@@ -1,16 +1,20 @@
-"""`lgd status`: what is done in a run, what is next, and about how long it takes. Reads file names, never torch."""
+"""The status of a run: finished and remaining work, and an estimate of the time left. Loads no torch."""
 
 from __future__ import annotations
 
-import fcntl
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lgd.config import from_dict, with_defaults
+from lgd.distillation.layout import Run, class_groups
 from lgd.errors import UserError, reading
+from lgd.evaluation.schedule import cells_of
 from lgd.report.events import read_events
 from lgd.storage.files import read_json
+from lgd.storage.locks import holder_of
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Phase:
 
 
 def status(path: Path) -> str:
-    """Lines about a run, or about every run of a compare directory. Errors: UserError when it is neither."""
+    """Describe a run, or every run of a compare directory, in lines. Errors: UserError when it is neither."""
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: neither a run nor a compare directory (no config.json)")
     runs = sorted(child.parent for child in path.glob("*-seed*/config.json"))
@@ -46,7 +50,7 @@ def status(path: Path) -> str:
 
 
 def run_status(root: Path) -> str:
-    """Lines about one run."""
+    """Describe one run in lines."""
     phases = run_phases(root)
     if (root / "metrics.json").is_file():
         metrics = read_json(root / "metrics.json")
@@ -62,32 +66,34 @@ def run_status(root: Path) -> str:
 
 
 def run_phases(root: Path) -> list[Phase]:
-    """Every part of a run in order. The generator and the reference may lie beside the run, shared with others."""
-    config = read_json(root / "config.json")
-    K = config["stages"]["increments"]
+    """Return every part of a run in order. The assets may lie beside the run, shared with others."""
+    values = read_json(root / "config.json")
+    config, run = from_dict(with_defaults(values, values), str(root / "config.json")), Run(root)
     assets = next((f for f in (root, root.parent) if (f / "assets.json").is_file()), root)
     phases = []
-    own = config["generator"]
-    made = "source.json" if own.get("source") and own.get("tune", "none") == "none" else "done"
+    own = config.generator
+    made = "source.json" if own.source and own.tune == "none" else "done"
     for name, file in (("generator", assets / "generator" / made), ("reference", assets / "reference.safetensors")):
         if file.exists() or assets == root:
-            phases.append(Phase(name, int(file.exists()), 1, name))
-    groups = None
-    if (root / "classes.json").is_file():
-        groups = -(-len(read_json(root / "classes.json")) // config["stages"]["classes_per_unit"])
-    for index in range(1, K + 1):
-        folder = root / "increments" / f"{index:02d}"
-        files = tuple(folder.glob("groups/*.json"))
-        total = len(files) if (folder / "done").exists() else groups
-        phases.append(Phase(f"increment {index}, class groups", len(files), total, "stages", files))
-    cells = tuple((root / "evaluation").glob("*.json"))
-    expected = K * (config["evaluation"]["seeds"] + config["evaluation"]["redundancy_seeds"])
-    phases.append(Phase("evaluation, classifiers", len(cells), expected, "evaluation", cells))
+            phases.append(counted(name, name, [file]))
+    classes = root / "classes.json"
+    groups = class_groups(len(read_json(classes)), config.stages.classes_per_unit) if classes.is_file() else None
+    for index in range(1, config.stages.increments + 1):
+        due = [run.group(index, group) for group in range(len(groups))] if groups else None
+        phases.append(counted(f"increment {index}, class groups", "stages", due))
+    due = [run.cell(cell.name) for cell in cells_of(config.evaluation, config.stages)]
+    phases.append(counted("evaluation, classifiers", "evaluation", due))
     return phases
 
 
+def counted(name: str, event: str, due: Sequence[Path] | None) -> Phase:
+    """Return a phase whose pieces are done when the files in `due` are there; None: they are not known yet."""
+    files = tuple(file for file in due or () if file.exists())
+    return Phase(name, len(files), None if due is None else len(due), event, files)
+
+
 def time_left(root: Path, phases: list[Phase], now: float | None = None) -> str:
-    """From the pace of the pieces finished since their phase started; phases of unknown pace are not counted."""
+    """Estimate the time left from the pace of each phase; phases of unknown pace are not counted."""
     now = time.time() if now is None else now
     starts: dict[str, float] = {}
     for event in read_events(root):
@@ -109,7 +115,7 @@ def time_left(root: Path, phases: list[Phase], now: float | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the two largest units that matter: 45 s, 3 min, 2 h 10 min."""
+    """Format seconds in the two largest units that matter: 45 s, 3 min, 2 h 10 min."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -117,15 +123,8 @@ def duration(seconds: float) -> str:
 
 
 def in_use(root: Path) -> bool:
-    """Whether a process holds the lock of this directory or of the compare directory around it."""
-    for path in (root / ".lock", root.parent / ".lock"):
-        if path.is_file():
-            with path.open() as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return True
-    return False
+    """Return whether a process holds this directory or the compare directory around it."""
+    return any(holder_of(folder) for folder in (root, root.parent))
 
 
 def _next(phases: list[Phase]) -> str:

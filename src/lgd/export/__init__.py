@@ -1,4 +1,4 @@
-"""`lgd export`: a run's dataset in the formats that other software reads."""
+"""Export a run's dataset in the formats that other software reads."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from lgd.storage.files import write_text
 
 
 def export(run: Path, to: str, out: Path, overwrite: bool = False, push: str | None = None) -> Path:
-    """Write the dataset of a finished run to the directory `out`, with a card; returns `out`.
+    """Write the dataset of a finished run to the directory `out`, with a card, and return `out`.
 
-    to: imagefolder, hf, parquet, webdataset or pt. push: a dataset repository on the Hugging Face Hub to upload it to.
-    It is made beside its place and renamed: a failure leaves nothing, and what `overwrite` replaces stays until then.
+    to: one of `formats.FORMATS`. push: a dataset repository on the Hugging Face Hub to upload it to.
+    The export is written beside `out` and then renamed: a failure leaves no part of it, and keeps what `overwrite`
+    would replace.
     Errors: UserError for a target that exists, an unfinished or damaged run, a missing extra or a missing token.
     """
     from .card import card
+    from .formats import FORMATS
     from .samples import read_export
-    from .writers import WRITERS
 
-    if to not in WRITERS:
-        raise UserError(f"--to: unknown format {to!r}{nearest(to, WRITERS)}")
+    if to not in FORMATS:
+        raise UserError(f"--to: unknown format {to!r}{nearest(to, FORMATS)}")
     _refuse(out, run, overwrite)
     hub = _hub() if push else None
     content = read_export(run)
@@ -32,8 +33,8 @@ def export(run: Path, to: str, out: Path, overwrite: bool = False, push: str | N
     try:
         temporary.mkdir(parents=True)
         with progress_bar(len(content.samples), f"export to {to}") as advance:
-            how_to_read = WRITERS[to](content, temporary, advance)
-        write_text(temporary / "README.md", card(content, to, how_to_read, temporary))
+            how_to_read = FORMATS[to].write(content, temporary, advance)
+        write_text(temporary / "README.md", card(content, FORMATS[to], how_to_read, temporary))
         if out.exists():
             shutil.rmtree(out)
         temporary.replace(out)
@@ -48,6 +49,7 @@ def export(run: Path, to: str, out: Path, overwrite: bool = False, push: str | N
 
 
 def _refuse(out: Path, run: Path, overwrite: bool) -> None:
+    """Errors: UserError for a target that must not be replaced."""
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it")
     if out.is_file():
@@ -60,7 +62,7 @@ def _refuse(out: Path, run: Path, overwrite: bool) -> None:
 
 
 def _hub() -> Any:
-    """The Hub's client. Errors: UserError without a token, before any work is done."""
+    """Return the Hub's client. Errors: UserError without a token, before any work is done."""
     import huggingface_hub
 
     if not huggingface_hub.get_token():

@@ -1,17 +1,24 @@
-"""What is exported: the images of a finished run's dataset, in the order of its metadata.csv."""
+"""The images of a finished run's dataset, in the order of its metadata.csv, and functions that the formats share."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from lgd.errors import UserError, reading
-from lgd.storage.files import load_tensors, read_json, sha256
+from lgd.storage.files import load_tensors, read_json, sha256, write_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Advance = Callable[[], object]
+"""called after each image, for the progress bar"""
+SHARD = 10_000
+"""images in one tar or Parquet file"""
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Export:
-    """A run's dataset and what its card tells."""
+    """A run's dataset, and the data of its card."""
 
     run: Path
     samples: Sequence[Sample]
@@ -41,10 +48,12 @@ class Export:
     config: dict[str, Any]
     metrics: dict[str, Any]
     environment: dict[str, Any]
+    source: dict[str, Any]
+    """the record of a generator that was not trained in the run; empty for one that was"""
 
 
 def read_export(run: Path) -> Export:
-    """Read and check everything first. Errors: UserError naming what is missing, damaged or does not fit."""
+    """Read and check a finished run. Errors: UserError naming what is missing, damaged or does not fit."""
     table = run / "dataset" / "metadata.csv"
     if not table.is_file() or not (run / "metrics.json").is_file():
         raise UserError(f"{run}: no finished run; `lgd status {run}` tells what is missing")
@@ -59,6 +68,9 @@ def read_export(run: Path) -> Export:
     environment = run / "environment.json"
     if not environment.is_file():
         environment = run.parent / "environment.json"
+    source = run / "generator" / "source.json"
+    if not source.is_file():
+        source = run.parent / "generator" / "source.json"
     return Export(
         run,
         samples,
@@ -67,6 +79,7 @@ def read_export(run: Path) -> Export:
         read_json(run / "config.json"),
         read_json(run / "metrics.json"),
         read_json(environment) if environment.is_file() else {},
+        read_json(source) if source.is_file() else {},
     )
 
 
@@ -99,7 +112,7 @@ def _read_table(table: Path, names: tuple[str, ...]) -> list[Sample]:
 
 
 def _read_soft_labels(run: Path, images: int, classes: int) -> Tensor | None:
-    """`soft_labels` of soft_labels.safetensors, which lies in the run or in its dataset."""
+    """Read `soft_labels` of soft_labels.safetensors, which lies in the run or in its dataset."""
     for path in (run / "dataset" / "soft_labels.safetensors", run / "soft_labels.safetensors"):
         if path.is_file():
             tensors = load_tensors(path)
@@ -112,3 +125,18 @@ def _read_soft_labels(run: Path, images: int, classes: int) -> Tensor | None:
                 )
             return soft
     return None
+
+
+def shards(export: Export) -> list[tuple[int, Sequence[Sample]]]:
+    """Return the images of each file, with the position of its first one."""
+    return [(start, export.samples[start : start + SHARD]) for start in range(0, len(export.samples), SHARD)]
+
+
+def write_order(export: Export, path: Path) -> None:
+    """Write a CSV row per image, in the order of the soft labels."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["file_name", "label", "class_name", "increment", "slot", "score", "sha256"])
+    for s in export.samples:
+        writer.writerow([s.file, s.label, s.class_name, s.increment, s.slot, s.score, s.sha256])
+    write_text(path, table.getvalue())

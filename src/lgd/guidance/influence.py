@@ -1,4 +1,4 @@
-"""Influence guidance (IGD, ICLR 2025): steer samples to pull a classifier's weights the way their class does."""
+"""Influence (IGD, ICLR 2025): agreement of an image's loss gradient with that of its class's real images."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ Parameters = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Surrogate:
-    """A classifier at K moments of its training."""
+    """Checkpoints of a classifier from K moments of its training."""
 
     classifier: Classifier
     """architecture and normalisation; its own weights are not used"""
     parameters: Parameters
-    """of all K, each (K, ...)"""
+    """the weights of all checkpoints, each (K, ...)"""
     class_gradients: Mapping[int, Tensor]
-    """of each label at hand, the gradient of the mean loss of real images with respect to all parameters, (K, P)"""
+    """by label, the gradient of the mean loss of real images with respect to all P parameters, (K, P)"""
 
 
 def gradients(
     classifier: Classifier, parameters: Parameters, images: Tensor, labels: Tensor, weights: Tensor
 ) -> Tensor:
-    """Gradient of each group's weighted loss with respect to all parameters, (G, P); differentiable in the images.
+    """Return the gradient of each group's weighted loss with respect to all parameters, (G, P).
 
     images (G, N, C, H, W) in [0, 1]; labels and weights (G, N); the loss is the weighted sum of the cross-entropies.
+    Differentiable in the images.
     """
 
     def loss(theta: Parameters, x: Tensor, y: Tensor, w: Tensor) -> Tensor:
@@ -47,10 +48,10 @@ def gradients(
 def class_gradients(
     classifier: Classifier, images: Iterable[Tensor], labels: Sequence[int], groups: int = 10, chunk: int = 50
 ) -> Tensor:
-    """Gradient of the mean loss over each class's images, (len(labels), P), without a graph.
+    """Return the gradient of the mean loss over each class's images, (len(labels), P), without a graph.
 
-    images: of each class, (N_c, C, H, W) in [0, 1]; the classes need not be of one size. `groups` classes are taken
-    from it at a time, with `chunk` images each, which bounds the memory.
+    images: one (N_c, C, H, W) in [0, 1] per class; N_c may differ. `groups` classes are read at a time, with `chunk`
+    images each in one call, which bounds the memory.
     """
     parameters = dict(classifier.named_parameters())
     classes = iter(images)
@@ -69,15 +70,21 @@ def class_gradients(
 
 
 def influence(images: Tensor, labels: Tensor, surrogate: Surrogate) -> Tensor:
-    """Mean over the K checkpoints of cos(gradient of the image's loss, gradient of its class), (B,).
+    """Return the mean over K checkpoints of cos(gradient of the image's loss, gradient of its class), (B,).
 
-    images (B, C, H, W) in [0, 1], labels (B,). Differentiable in the images: a derivative of a derivative. All images
-    and checkpoints go at once, because small networks cost their calls, not their arithmetic.
+    images (B, C, H, W) in [0, 1], labels (B,). Differentiable in the images, through second derivatives. One call takes
+    all images and checkpoints: small networks cost time per call, not per operation.
     """
-    ones = torch.ones(len(images), 1, dtype=images.dtype, device=images.device)
+    return joint_influence(images[:, None], labels, surrogate)
+
+
+def joint_influence(images: Tensor, labels: Tensor, surrogate: Surrogate) -> Tensor:
+    """Return the `influence` of the mean loss of the N images of each group (B, N, C, H, W) of one label, (B,)."""
+    B, N = images.shape[:2]
+    shares = torch.full((B, N), 1 / N, dtype=images.dtype, device=images.device)
 
     def at_checkpoint(theta: Parameters) -> Tensor:
-        return gradients(surrogate.classifier, theta, images[:, None], labels[:, None], ones)
+        return gradients(surrogate.classifier, theta, images, labels[:, None].expand(B, N), shares)
 
     own = vmap(at_checkpoint)(dict(surrogate.parameters))  # (K, B, P)
     towards = torch.stack([surrogate.class_gradients[label] for label in labels.tolist()], dim=1)  # (K, B, P)

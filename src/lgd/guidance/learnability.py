@@ -1,25 +1,27 @@
-"""Learnability guidance: steer sampling uphill on the score (method.md, section 3)."""
+"""Learnability guidance: sampling climbs a score of the predicted clean sample (LGD, CVPR 2026)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from lgd.config import GuidanceConfig
-from lgd.diffusion.types import Denoiser, Prediction, Step, predict_x0
+from lgd.diffusion.types import Denoiser, Prediction, Step
 from lgd.errors import NonFiniteError
 
 from .vectors import along_noise, along_sample, unit
 
 Score = Callable[[Tensor], Tensor]
-"""A predicted clean latent (B, C, H, W) to scores (B,)."""
+"""Maps a predicted clean latent (B, C, H, W) to scores (B,)."""
 
 
 def in_window(step: Step, config: GuidanceConfig) -> bool:
-    """Windows are indices of the respaced schedule; both ends belong to them, and every `config.every`-th is guided."""
+    """Return whether a step is guided: every `config.every`-th of the window, from its noisiest on.
+
+    The window is a pair of indices of the respaced schedule; both belong to it.
+    """
     low, high = config.window
     return low <= step.index <= high and (high - step.index) % config.every == 0
 
@@ -27,8 +29,9 @@ def in_window(step: Step, config: GuidanceConfig) -> bool:
 def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -> Denoiser:
     """Wrap a denoiser so that samples climb `score` of their predicted clean latent.
 
-    Route `denoiser` differentiates through `inner`; route `x0` treats its output as constant. Guidance always climbs,
-    whatever the space; the sign printed in the paper descends. Errors: NonFiniteError naming the step.
+    Noise space: eps' = eps - lambda sqrt(1 - abar) ||eps|| unit(g), with g = dS/dx_t of `score_gradient`. Sample space:
+    x_{t-1} += lambda u sqrt(1 - abar) (RMS(eps) / RMS(g)) g. Both climb; the sign printed in the paper descends.
+    Errors: NonFiniteError naming the step.
     """
     if config.strength == 0:
         return inner
@@ -46,22 +49,22 @@ def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -
 
 
 def score_gradient(inner: Denoiser, score: Score, x_t: Tensor, step: Step, route: str) -> tuple[Prediction, Tensor]:
-    """The prediction at x_t and g = dS/dx_t, both (B, C, H, W), detached."""
+    """Return the prediction at x_t and g = dS(x0)/dx_t, both (B, C, H, W), detached.
+
+    Route `denoiser` differentiates through `inner`. Route `x0` takes eps as constant in
+    x0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar), hence g = dS/dx0 / sqrt(abar).
+    """
     with torch.enable_grad():
-        x = x_t.detach().requires_grad_()
         if route == "denoiser":
+            x = x_t.detach().requires_grad_()
             prediction = inner(x, step)
+            (g,) = torch.autograd.grad(score(prediction.x0).sum(), x)
         else:
             with torch.no_grad():
                 prediction = inner(x_t, step)
-        S = score(predict_x0(x, prediction.eps, step.alpha_bar))  # (B,)
-        (g,) = torch.autograd.grad(S.sum(), x)
+            x0 = prediction.x0.detach().requires_grad_()
+            (g,) = torch.autograd.grad(score(x0).sum(), x0)
+            g = g / step.alpha_bar**0.5
     if not torch.isfinite(g).all():
         raise NonFiniteError(f"guidance: NaN or infinite gradient at step index {step.index} (t = {step.timestep})")
-    return detached(prediction), g
-
-
-def detached(prediction: Prediction) -> Prediction:
-    """The same numbers without their graph."""
-    parts = {name: getattr(prediction, name) for name in ("eps", "variance", "shift")}
-    return replace(prediction, **{name: part.detach() for name, part in parts.items() if part is not None})
+    return prediction.detached(), g

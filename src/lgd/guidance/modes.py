@@ -2,64 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from lgd.config import ModesConfig
-from lgd.diffusion.types import Denoiser, Prediction, Step, predict_x0
+from lgd.diffusion.types import Denoiser, Prediction, Step
 
 
 def find_modes(latents: Tensor, count: int, seed: int) -> Tensor:
-    """Centroids (count, C, H, W) of a k-means of one class's latents (N, C, H, W), the largest cluster first.
+    """Return k-means centroids (count, C, H, W) of one class's latents (N, C, H, W), the largest cluster first.
 
-    Largest first [ours], so that the first increments of a growing set hold what the class mostly looks like. The
-    caller makes sure that count is at most N.
+    The order is ours: the first increments of a growing set take the most common modes. count is at most N.
     """
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):  # sums depend on how they are split
-        found = KMeans(count, n_init=10, random_state=seed % 2**32).fit(latents.flatten(1).double().numpy())
+    with threadpool_limits(1):  # sums depend on the number of threads
+        found = KMeans(count, n_init=1, random_state=seed % 2**32).fit(latents.flatten(1).double().numpy())
     sizes = np.bincount(found.labels_, minlength=count)
     order = np.argsort(-sizes, kind="stable")
     return torch.from_numpy(found.cluster_centers_[order]).to(latents.dtype).view(count, *latents.shape[1:])
 
 
-def previous_alpha_bars(steps: Sequence[Step]) -> dict[int, float]:
-    """Of each step's index, the cumulative alpha of the step that follows in sampling; 1 after the last."""
-    following = [step.alpha_bar for step in steps[1:]] + [1.0]
-    return {step.index: alpha_bar for step, alpha_bar in zip(steps, following, strict=True)}
-
-
-def posterior_deviation(prediction: Prediction, alpha_bar: float, previous: float) -> Tensor:
-    """sigma_t, the standard deviation of DDPM's posterior: a scalar, or (B, C, H, W) where the variance is learned.
+def posterior_deviation(prediction: Prediction, step: Step) -> Tensor:
+    """Return sigma_t, the standard deviation of DDPM's posterior: a scalar or, with learned variance, (B, C, H, W).
 
     With beta = 1 - abar_t / abar_{t-1} the variance is beta (1 - abar_{t-1}) / (1 - abar_t); a learned one lies between
     that (at -1) and beta (at 1), in logarithms (Nichol and Dhariwal, 2021).
     """
-    beta = torch.tensor(1 - alpha_bar / previous, dtype=prediction.eps.dtype, device=prediction.eps.device)
-    small = beta * (1 - previous) / (1 - alpha_bar)
+    beta = prediction.eps.new_tensor(1 - step.alpha_bar / step.alpha_bar_after)
+    small = beta * (1 - step.alpha_bar_after) / (1 - step.alpha_bar)
     if prediction.variance is None:
         return small.sqrt()
     share = (prediction.variance + 1) / 2
     return (0.5 * (share * beta.log() + (1 - share) * small.log())).exp()
 
 
-def mode_guided(inner: Denoiser, modes: Tensor, previous: Mapping[int, float], config: ModesConfig) -> Denoiser:
-    """Wrap a denoiser so that samples are drawn to `modes` (B, C, H, W) while the step's index is above `stop`.
+def mode_guided(inner: Denoiser, modes: Tensor, config: ModesConfig) -> Denoiser:
+    """Wrap a denoiser so that samples are pulled to `modes` (B, C, H, W) while the step's index is above `stop`.
 
-    x_{t-1} -= strength sigma_t (x0hat - m), on any scheduler; `previous` as `previous_alpha_bars` gives it.
+    x_{t-1} -= strength sigma_t (x0hat - m), on any scheduler.
     """
 
     def guided(x_t: Tensor, step: Step) -> Prediction:
         prediction = inner(x_t, step)
         if config.strength == 0 or step.index <= config.stop:
             return prediction
-        x0 = predict_x0(x_t, prediction.eps, step.alpha_bar)
-        sigma = posterior_deviation(prediction, step.alpha_bar, previous[step.index])
-        return prediction.shifted(-config.strength * sigma * (x0 - modes))
+        sigma = posterior_deviation(prediction, step)
+        return prediction.shifted(-config.strength * sigma * (prediction.x0 - modes))
 
     return guided

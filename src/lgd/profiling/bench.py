@@ -1,10 +1,9 @@
-"""What guided sampling costs on this machine, against unguided sampling and against the lineage's loop."""
+"""Measure the cost of guided sampling, relative to unguided sampling."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from statistics import fmean
 from time import perf_counter
@@ -14,51 +13,47 @@ import torch
 from torch import Tensor
 
 from lgd import __version__
-from lgd.config import Config, with_values
-from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.types import Denoiser, Step
 from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
-from lgd.distillation.selection import select
+from lgd.distillation.recipe import Recipe
 from lgd.distillation.store import SelectedImage
-from lgd.rng import image_seed
+from lgd.evaluation.tables import Table, markdown
 
 from .counting import operations
-from .igd_reference import lineage_slot
 from .measure import Clock, Times, take_turns
 from .networks import Networks
 
 GUIDED_SHARE = (10, 45, 50)
-"""the window, and the steps it is of, where the steps are others"""
+"""first and last guided step, and the number of steps to which they refer; scaled for other numbers"""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How it is measured."""
+    """Settings of the measurement."""
 
     steps: int
+    """denoising steps"""
     rounds: int
+    """measurements per variant"""
     every: int
-    halving: float
-    """share of the steps after which candidates are compared"""
-    lineage_slots: int
-    """slots (of one class each) that the lineage's loop draws"""
+    """guided every N-th step, in the variants that say so"""
     clock: Clock = perf_counter
     matrix: int = 2048
+    """side of the matrices whose product gives the peak rate"""
 
 
 def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
-    """Everything, as plain data for JSON; rates are medians over rounds in which the variants take turns."""
+    """Measure everything; returns plain data for JSON. The variants take turns, and rates are medians over rounds."""
     peaks = matmul_peaks(settings.matrix, networks.device, settings.rounds, settings.clock)
     say("matrix products done")
     base = with_steps(networks.config, settings)
-    halving = max(1, round((settings.steps - 1) * (1 - settings.halving)))
-    variants = variants_of(base, settings.every, halving, networks.guiding is not networks.generator.autoencoder)
+    variants = variants_of(base, settings.every, networks.guiding is not networks.generator.autoencoder)
     kept: dict[str, list[SelectedImage]] = {}
 
-    def runner(name: str, config: Config, small: bool) -> Callable[[], None]:
+    def runner(name: str, config: Recipe, small: bool) -> Callable[[], None]:
         def run() -> None:
-            kept[name] = draw(networks, config, small, guided=name != "unguided")
+            kept[name] = sample_classes(networks, config, small, guided=name != "unguided")
 
         return run
 
@@ -66,21 +61,9 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
     times = take_turns(functions, settings.rounds, clock=settings.clock)
     say("sampling done")
     rows = {name: row(variants[name][0], times[name], kept[name], name != "unguided") for name in functions}
-    exact = exact_copy(networks)
-    scores: list[float] = []
-    labels = list(networks.classes)[: settings.lineage_slots]
-
-    def lineage() -> None:
-        scores[:] = [lineage_score(exact, base, label) for label in labels]
-
-    slow = take_turns({"lineage": lineage}, max(1, settings.rounds // 3), False, settings.clock)["lineage"]
-    rows["lineage loop"] = row_of(len(labels), len(labels) * base.stages.candidates, slow, fmean(scores))
-    say("lineage loop done")
-    same = [d for d in kept[list(variants)[-1]] if d.label in labels]
     for entry in rows.values():
-        entry["times_lineage"] = entry["kept_per_second"] / rows["lineage loop"]["kept_per_second"]
-        for what in ("drawn", "kept"):
-            entry[f"cost_per_{what}"] = rows["unguided"]["drawn_per_second"] / entry[f"{what}_per_second"]
+        for kind in ("sampled", "kept"):
+            entry[f"cost_per_{kind}"] = rows["unguided"]["sampled_per_second"] / entry[f"{kind}_per_second"]
     return {
         "lgd": __version__,
         "torch": torch.__version__,
@@ -91,47 +74,45 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
         "classes": len(networks.classes),
         "window": list(base.guidance.window),
         "every": settings.every,
-        "halving": halving,
         "matmul": peaks,
         "denoiser": denoiser_rate(networks, base, peaks, settings),
         "sampling": rows,
-        "same_classes": {
-            "fastest": fmean([score_of(d) for d in same]),
-            "lineage loop": fmean(scores),
-        },
-        "profile": profile(lambda: draw(networks, *variants[list(variants)[-1]], guided=True)),
+        "profile": profile(lambda: sample_classes(networks, *variants[list(variants)[-1]], guided=True)),
     }
 
 
-def with_steps(config: Config, settings: Settings) -> Config:
-    """With so many steps and the same share of them guided."""
-    if config.sampling.steps == settings.steps:
-        return config
+def with_steps(recipe: Recipe, settings: Settings) -> Recipe:
+    """Set the number of steps, and scale the guided window to it."""
+    if recipe.sampling.steps == settings.steps:
+        return recipe
     low, high, of = GUIDED_SHARE
     window = (low * settings.steps // of, min(settings.steps - 1, high * settings.steps // of))
-    return with_values(config, {"sampling": replace(config.sampling, steps=settings.steps), "guidance.window": window})
+    sampling, guidance = replace(recipe.sampling, steps=settings.steps), replace(recipe.guidance, window=window)
+    return replace(recipe, sampling=sampling, guidance=guidance)
 
 
-def variants_of(base: Config, every: int, halving: int, small: bool) -> dict[str, tuple[Config, bool]]:
-    """By name, slowest last but one: the configuration, and whether it guides through the small decoder."""
-    x0 = with_values(base, {"guidance.route": "x0"})
+def variants_of(base: Recipe, every: int, small: bool) -> dict[str, tuple[Recipe, bool]]:
+    """Return each variant's settings, and whether it guides through the small decoder; the fastest variant last."""
+
+    def guided(**values: Any) -> Recipe:
+        return replace(base, guidance=replace(base.guidance, **values))
+
+    x0 = guided(route="x0")
     found = {
         "unguided": (without_selection(base), False),
-        "guided, route denoiser": (with_values(base, {"guidance.route": "denoiser"}), False),
+        "guided, route denoiser": (guided(route="denoiser"), False),
         "guided, route x0": (x0, False),
     }
     name = "guided, route x0"
     if small:
         name += ", small decoder"
         found[name] = (x0, True)
-    sparse = with_values(x0, {"guidance.every": every})
-    found[name + f", every {every}"] = (sparse, small)
-    found[name + f", every {every}, halving"] = (with_values(sparse, {"stages.halving": halving}), small)
+    found[name + f", every {every}"] = (guided(route="x0", every=every), small)
     return found
 
 
-def draw(networks: Networks, config: Config, small: bool, guided: bool) -> list[SelectedImage]:
-    """One slot of every class, by the same functions as in a run."""
+def sample_classes(networks: Networks, config: Recipe, small: bool, guided: bool) -> list[SelectedImage]:
+    """Sample one image of every class, by the same functions as a run."""
     own = replace(networks, config=config)
     if not small:
         own.guiding = networks.generator.autoencoder
@@ -142,66 +123,39 @@ def draw(networks: Networks, config: Config, small: bool, guided: bool) -> list[
 
 
 def unguided(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
+    """Return the denoiser unchanged: guidance of the unguided variant."""
     return denoiser
 
 
-def row(config: Config, times: Times, kept: list[SelectedImage], guided: bool) -> dict[str, Any]:
-    drawn = len(kept) * config.stages.candidates
-    return row_of(len(kept), drawn, times, fmean(map(score_of, kept)) if guided else None)
-
-
-def row_of(kept: int, drawn: int, times: Times, score: float | None) -> dict[str, Any]:
-    """kept, drawn: images per turn, after and before selection."""
+def row(config: Recipe, times: Times, kept: list[SelectedImage], guided: bool) -> dict[str, Any]:
+    """Return the rates of a variant that kept these images in each turn, before and after selection."""
     return {
         "seconds": times.median,
         "spread": times.spread,
         "turns": len(times.seconds),
-        "kept_per_second": kept / times.median,
-        "drawn_per_second": drawn / times.median,
-        "mean_score": score,
+        "kept_per_second": len(kept) / times.median,
+        "sampled_per_second": len(kept) * config.stages.candidates / times.median,
+        "mean_score": fmean(map(score_of, kept)) if guided else None,
     }
 
 
-def score_of(drawn: SelectedImage) -> float:
-    score = drawn.candidates[drawn.chosen].score
+def score_of(image: SelectedImage) -> float:
+    """Return the learnability score of a kept image."""
+    score = image.candidates[image.chosen].score
     assert score is not None
     return score
 
 
-def exact_copy(networks: Networks) -> Networks:
-    """In float32, as the lineage computes."""
-    generator = networks.generator
-    dit = in_precision(deepcopy(generator.denoiser), "float32")
-    autoencoder: Any = generator.autoencoder
-    if hasattr(autoencoder, "network"):
-        autoencoder = replace(autoencoder, network=in_precision(deepcopy(autoencoder.network), "float32"))
-    return replace(networks, generator=replace(generator, denoiser=dit, autoencoder=autoencoder))
-
-
-def lineage_score(networks: Networks, config: Config, label: int, slot: int = 0) -> float:
-    """Of the image that the lineage's loop keeps in one slot."""
-    config = with_values(config, {"guidance.route": "denoiser", "guidance.every": 1})
-    seeds = [
-        image_seed(config.seed, networks.increment, label, slot, candidate)
-        for candidate in range(config.stages.candidates)
-    ]
-    latents, scores = lineage_slot(networks.generator, networks.learners, networks.reference, config, label, seeds)
-    with torch.no_grad():
-        images = networks.generator.autoencoder.decode(torch.stack(latents)).clamp(0, 1)
-        valid = networks.reference(images).argmax(1).cpu() == label
-    return scores[int(select(torch.tensor([scores]), valid[None], config.stages.selection))]
-
-
 def matmul_peaks(n: int, device: str, rounds: int, clock: Clock = perf_counter) -> dict[str, float]:
-    """Operations per second of a product of n x n matrices."""
+    """Return the operations per second of a product of n x n matrices, by precision."""
     pairs = {name: torch.randn(2, n, n, device=device).to(getattr(torch, name)) for name in ("float32", "bfloat16")}
     functions = {name: (lambda p=pair: p[0] @ p[1]) for name, pair in pairs.items()}
     times = take_turns(functions, rounds, clock=clock)
     return {name: 2 * n**3 / min(taken.seconds) for name, taken in times.items()}
 
 
-def denoiser_rate(networks: Networks, config: Config, peaks: dict[str, float], settings: Settings) -> dict[str, Any]:
-    """Of one call on all candidates of all classes."""
+def denoiser_rate(networks: Networks, config: Recipe, peaks: dict[str, float], settings: Settings) -> dict[str, Any]:
+    """Measure one call of the denoiser on all candidates of all classes."""
     generator, precision = networks.generator, config.sampling.precision
     batch = len(networks.classes) * config.stages.candidates
     x = torch.randn(batch, *generator.latent_shape, device=networks.device)
@@ -227,7 +181,7 @@ def denoiser_rate(networks: Networks, config: Config, peaks: dict[str, float], s
 
 
 def profile(function: Callable[[], Any]) -> dict[str, float]:
-    """Shares of the time by kind of operation, the largest ten."""
+    """Return the shares of the time of the ten most expensive kinds of operations."""
     activities = [torch.profiler.ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(torch.profiler.ProfilerActivity.CUDA)
@@ -241,6 +195,7 @@ def profile(function: Callable[[], Any]) -> dict[str, float]:
 
 
 def device_name(device: str) -> str:
+    """Return the model name of a GPU or of the processor."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     try:
@@ -250,8 +205,17 @@ def device_name(device: str) -> str:
         return platform.processor() or platform.machine()
 
 
+COLUMNS = {
+    "sampled/s": "{sampled_per_second:.3g}",
+    "kept/s": "{kept_per_second:.3g}",
+    "spread": "± {spread:.0%}",
+    "cost per sampled": "{cost_per_sampled:.2f}",
+    "cost per kept": "{cost_per_kept:.2f}",
+}
+
+
 def table(result: dict[str, Any]) -> str:
-    """What a person wants to see."""
+    """Format the result as text and a Markdown table."""
     d, peaks = result["denoiser"], result["matmul"]
     lines = [
         f"{result['device']}, {result['threads']} threads, torch {result['torch']}",
@@ -259,23 +223,16 @@ def table(result: dict[str, Any]) -> str:
         f"denoiser: {d['parameters'] / 1e6:.1f} M parameters, batch {d['batch']}, {d['precision']}:"
         f" {d['flops_per_second'] / 1e9:.0f} GFLOP/s, {d['share_of_peak']:.0%} of the peak in that precision",
         f"sampling: {result['steps']} steps, window {result['window']}, {result['classes']} classes x"
-        f" {result['candidates']} candidates; compared after the step {result['halving']} where halving is on",
+        f" {result['candidates']} candidates",
         "",
-        "| variant | drawn/s | kept/s | spread | cost per drawn | per kept | x lineage | mean score |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
+    rows = []
     for name, r in result["sampling"].items():
         score = "-" if r["mean_score"] is None else f"{r['mean_score']:.3f}"
-        lines.append(
-            f"| {name} | {r['drawn_per_second']:.3g} | {r['kept_per_second']:.3g} | ± {r['spread']:.0%} |"
-            f" {r['cost_per_drawn']:.2f} | {r['cost_per_kept']:.2f} | {r['times_lineage']:.1f} | {score} |"
-        )
-    same = result["same_classes"]
+        rows.append([name, *(form.format(**r) for form in COLUMNS.values()), score])
     lines += [
-        "",
-        "costs are in unguided images; drawn counts the candidates, kept what is left of them",
-        f"mean score on the classes that the lineage loop drew: {same['fastest']:.3f} by the last variant,"
-        f" {same['lineage loop']:.3f} by the loop",
-        "the last variant's time: " + ", ".join(f"{name} {share:.0%}" for name, share in result["profile"].items()),
+        markdown(Table("bench", "", ["variant", *COLUMNS, "mean score"], rows)),
+        "costs are in unguided images; sampled: images before selection, kept: images after it",
+        "time of the last variant: " + ", ".join(f"{name} {share:.0%}" for name, share in result["profile"].items()),
     ]
     return "\n".join(lines) + "\n"

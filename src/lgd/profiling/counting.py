@@ -1,4 +1,4 @@
-"""Operations and bytes of a computation, counted on shapes without data."""
+"""Count the operations and the memory of a computation, also on shapes without data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 class Alive(TorchDispatchMode):
-    """Bytes of all storages that live, and the most there were."""
+    """Counts the bytes of all living storages: `now`, and their maximum `peak`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class Alive(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
         if function is torch.ops.aten._local_scalar_dense.default:
-            return 1  # what is asked of shapes without data: whether a gradient is finite, which class a label is
+            return 1  # for shapes without data: a gradient is finite, a label is class 1
         result = function(*arguments, **(named or {}))
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
@@ -30,6 +30,7 @@ class Alive(TorchDispatchMode):
         return result
 
     def add(self, tensor: torch.Tensor) -> None:
+        """Count a tensor's storage until it is freed."""
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if key in self._known:
@@ -45,7 +46,7 @@ class Alive(TorchDispatchMode):
 
 
 def count(function: Callable[[], Any], networks: list[torch.nn.Module]) -> tuple[int, int]:
-    """Floating-point operations of a call, and the most bytes alive in it with the weights of the networks."""
+    """Return the floating-point operations of a call and its peak memory in bytes, the networks' weights included."""
     with Alive() as alive:
         for network in networks:
             for tensor in [*network.parameters(), *network.buffers()]:
@@ -56,7 +57,7 @@ def count(function: Callable[[], Any], networks: list[torch.nn.Module]) -> tuple
 
 
 def operations(function: Callable[[], Any]) -> int:
-    """Floating-point operations of a call on real tensors."""
+    """Return the floating-point operations of a call on real tensors."""
     with FlopCounterMode(display=False) as counter:
         function()
     return int(counter.get_total_flops())

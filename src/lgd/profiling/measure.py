@@ -1,4 +1,4 @@
-"""Times of functions that take turns, so that a busy neighbour slows them all alike."""
+"""Measure functions in turns, so that other load on the machine slows all of them alike."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import torch
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of one function's turns."""
+    """The times of one function."""
 
     seconds: tuple[float, ...]
+    """one per turn"""
 
     @property
     def median(self) -> float:
@@ -23,7 +24,7 @@ class Times:
 
     @property
     def spread(self) -> float:
-        """Half the range of the middle half of the turns, as a share of the median."""
+        """Return half the range of the middle half of the turns, as a share of the median."""
         ordered = sorted(self.seconds)
         quarter = len(ordered) // 4
         middle = ordered[quarter : len(ordered) - quarter]
@@ -31,13 +32,13 @@ class Times:
 
 
 Clock = Callable[[], float]
-"""perf_counter, or process_time: seconds of the processor, which a busy neighbour lengthens less; for one thread"""
+"""Returns seconds: perf_counter, or process_time, which other load changes less (for one thread)."""
 
 
 def take_turns(
     functions: Mapping[str, Callable[[], Any]], rounds: int, warm_up: bool = True, clock: Clock = perf_counter
 ) -> dict[str, Times]:
-    """Every function once a round; with `warm_up` after one turn that does not count."""
+    """Time every function once per round, after one round that does not count if `warm_up`."""
     found: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(-1 if warm_up else 0, rounds):
         for name, function in functions.items():
@@ -48,7 +49,7 @@ def take_turns(
 
 
 def timed(function: Callable[[], Any], clock: Clock = perf_counter) -> float:
-    """Seconds of one call, the device's work included."""
+    """Return the seconds of one call, the device's work included."""
     wait()
     start = clock()
     function()
@@ -57,5 +58,6 @@ def timed(function: Callable[[], Any], clock: Clock = perf_counter) -> float:
 
 
 def wait() -> None:
+    """Wait for the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""What `lgd bench` draws with: random networks of a given size, or those of a finished run."""
+"""The networks that `lgd bench` samples with: random ones of a given size, or those of a finished run."""
 
 from __future__ import annotations
 
@@ -14,30 +14,32 @@ from lgd.config import Config, Precision, from_dict, with_defaults, with_values
 from lgd.data.splits import cached_splits
 from lgd.diffusion.autoencoder import Autoencoder, Latents
 from lgd.diffusion.autoencoder_networks import in_precision
-from lgd.diffusion.generator import SIZES, Generator, without_own_dropout
+from lgd.diffusion.families.dit import SIZES, without_own_dropout
+from lgd.diffusion.generator import Generator
+from lgd.distillation.layout import Run
+from lgd.distillation.recipe import Growth, Recipe, assets_of, recipe_of
 from lgd.distillation.resources import Resources
-from lgd.distillation.store import Run
 from lgd.errors import UserError
 from lgd.execution.hardware import resolve_device
 from lgd.rng import seeded_initialisation
 from lgd.storage.files import read_json
 
 XL = (28, 16, 72)
-"""blocks, heads, width of a head of DiT-XL"""
+"""blocks, heads and channels per head of DiT-XL"""
 WIDTHS = {"small": (32, 64, 128, 128), "sd": (128, 256, 512, 512)}
-"""of an AutoencoderKL: a small one, and Stable Diffusion's"""
+"""channels of an AutoencoderKL: a small one, and Stable Diffusion's"""
 LATENT = 4
-"""channels"""
+"""channels of the latents"""
 
 
 @dataclass
 class Networks:
-    """What drawing needs of `Resources`, without a directory."""
+    """The part of `Resources` that sampling needs, without a run directory."""
 
-    config: Config
+    config: Recipe
     generator: Generator
     guiding: Autoencoder
-    """the small decoder"""
+    """the decoder of guidance"""
     learners: list[Classifier]
     reference: Classifier
     classes: range
@@ -46,20 +48,34 @@ class Networks:
     increment: int = 2
 
 
-def random_networks(
-    denoiser: str, vae: str, image_size: int, candidates: int, classes: int, device: str, precision: Precision
-) -> Networks:
-    """A DiT with an AutoencoderKL and a small AutoencoderTiny behind it, a learner and a reference, all untrained."""
+@dataclass(frozen=True)
+class RandomNetworks:
+    """Sizes of random networks."""
+
+    denoiser: str
+    """one of SIZES, or xl"""
+    vae: str
+    """one of WIDTHS"""
+    image_size: int
+    """side in pixels"""
+    candidates: int
+    classes: int
+    precision: Precision
+
+
+def random_networks(sizes: RandomNetworks, device: str) -> Networks:
+    """Make an untrained DiT, AutoencoderKL, small decoder (AutoencoderTiny), learner and reference."""
+    image_size, classes, precision = sizes.image_size, sizes.classes, sizes.precision
     config = with_values(
         Config(),
         {
             "sampling.precision": precision,
             "sampling.classifier_free_scale": 1.5,
-            "stages.candidates": candidates,
+            "stages.candidates": sizes.candidates,
             "guidance.deviation": 0.0,
         },
     )
-    blocks, heads, head_width = XL if denoiser == "xl" else SIZES[denoiser]
+    blocks, heads, head_width = XL if sizes.denoiser == "xl" else SIZES[sizes.denoiser]
     with seeded_initialisation(0, "bench"):
         dit: Any = DiTTransformer2DModel(
             num_layers=blocks,
@@ -72,7 +88,7 @@ def random_networks(
             activation_fn="gelu",
             num_embeds_ada_norm=classes,
         )
-        kl = sd_vae(WIDTHS[vae])
+        kl = sd_vae(WIDTHS[sizes.vae])
         tiny = AutoencoderTiny(
             encoder_block_out_channels=(16,) * 4,
             decoder_block_out_channels=(16,) * 4,
@@ -90,10 +106,11 @@ def random_networks(
     names = tuple(map(str, range(classes)))
     generator = Generator(without_own_dropout(dit), dict(DDPMScheduler().config), full, names, tuple(range(classes)))
     small = replace(full, network=tiny, std=(1.0,))
-    return Networks(config, generator, small, [learner], reference, range(classes), device, 256)
+    return Networks(recipe_of(config), generator, small, [learner], reference, range(classes), device, 256)
 
 
 def sd_vae(widths: tuple[int, ...]) -> AutoencoderKL:
+    """Make an untrained AutoencoderKL of Stable Diffusion's form, with these channels."""
     return AutoencoderKL(
         block_out_channels=widths,
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -104,9 +121,10 @@ def sd_vae(widths: tuple[int, ...]) -> AutoencoderKL:
 
 
 def run_networks(folder: Path, candidates: int, classes: int, device: str, decoder: str) -> Networks:
-    """Those of a run's last increment. decoder: folder of a small decoder, where there is one. Errors: UserError.
+    """Open the networks of a run's last increment.
 
-    A run that `lgd compare` made shares its generator and reference, which lie beside it.
+    decoder: folder of a small decoder for guidance, or empty. A run of `lgd compare` shares the generator and the
+    reference in the directory above it. Errors: UserError.
     """
     run = Run(folder)
     assets = folder if (folder / "generator").exists() else folder.resolve().parent
@@ -120,18 +138,18 @@ def run_networks(folder: Path, candidates: int, classes: int, device: str, decod
     last = config.stages.increments
     if not run.learner(last, 0).exists():
         raise UserError(f"{folder}: no finished run of lgd: it lacks {run.learner(last, 0)}")
-    device = resolve_device(device)
-    config = with_values(config, {"compute.device": device})
-    count = len(cached_splits(config.dataset).train.class_names)
-    resources = Resources(config, run, assets, last, range(min(classes, count)))
+    names = cached_splits(config.dataset).train.class_names
+    recipe = recipe_of(config)
+    growth = Growth(run, assets_of(config, assets, resolve_device(device)), recipe, recipe, config.learner, names)
+    resources = Resources(growth, last, range(min(classes, len(names))))
     return Networks(
-        config,
+        recipe,
         resources.generator,
         resources.guiding,
         resources.learners,
         resources.reference,
         resources.classes,
-        device,
+        resources.device,
         config.sampling.batch_size,
-        last + 1,  # noise that the run did not use
+        last + 1,  # so that the noise differs from the run's
     )

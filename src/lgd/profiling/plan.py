@@ -1,19 +1,24 @@
-"""What a run will take, before it starts: time and memory by phase, from short trials or from counted operations."""
+"""Estimate the time and memory of each phase of a run, from short trials or from counted operations."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lgd.config import Config
-from lgd.distillation.methods import method_named
-from lgd.distillation.stages import seed_method
-from lgd.evaluation.cells import evaluators
+from lgd.distillation.layout import Run
+from lgd.distillation.methods import growth_of, method_named, methods_used
+from lgd.distillation.recipe import assets_of
+from lgd.distillation.stages import learner_units, sampling_units
 from lgd.evaluation.protocols import training_for
+from lgd.evaluation.schedule import cells_of
+from lgd.evaluation.tables import Table, markdown
 from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
 
 from .counting import count
@@ -22,69 +27,74 @@ from .sizes import Sizes
 from .workloads import Workload, Workloads
 
 Parts = list[tuple[float, Workload]]
-"""how many items of which work"""
+"""numbers of items, and the work on each item"""
 
 LONGEST_TRIAL = 2e12
-"""operations; what is more is not tried but reckoned"""
+"""operations; a larger workload is estimated from its operations instead of timed"""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of a run."""
+    """The estimate of one phase of a run."""
 
     name: str
     seconds: float
-    """of all its work on one core, or on the one device"""
+    """time of all its work on one core, or on one device"""
     workers: int
-    """that share it"""
+    """number of processes that share the work"""
     bytes: int
-    """of tensors alive at once in one process, weights included; what the process itself takes is not in it"""
+    """peak memory of the tensors in one process, weights included; without the memory of the process itself"""
     tried: bool
-    """whether the seconds come from trials, and not from operations alone"""
+    """whether the time comes from trials, and not from operations alone"""
 
     @property
     def wall(self) -> float:
+        """Return the seconds that pass."""
         return self.seconds / self.workers
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Of a whole run."""
+    """The estimate of a whole run."""
 
     phases: list[Phase]
     process: int
-    """bytes of a process with its libraries and the images, but nothing at work"""
+    """memory of a process with its libraries and the images, in bytes"""
 
     @property
     def seconds(self) -> float:
+        """Return the seconds that the run takes."""
         return sum(phase.wall for phase in self.phases)
 
     @property
     def peak(self) -> int:
-        """Bytes of the largest process."""
+        """Return the memory of the largest process, in bytes."""
         return self.process + max(phase.bytes for phase in self.phases)
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What the device reaches, in operations per second."""
+    """The operations per second that a device reaches, by precision."""
 
     float32: float
     bfloat16: float
 
 
 def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
-    """fake: nothing is computed; for networks that are not here, or too large for this machine."""
-    works = Workloads(config, sizes, "cpu" if fake else resolve_device(config.compute.device))
+    """Estimate a run.
+
+    fake: compute nothing; for networks that are not on this machine, or too large for it.
+    """
+    workloads = Workloads(config, sizes, "cpu" if fake else resolve_device(config.compute.device))
     process = resident() + (0 if sizes.loaded else sizes.bytes)
     workers = worker_count(config.compute)
 
     def assess(work: Workload) -> tuple[float, int, bool]:
-        """Seconds per item, and bytes of one call."""
+        """Return the seconds per item, the peak memory, and whether the time was measured."""
         with FakeTensorMode(allow_non_fake_inputs=True) if fake else nullcontext():
             function, networks = work.build()
             flops, most = count(function, networks)
-        peak = rates.bfloat16 if work.half else rates.float32
+        peak = rates.bfloat16 if work.bfloat16 else rates.float32
         if fake or flops > LONGEST_TRIAL:
             return flops / peak / work.items, most, False
         function()
@@ -99,54 +109,55 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
         return Phase(name, seconds, together, max(row[2] for row in found), all(row[3] for row in found))
 
     with cpu_threads(1):
-        phases = [phase(name, parts, shared) for name, parts, shared in schedule(config, sizes, works)]
+        phases = [phase(name, parts, shared) for name, parts, shared in schedule(config, sizes, workloads)]
     return Plan([found for found in phases if found is not None], process)
 
 
-def schedule(config: Config, sizes: Sizes, works: Workloads) -> Iterator[tuple[str, Parts, int]]:
-    """Of each phase: its name, its work, and into how many units it falls that workers may share."""
-    stages, own = config.stages, config.generator
-    first, method = method_named(seed_method(config)), method_named(config.method)
-    if (first.needs_generator or method.needs_generator) and (not own.source or own.tune != "none"):
-        yield "generator", [(own.steps, works.generator_step())], 1
+def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tuple[str, Parts, int]]:
+    """Yield each phase of a run: its name, its work, and the number of units that workers can share.
+
+    The units come from the same functions as those of a run.
+    """
+    own, used = config.generator, methods_used(config)
+    assets = assets_of(config, Path(), workloads.device)
+    names = tuple(map(str, range(sizes.classes)))
+    growth = growth_of(config, Run(Path()), assets, names)
+    each = config.stages.images_per_increment * sizes.classes  # images per increment
+    if any(method.needs_generator for method in used) and (not own.source or own.tune != "none"):
+        yield "generator", [(own.steps, workloads.generator_training_step())], 1
     epochs = 0 if config.reference.weights else config.reference.training.epochs
-    yield "reference", [(epochs * sizes.images, works.training(config.reference, sizes.images))], 1
-    if first.needs_surrogate or method.needs_surrogate:
+    yield "reference", [(epochs * sizes.images, workloads.classifier_training_step(config.reference, sizes.images))], 1
+    for name in dict.fromkeys(asset.name for method in used for asset in method.assets):
         surrogate = config.influence.surrogate.classifier
-        yield "surrogate", [(surrogate.training.epochs * sizes.images, works.training(surrogate, sizes.images))], 1
-    K, each = stages.increments, stages.images_per_increment * sizes.classes  # images per increment
-    if method.needs_learner:
-        epochs = config.learner.training.epochs * stages.learners
-        trained: Parts = [(epochs * i * each, works.training(config.learner, i * each)) for i in range(1, K)]
-        yield "learners", trained, stages.learners
-    parts: Parts = []
-    if first.needs_generator:
-        parts += works.images(seed_method(config), each * (1 if method.needs_learner else K))
-    if method.needs_learner:
-        parts += works.images(config.method, each * (K - 1))
-    yield "images", parts, -(-sizes.classes // stages.classes_per_unit)
-    yield "judging", list(judging(config, sizes, works, each)), K * config.evaluation.seeds
-
-
-def judging(config: Config, sizes: Sizes, works: Workloads, each: int) -> Iterator[tuple[float, Workload]]:
-    """each: images per increment."""
-    evaluation, K = config.evaluation, config.stages.increments
-    headline, *_ = evaluators(evaluation)
-    for name in evaluators(evaluation):
-        for i in range(1, K + 1):
-            yield evaluation.seeds * epochs_of(config, sizes, i, name) * i * each, works.judging(name, i * each)
-        yield evaluation.seeds * evaluation.evaluations * K * sizes.test, works.testing(name)
-    seen = evaluation.redundancy_seeds * K * epochs_of(config, sizes, 1, headline) * each
-    yield seen, works.judging(headline, each)
-
-
-def epochs_of(config: Config, sizes: Sizes, increments: int, architecture: str) -> int:
-    ipc = increments * config.stages.images_per_increment
-    return training_for(config.evaluation, ipc, sizes.shape, sizes.classes).epochs
+        step = workloads.classifier_training_step(surrogate, sizes.images)
+        yield name, [(surrogate.training.epochs * sizes.images, step)], 1
+    trained: Parts = []
+    kept: Counter[str] = Counter()
+    for increment in range(1, config.stages.increments + 1):
+        count, images = len(learner_units(growth, increment)), (increment - 1) * each
+        if count:
+            step = workloads.classifier_training_step(config.learner, images)
+            trained.append((count * config.learner.training.epochs * images, step))
+        method = growth.recipe(increment).method
+        kept[method] += each if method_named(method).needs_generator else 0
+    yield "learners", trained, config.stages.learners
+    sampled = [part for method, images in kept.items() if images for part in workloads.sampling(method, images)]
+    yield "images", sampled, len(sampling_units(growth, 1))
+    cells = Counter(
+        (cell.kind, cell.architecture, cell.increment) for cell in cells_of(config.evaluation, config.stages)
+    )
+    evaluated: Parts = []
+    for (kind, architecture, increment), count in cells.items():
+        images = each if kind == "redundancy" else increment * each
+        epochs = training_for(config.evaluation, images // sizes.classes, sizes.shape, sizes.classes).epochs
+        evaluated.append((count * epochs * images, workloads.evaluation_training_step(architecture, images)))
+        if kind == "accuracy":
+            evaluated.append((count * config.evaluation.evaluations * sizes.test, workloads.test_batch(architecture)))
+    yield "evaluation", evaluated, cells.total()
 
 
 def resident() -> int:
-    """Bytes of memory that this process holds."""
+    """Return the memory of this process in bytes."""
     try:
         with open("/proc/self/status") as file:  # noqa: PTH123
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
@@ -157,25 +168,23 @@ def resident() -> int:
 
 
 def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
-    """What a person wants to see."""
+    """Format the estimate as text and a Markdown table."""
     lines = [
         f"{sizes.classes} classes, {sizes.images} training and {sizes.test} test images of {sizes.shape}",
         f"rates: {rates.float32 / 1e12:.2f} TFLOP/s in float32, {rates.bfloat16 / 1e12:.2f} in bfloat16",
         "",
-        "| phase | time | workers | memory at work | from |",
-        "|---|---:|---:|---:|---|",
     ]
+    rows = []
     for p in found.phases:
         source = "trials" if p.tried else "operations"
-        lines.append(f"| {p.name} | {clock(p.wall)} | {p.workers} | {p.bytes / 2**20:.0f} MiB | {source} |")
-    lines += [
-        f"| all | {clock(found.seconds)} | | {found.peak / 2**20:.0f} MiB with the process itself | |",
-        "",
-    ]
-    return "\n".join(lines)
+        rows.append([p.name, clock(p.wall), str(p.workers), f"{p.bytes / 2**20:.0f} MiB", source])
+    rows.append(["all", clock(found.seconds), "", f"{found.peak / 2**20:.0f} MiB with the process itself", ""])
+    header = ["phase", "time", "workers", "memory at work", "from"]
+    return "\n".join([*lines, markdown(Table("plan", "", header, rows))])
 
 
 def clock(seconds: float) -> str:
+    """Format a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

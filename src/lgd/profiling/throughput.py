@@ -1,4 +1,4 @@
-"""How fast a device is taken to be where operations are counted instead of timed."""
+"""The rates of a device, for operations that are counted instead of timed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .plan import Rates
 
 
 def rates_of(measured: Path | None, tflops: float, share: float, device: str) -> Rates:
-    """From the result of `lgd bench`, from a peak that somebody states, or from matrix products here.
+    """Return rates from a result of `lgd bench`, from a peak in TFLOP/s, or from matrix products timed here.
 
-    A result of `lgd bench` brings the share of the peak that its denoiser reached. Errors: UserError.
+    share: of the peak that is reached; a result of `lgd bench` has that of its denoiser instead. Errors: UserError.
     """
     if tflops:
         return Rates(tflops * 1e12 * share / 4, tflops * 1e12 * share)

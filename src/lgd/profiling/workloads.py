@@ -1,4 +1,4 @@
-"""The pieces of work of which a run consists, each built to be tried or counted."""
+"""The kinds of work in a run, each built so that it can be timed or counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, DiTTransformer2DModel
+from diffusers import DDPMScheduler
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn import functional as F
@@ -17,54 +17,60 @@ from torch.nn import functional as F
 from lgd.classifiers.architectures import Classifier, batch_size_for, new_classifier
 from lgd.config import ClassifierConfig, Config, Precision
 from lgd.diffusion.autoencoder import Latents, Pixels, open_latents, small_decoder
-from lgd.diffusion.folder import load_source
-from lgd.diffusion.generator import Generator, new_denoiser, without_own_dropout
+from lgd.diffusion.families import FAMILIES
+from lgd.diffusion.families.dit import DIT, new_denoiser
+from lgd.diffusion.folder import load_source, with_conditions
+from lgd.diffusion.generator import Generator
 from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
 from lgd.distillation.methods import method_named
+from lgd.distillation.recipe import recipe_of
 from lgd.errors import UserError
-from lgd.evaluation.protocols import training_for
+from lgd.evaluation.protocols import network_for
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import in_window, learnability_guided
 from lgd.guidance.score import learnability
 
-from .networks import WIDTHS, XL, sd_vae
+from .networks import WIDTHS, sd_vae
 from .sizes import PIPELINES, Sizes
 
 Built = tuple[Callable[[], Any], list[nn.Module]]
+"""a function to call, and the networks that it uses"""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One call that treats so many items: images, or steps of a generator's training."""
+    """One call of one kind of work."""
 
     items: int
+    """images, or steps of a generator's training, per call"""
     build: Callable[[], Built]
-    """the call, and the networks that it needs; within torch's fake tensors nothing is computed"""
-    half: bool
-    """in bfloat16"""
+    """returns the call and its networks; within torch's fake tensors it computes nothing"""
+    bfloat16: bool
+    """whether it computes in bfloat16"""
 
 
 @dataclass(frozen=True)
 class Workloads:
-    """Of one configuration."""
+    """The workloads of one configuration."""
 
     config: Config
     sizes: Sizes
     device: str
 
     def classifier(self, config: ClassifierConfig) -> Classifier:
+        """Make an untrained classifier."""
         ones = torch.ones(self.sizes.shape[0])
-        return self.placed(new_classifier(config, self.sizes.shape, self.sizes.classes, ones / 2, ones / 4))
+        return self.on_device(new_classifier(config, self.sizes.shape, self.sizes.classes, ones / 2, ones / 4))
 
-    def placed(self, network: Any) -> Any:
-        """On the device; what is without data can not be moved, and need not be."""
+    def on_device(self, network: Any) -> Any:
+        """Move a network to the device; networks without data have the device `cpu` and stay where they are."""
         return network if self.device == "cpu" else network.to(self.device)
 
-    def training(self, config: ClassifierConfig, images: int) -> Workload:
-        """One step of a classifier's, on a set of so many images."""
+    def classifier_training_step(self, config: ClassifierConfig, images: int) -> Workload:
+        """Return one training step of a classifier on a set of `images` images."""
         batch, half = min(config.training.batch_size, images), config.training.precision == "bfloat16"
 
         def build() -> Built:
@@ -75,20 +81,21 @@ class Workloads:
             def step() -> None:
                 with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
                     logits = network(x).float()
-                learn(list(network.parameters()), F.cross_entropy(logits, y))
+                backward_and_update(list(network.parameters()), F.cross_entropy(logits, y))
 
             return step, [network]
 
         return Workload(batch, build, half)
 
-    def judging(self, architecture: str, images: int) -> Workload:
-        """One step of a judge's training on a set of so many images."""
+    def evaluation_training_step(self, architecture: str, images: int) -> Workload:
+        """Return one training step of the evaluation, for an architecture on a set of `images` images."""
         evaluation, classes = self.config.evaluation, self.sizes.classes
-        training = training_for(evaluation, -(-images // classes), self.sizes.shape, classes)
-        return self.training(replace(evaluation.classifier, architecture=architecture, training=training), images)
+        ipc = -(-images // classes)
+        config = network_for(evaluation, architecture, ipc, self.sizes.shape, classes)
+        return self.classifier_training_step(config, images)
 
-    def testing(self, architecture: str) -> Workload:
-        """A judge's look at a batch of test images."""
+    def test_batch(self, architecture: str) -> Workload:
+        """Return the test of an architecture on one batch of test images."""
         config = replace(self.config.evaluation.classifier, architecture=architecture)
         batch = min(batch_size_for(self.sizes.shape), self.sizes.test)
 
@@ -96,10 +103,10 @@ class Workloads:
             network, x = self.classifier(config).eval(), torch.rand(batch, *self.sizes.shape, device=self.device)
             return without_gradient(lambda: network(x)), [network]
 
-        return Workload(batch, build, half=False)
+        return Workload(batch, build, bfloat16=False)
 
-    def generator_step(self) -> Workload:
-        """One step of the generator's training."""
+    def generator_training_step(self) -> Workload:
+        """Return one training step of the generator."""
         own = self.config.generator
         half = half_precision(own, self.device.partition(":")[0])
 
@@ -115,80 +122,62 @@ class Workloads:
             trained = state.optimiser.param_groups[0]["params"]
 
             def step() -> None:
-                learn(trained, predict(state, x, t, t, half).square().mean())
+                backward_and_update(trained, predict(state, x, t, t, half).square().mean())
 
             return step, [denoiser, nn.ParameterList(extra)]
 
         return Workload(1, build, half)
 
     def generator(self, precision: Precision) -> Generator:
-        """Untrained where the trained one is not here. Errors: UserError for a pipeline of unknown size."""
-        own, shape = self.config.generator, self.sizes.shape
-        names, ids = tuple(map(str, range(self.sizes.classes))), tuple(range(self.sizes.classes))
-        scheduler = dict(DDPMScheduler().config)
-        autoencoder: Pixels | Latents = Pixels()
-        place = Path(own.source.removeprefix(PREFIX)).expanduser() if own.source else None
-        if place is not None and place.is_dir():
+        """Open the generator, or make an untrained one of its size. Errors: UserError when its size is unknown."""
+        own, shape, classes = self.config.generator, self.sizes.shape, self.sizes.classes
+        names = tuple(map(str, range(classes)))
+        if own.source and Path(own.source.removeprefix(PREFIX)).expanduser().is_dir():
             with unset_fake_temporarily():
-                found = load_source(own.source, shape, self.device, precision)
-            return replace(found, class_names=names, class_ids=tuple(i % found.null_id for i in ids))
-        if place is not None:
-            side = PIPELINES.get(own.source.removeprefix(PREFIX).partition("@")[0])
-            if side is None:
-                raise UserError(f"generator.source: {own.source} is not here, so its size is not known")
-            blocks, heads, head_width = XL
-            with made_in(precision):
-                denoiser: Any = DiTTransformer2DModel(
-                    num_layers=blocks,
-                    num_attention_heads=heads,
-                    attention_head_dim=head_width,
-                    in_channels=4,
-                    out_channels=8,
-                    sample_size=side,
-                )
-                network = self.placed(sd_vae(WIDTHS["sd"]).eval().requires_grad_(False))
-            autoencoder = Latents(network, shape, 8 * side, (0.0,), (1 / 0.18215,))
-            scheduler = dict(DDPMScheduler(variance_type="learned_range").config)
+                found = load_source(own.source, shape, self.device, precision, own.time_frequencies)
+            return with_conditions(found, names, found.family.placeholder(found.denoiser, classes))
+        family, scheduler = DIT, dict(DDPMScheduler().config)
+        autoencoder: Pixels | Latents = Pixels()
+        if own.source:
+            published = PIPELINES.get(own.source.removeprefix(PREFIX).partition("@")[0])
+            if published is None:
+                raise UserError(f"generator.source: {own.source} is not on this machine, so its size is unknown")
+            family, sizes = FAMILIES[published[0]], published[1]
+            with default_precision(precision):
+                denoiser = family.network(**sizes)
+                network = self.on_device(sd_vae(WIDTHS["sd"]).eval().requires_grad_(False))
+            autoencoder = Latents(network, shape, 8 * sizes["sample_size"], (0.0,), (1 / 0.18215,))
         else:
             latent = shape
             if own.autoencoder:
                 with unset_fake_temporarily():
                     autoencoder = open_latents(Path(own.autoencoder), shape, own.image_size, precision)
-                self.placed(autoencoder.network)
+                self.on_device(autoencoder.network)
                 latent = autoencoder.shape
-            with made_in(precision):
-                denoiser = new_denoiser(own, latent, self.sizes.classes)
-        denoiser = self.placed(without_own_dropout(denoiser).eval().requires_grad_(False))
-        return Generator(denoiser, scheduler, autoencoder, names, ids)
+            with default_precision(precision):
+                denoiser = new_denoiser(own, latent, classes)
+        denoiser = self.on_device(denoiser.eval().requires_grad_(False))
+        made = Generator(denoiser, scheduler, autoencoder, names, (), family)
+        return with_conditions(made, names, family.placeholder(denoiser, classes))
 
-    def images(self, method: str, kept: float) -> list[tuple[float, Workload]]:
-        """SamplingContext so many kept images: how many images go through which step, and through the decoder."""
-        config = self.config
-        single = not method_named(method).needs_learner
-        kappa = 1 if single else config.stages.candidates
-        steps, early = config.sampling.steps, config.stages.halving if kappa > 1 else 0
-        window = config.guidance
-        if method == "igd" and config.influence.window:
-            window = replace(window, window=config.influence.window)
-        guides = method_named(method).needs_surrogate or (method_named(method).needs_learner and window.strength > 0)
-        guided = plain = 0.0
-        for index in range(steps):
-            through = kept * (kappa if index >= early else 1)
-            if guides and in_window(Step(index, 0, 0.5), window):
-                guided += through
-            else:
-                plain += through
-        decoded = kept * (1 if early else kappa) + (kept * kappa if early else 0)
-        rivals = kappa * min(config.stages.classes_per_unit, self.sizes.classes)
-        batch = min(config.sampling.batch_size, rivals)
+    def sampling(self, method: str, kept: float) -> list[tuple[float, Workload]]:
+        """Return the work to make `kept` images: numbers of unguided steps, guided steps and decoded images."""
+        config, found = self.config, method_named(method)
+        kappa = config.stages.candidates if found.needs_learner else 1
+        guidance = found.guidance(recipe_of(config)) if found.guidance else None
+        steps, guided = config.sampling.steps, 0
+        if guidance and guidance.strength > 0:
+            guided = sum(in_window(Step(index, 0, 0.5), guidance) for index in range(steps))
+        candidates = kappa * min(config.stages.classes_per_unit, self.sizes.classes)
+        batch = min(config.sampling.batch_size, candidates)
         return [
-            (plain, self.step(batch, None)),
-            (guided, self.step(batch, "influence" if method_named(method).needs_surrogate else "score")),
-            (decoded, self.decoding(batch)),
+            (kept * kappa * (steps - guided), self.sampling_step(batch, None)),
+            (kept * kappa * guided, self.sampling_step(batch, "influence" if found.assets else "score")),
+            (kept * kappa, self.decoding_batch(batch)),
         ]
 
-    def step(self, batch: int, guidance: str | None) -> Workload:
-        """One step of sampling a batch."""
+    def sampling_step(self, batch: int, guidance: str | None) -> Workload:
+        """Return one denoising step of a batch; guidance: by the learnability "score", by "influence", or None."""
         config = self.config
         half = config.sampling.precision == "bfloat16"
 
@@ -197,26 +186,29 @@ class Workloads:
             labels = torch.zeros(batch, dtype=torch.long, device=self.device)
             x = torch.randn(batch, *generator.latent_shape, device=self.device)
             sampling = config.sampling
-            inner = classifier_free(generator, labels, sampling.classifier_free_scale, sampling.guided_channels)
+            conditions = generator.conditions_of(labels, range(batch))
+            inner = classifier_free(generator, conditions, sampling.classifier_free_scale, sampling.guided_channels)
             networks: list[nn.Module] = [generator.denoiser]
             here = Step(20, 400, 0.2)
             if guidance is None:
                 return without_gradient(lambda: inner(x, here)), networks
-            decoder, used = self.guiding(generator)
+            decoder, used = self.guidance_decoder(generator)
             networks += used
             if guidance == "score":
-                learners = [self.frozen(config.learner) for _ in range(config.stages.learners)]
-                reference = self.frozen(config.reference)
+                learners = [self.frozen_classifier(config.learner) for _ in range(config.stages.learners)]
+                reference = self.frozen_classifier(config.reference)
                 networks += [*learners, reference]
 
                 def score(z: Tensor) -> Tensor:
-                    return learnability(decoder.decode(z), labels, learners, reference, config.guidance.omega)
+                    return learnability(
+                        decoder.decode(z, clamp=False), labels, learners, reference, config.guidance.omega
+                    )
             else:
                 surrogate = self.surrogate()
                 networks.append(surrogate.classifier)
 
                 def score(z: Tensor) -> Tensor:
-                    return influence(decoder.decode(z), labels, surrogate)
+                    return influence(decoder.decode(z, clamp=False), labels, surrogate)
 
             own = replace(config.guidance, window=(0, 50), every=1, strength=1.0)
             guided = learnability_guided(inner, score, own)
@@ -224,7 +216,9 @@ class Workloads:
 
         return Workload(batch, build, half)
 
-    def decoding(self, batch: int) -> Workload:
+    def decoding_batch(self, batch: int) -> Workload:
+        """Return the decoding of a batch of latents."""
+
         def build() -> Built:
             generator = self.generator(self.config.sampling.precision)
             z = torch.randn(batch, *generator.latent_shape, device=self.device)
@@ -232,32 +226,34 @@ class Workloads:
 
         return Workload(batch, build, self.config.sampling.precision == "bfloat16")
 
-    def guiding(self, generator: Generator) -> tuple[Any, list[nn.Module]]:
-        """What decodes for guidance, and its networks."""
+    def guidance_decoder(self, generator: Generator) -> tuple[Any, list[nn.Module]]:
+        """Return the decoder of guidance, and its networks."""
         folder = self.config.guidance.decoder
         if not folder or not isinstance(generator.autoencoder, Latents):
             return generator.autoencoder, networks_of(generator.autoencoder)
         with unset_fake_temporarily():
             small = small_decoder(Path(folder), generator.autoencoder, self.config.sampling.precision)
-        self.placed(small.network)
+        self.on_device(small.network)
         return small, [small.network]
 
-    def frozen(self, config: ClassifierConfig) -> Classifier:
+    def frozen_classifier(self, config: ClassifierConfig) -> Classifier:
+        """Make an untrained classifier without gradients."""
         return self.classifier(config).eval().requires_grad_(False)
 
     def surrogate(self) -> Surrogate:
+        """Make an untrained surrogate with arbitrary class gradients."""
         own = self.config.influence.surrogate
-        classifier = self.frozen(own.classifier)
+        classifier = self.frozen_classifier(own.classifier)
         parameters = {name: torch.stack([p] * own.checkpoints) for name, p in classifier.named_parameters()}
         size = sum(p.numel() for p in classifier.parameters())
         # On shapes without data every label reads as 1.
-        towards = dict.fromkeys((0, 1), torch.ones(own.checkpoints, size, device=self.device))
-        return Surrogate(classifier, parameters, towards)
+        class_gradients = dict.fromkeys((0, 1), torch.ones(own.checkpoints, size, device=self.device))
+        return Surrogate(classifier, parameters, class_gradients)
 
 
 @contextmanager
-def made_in(precision: Precision) -> Iterator[None]:
-    """What is made in the block has weights of this precision; torch cannot cast what is without data."""
+def default_precision(precision: Precision) -> Iterator[None]:
+    """Make networks in the block with weights of this precision, as torch cannot cast networks without data."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, precision))
     try:
@@ -267,17 +263,20 @@ def made_in(precision: Precision) -> Iterator[None]:
 
 
 def networks_of(autoencoder: Any) -> list[nn.Module]:
+    """List the networks of an autoencoder; pixels have none."""
     return [autoencoder.network] if isinstance(autoencoder, Latents) else []
 
 
-def learn(parameters: list[nn.Parameter], loss: Tensor) -> None:
-    """Gradients, and an optimiser's two passes over them."""
+def backward_and_update(parameters: list[nn.Parameter], loss: Tensor) -> None:
+    """Compute gradients, and pass over them twice as an optimiser does."""
     gradients = torch.autograd.grad(loss, parameters)
     for gradient in gradients:
         gradient.mul_(gradient).sqrt_()
 
 
 def without_gradient(function: Callable[[], Any]) -> Callable[[], Any]:
+    """Wrap a function so that torch records no gradients in it."""
+
     def run() -> Any:
         with torch.no_grad():
             return function()

@@ -1,4 +1,4 @@
-"""Figures. Every function returns a matplotlib figure; `save` writes it as SVG and PNG."""
+"""Matplotlib figures, and functions that write them as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from lgd.analysis.measure import COLOURS, MARKERS
+from lgd.analysis.redundancy import draw_matrices
 from lgd.data.imageset import ImageSet
 from lgd.storage.files import write_bytes
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito's
-MARKERS = "osD^vPX"
-LINES = ("-", "--", ":")  # for each time that the colours come round
-MAPS_PER_ROW = 4
+LINES = ("-", "--", ":")
+"""line styles: the next one each time that the colours repeat"""
 IN_THE_AXES = 5
-"""methods of which a legend leaves the curves to be seen"""
+"""number of methods up to which the legend fits inside the axes"""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -33,16 +33,17 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """The figure as `svg` or `png`, closed."""
+    """Return the figure as `svg` or `png`, the same bytes every time, and close it."""
     options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
     buffer = BytesIO()
-    figure.savefig(buffer, format=kind, bbox_inches="tight", **options)
+    with matplotlib.rc_context({"svg.hashsalt": "lgd"}):
+        figure.savefig(buffer, format=kind, bbox_inches="tight", **options)
     plt.close(figure)
     return buffer.getvalue()
 
 
 def image_grid(increments: Sequence[ImageSet], classes: int = 20, per_increment: int = 10) -> Figure:
-    """One row per class, the increments side by side; at most `classes` rows and `per_increment` images of each."""
+    """Draw a row of images per class, increments side by side: at most `classes` rows and `per_increment` images."""
     names = increments[0].class_names[:classes]
     cells = [
         [part.images[part.indices_of(label)[:per_increment]] for part in increments] for label in range(len(names))
@@ -75,43 +76,24 @@ def image_grid(increments: Sequence[ImageSet], classes: int = 20, per_increment:
 
 
 def column_labels(count: int, inches: float) -> list[str]:
-    """Names of the increments, short where a column of that width has no room; the first says what is counted."""
+    """Return the names of the increments, short enough for columns of a width in inches."""
     if inches >= 0.95:
         return [f"increment {i + 1}" for i in range(count)]
     return [f"incr. {i + 1}" if inches >= 0.6 else f"{i + 1}" for i in range(count)]
 
 
 def redundancy_maps(matrices: Mapping[str, Sequence[Sequence[float]]], means: Mapping[str, float | None]) -> Figure:
-    """Redundancy matrices on one scale from 0 to 100 %, side by side in as few rows as there is room for."""
-    rows, columns = -(-len(matrices) // MAPS_PER_ROW), min(len(matrices), MAPS_PER_ROW)
-    size = (3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, gridspec_kw={"hspace": 0.45})
-    for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=False):
-        drawn = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
-        K = len(matrix)
-        for i in range(K):
-            for j in range(K):
-                colour = "#010101" if matrix[i][j] > 55 else "#fefefe"  # pure ones follow the page in a report
-                axis.text(j, i, f"{matrix[i][j]:.0f}", ha="center", va="center", color=colour, fontsize=9)
-        ticks = [str(i + 1) for i in range(K)]
-        axis.set_xticks(range(K), ticks)
-        axis.set_yticks(range(K), ticks)
-        axis.set_xlabel("tested on increment")
-        mean = means[name]
-        axis.set_title(plain(name) + ("" if mean is None else f"\n{mean:.1f} % off the diagonal"), fontsize=10)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("trained on increment")
-    for axis in list(axes.flat)[len(matrices) :]:
-        axis.set_axis_off()
-    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
+    """Draw redundancy matrices on one scale from 0 to 100 %, side by side in as few rows as there is room for."""
+    figure = Figure(layout="constrained")
+    draw_matrices(figure, {plain(name): matrix for name, matrix in matrices.items()}, list(means.values()))
     return figure
 
 
 def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Accuracy against IPC with one standard deviation; colours are safe for the colour-blind, markers differ too.
+    """Draw accuracy against images per class (IPC) with one standard deviation.
 
-    A method at one IPC beyond all others, such as everything, is a line across: drawn to scale it would leave the rest
-    no room.
+    Colours are safe for colour-blind readers; markers differ, too. A method at a single IPC above all others, such as
+    the whole real set, becomes a horizontal line: drawn to scale it would leave the other methods no room.
     """
     figure, axis = plt.subplots(figsize=(5, 3.4))
     ceilings = {name for name in methods if is_ceiling(name, methods)}
@@ -141,13 +123,13 @@ def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def is_ceiling(name: str, methods: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a method was judged at a single IPC that is beyond those of all others."""
+    """Return whether a method was evaluated at a single IPC, which is above those of all others."""
     others = [int(ipc) for other, accuracy in methods.items() if other != name for ipc in accuracy]
     return len(methods[name]) == 1 and bool(others) and int(next(iter(methods[name]))) > max(others)
 
 
 def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> Figure:
-    """The loss of a generator's training, on a logarithmic scale."""
+    """Draw the loss of a generator's training on a logarithmic scale."""
     figure, axis = plt.subplots(figsize=(5, 3.4))
     axis.plot(steps, losses, color=COLOURS[0], linewidth=1)
     axis.set_yscale("log")
@@ -157,6 +139,26 @@ def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> Figure:
     return figure
 
 
+def score_histogram(scores: Sequence[Sequence[float]]) -> Figure:
+    """Draw histograms of the kept images' scores, a row per increment that has any. scores: per increment."""
+    kept = [(k + 1, values) for k, values in enumerate(scores) if values]
+    values = [v for _, row in kept for v in row]
+    low, high = min(values), max(values)
+    edges = np.linspace(low, high if high > low else low + 1, 25)
+    figure, axes = plt.subplots(
+        len(kept), 1, figsize=(5, 0.8 + 1.1 * len(kept)), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (k, row) in zip(axes[:, 0], kept, strict=True):
+        axis.hist(row, edges, color=COLOURS[0])
+        mean = float(np.mean(row))
+        axis.axvline(mean, color=COLOURS[1], lw=1.5)
+        axis.set_title(f"mean {mean:.2f}", loc="right", fontsize=8, pad=2)
+        axis.set_ylabel(f"incr. {k}", fontsize=8)
+        axis.yaxis.get_major_locator().set_params(integer=True, nbins=3)
+    axes[-1, 0].set_xlabel("learnability score when sampled, nats")
+    return figure
+
+
 def plain(name: str) -> str:
-    """A name as text: matplotlib would read dollar signs as formulas."""
+    """Escape dollar signs, which matplotlib would read as formulas."""
     return name.replace("$", r"\$")

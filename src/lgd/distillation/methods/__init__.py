@@ -1,6 +1,26 @@
 """How the images of one increment come about, by the method's name."""
 
-from .base import Method
-from .registry import METHODS, check_method, method_named, seed_config, with_method
+from .base import Asset, Method
+from .registry import (
+    METHODS,
+    check_method,
+    growth_of,
+    method_named,
+    methods_used,
+    seed_config,
+    seed_method,
+    with_method,
+)
 
-__all__ = ["METHODS", "Method", "check_method", "method_named", "seed_config", "with_method"]
+__all__ = [
+    "METHODS",
+    "Asset",
+    "Method",
+    "check_method",
+    "growth_of",
+    "method_named",
+    "methods_used",
+    "seed_config",
+    "seed_method",
+    "with_method",
+]

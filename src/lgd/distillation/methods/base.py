@@ -1,29 +1,54 @@
-"""What a method is."""
+"""The types of methods and of the assets that they train."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from lgd.config import GuidanceConfig
+from lgd.data.imageset import ImageSet
+from lgd.distillation.recipe import Assets, Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 
 
 @dataclass(frozen=True)
-class Method:
-    """A way of making images."""
+class Asset:
+    """Networks of one method, trained once per assets directory and shared by the runs in it."""
 
-    draw: Callable[[Resources], list[SelectedImage]]
-    """the images of one group of classes of one increment"""
+    name: str
+    """name of its folder in the assets directory"""
+    done: str
+    """name of the file in that folder that is written last"""
+    made_from: Callable[[Assets], Any]
+    """returns the part of the configuration, a dataclass, on which the asset depends besides the image set"""
+    make: Callable[[Assets, Path, ImageSet, Callable[[], None]], None]
+    """makes the asset: takes (assets, folder, training images, advance) and calls `advance` after every step"""
+    steps: Callable[[Assets], int]
+    """returns the number of those steps"""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to make images."""
+
+    sample: Callable[[Resources], list[SelectedImage]]
+    """makes the images of one group of classes of one increment"""
     summary: str
+    """one line about the method"""
     needs_learner: bool = False
+    """whether it needs a learner, and so a seed set of another method"""
     needs_generator: bool = True
-    needs_surrogate: bool = False
-    """checkpoints of a classifier with their class gradients; prepared once, like the generator"""
+    """whether it samples from the generator"""
+    assets: tuple[Asset, ...] = ()
+    """networks of its own"""
+    guidance: Callable[[Recipe], GuidanceConfig] | None = None
+    """returns the settings of its guidance by a score's gradient; None: it has no such guidance"""
     one_real_image_each: bool = False
-    """every image stands on a real image, or a cluster, of its own: no class may have fewer of them than the IPC"""
+    """whether every image needs a real image, or a cluster, of its own, so that no class may have fewer than the IPC"""
     fixed_size: bool = False
-    """the whole real set: a ceiling, without IPC and increments"""
+    """whether it takes the whole real set and ignores IPC and increments"""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """what it changes in the configuration, as `config.with_values` takes it"""
+    """dotted fields of the configuration that the method sets"""

@@ -1,4 +1,4 @@
-"""Real images: one order of each class, of which increment i takes the i-th n, so that no image comes twice."""
+"""Methods that select real images: each orders a class once, and increment i takes the i-th n, so none comes twice."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from lgd.distillation.store import Candidate, SelectedImage
 from lgd.rng import generator as rng
 
 Order = Callable[[Resources, int, int], Tensor]
-"""(resources, label, count) to the first `count` images of a class, as positions among its images; prefixes agree."""
+"""Takes (resources, label, count); returns the first `count` images of a class, as positions among its images.
+
+A larger count only adds to the end."""
 
 
-def draw_real(resources: Resources, order: Order) -> list[SelectedImage]:
-    """The i-th slice of each class's order, n images long."""
+def select_by(resources: Resources, order: Order) -> list[SelectedImage]:
+    """Return the i-th n images of each class's order, for increment i of n images per class."""
     n = resources.config.stages.images_per_increment
     end = resources.increment * n
-    drawn = []
+    selected = []
     for label in resources.classes:
-        drawn += real_images(resources, label, order(resources, label, end)[end - n : end])
-    return drawn
+        selected += real_images(resources, label, order(resources, label, end)[end - n : end])
+    return selected
 
 
 def real_images(resources: Resources, label: int, positions: Tensor) -> list[SelectedImage]:
-    """Images by their positions in their class. No latents: stages encodes them where somebody looks back."""
+    """Return images by their positions in their class, without latents; stages.py adds those where they are needed."""
     train = resources.splits.train
     sources = train.indices_of(label)[positions]
     return [
@@ -37,27 +39,30 @@ def real_images(resources: Resources, label: int, positions: Tensor) -> list[Sel
 
 
 def select_random(resources: Resources) -> list[SelectedImage]:
-    return draw_real(resources, random_order)
+    """Select images at random."""
+    return select_by(resources, random_order)
 
 
 def select_herding(resources: Resources) -> list[SelectedImage]:
-    return draw_real(resources, herding_order)
+    """Select images by herding on the reference's features."""
+    return select_by(resources, herding_order)
 
 
 def select_k_center(resources: Resources) -> list[SelectedImage]:
-    return draw_real(resources, k_center_order)
+    """Select images by k-center on the reference's features."""
+    return select_by(resources, k_center_order)
 
 
 def select_full(resources: Resources) -> list[SelectedImage]:
-    """Every real image of the classes."""
-    drawn = []
+    """Select every real image of the classes."""
+    selected = []
     for label in resources.classes:
-        drawn += real_images(resources, label, torch.arange(len(resources.splits.train.indices_of(label))))
-    return drawn
+        selected += real_images(resources, label, torch.arange(len(resources.splits.train.indices_of(label))))
+    return selected
 
 
 def random_order(resources: Resources, label: int, count: int) -> Tensor:
-    """SelectedImage with the run's seed and the class's name."""
+    """Order a class at random, seeded by the run's seed and the class's name."""
     train = resources.splits.train
     members = train.indices_of(label)
     draw = rng(resources.config.seed, "random", train.class_names[label])
@@ -65,11 +70,12 @@ def random_order(resources: Resources, label: int, count: int) -> Tensor:
 
 
 def herding_order(resources: Resources, label: int, count: int) -> Tensor:
+    """Order a class by `herding`."""
     return herding(class_features(resources, label), count)
 
 
 def k_center_order(resources: Resources, label: int, count: int) -> Tensor:
-    """Starts at an image drawn with the run's seed."""
+    """Order a class by `k_center`, from an image chosen with the run's seed."""
     name = resources.splits.train.class_names[label]
     features = class_features(resources, label)
     start = torch.randint(len(features), (), generator=rng(resources.config.seed, "k-center", name))
@@ -77,16 +83,16 @@ def k_center_order(resources: Resources, label: int, count: int) -> Tensor:
 
 
 def class_features(resources: Resources, label: int) -> Tensor:
-    """The reference's features of a class's images, (N, D), double."""
+    """Return the reference's features of a class's images, (N, D), in float64."""
     train = resources.splits.train
     return features_of(resources.reference, train.subset(train.indices_of(label))).double()
 
 
 def herding(features: Tensor, count: int) -> Tensor:
-    """Greedy order in which the mean of the first k stays nearest to the mean of all (Welling, 2009), (count,).
+    """Order images so that the mean of the first k stays close to the mean of all (Welling, 2009), (count,).
 
-    features: (N, D), count at most N. Each step takes the image that brings the mean of those taken nearest; the first
-    wins a tie.
+    features: (N, D), count at most N. Each step takes the image after which the mean of those taken is nearest to the
+    mean of all; in a tie, the first.
     """
     mean, total = features.mean(0), torch.zeros_like(features[0])
     left = torch.ones(len(features), dtype=torch.bool)
@@ -101,10 +107,10 @@ def herding(features: Tensor, count: int) -> Tensor:
 
 
 def k_center(features: Tensor, count: int, start: int) -> Tensor:
-    """Farthest-first traversal (Gonzalez, 1985; Sener and Savarese, 2018), (count,).
+    """Order images by farthest-first traversal (Gonzalez, 1985; Sener and Savarese, 2018), (count,).
 
-    features: (N, D), count at most N. Each step takes the image farthest from its nearest taken one, which is a
-    2-approximation of the best k centers; the first wins a tie.
+    features: (N, D), count at most N. Each step takes the image farthest from its nearest taken one, which
+    2-approximates the best k centers; in a tie, the first.
     """
     order = [start]
     distance = torch.full((len(features),), torch.inf, dtype=features.dtype)

@@ -1,36 +1,62 @@
-"""IGD: samples whose gradients pull a classifier's weights the way their class's real images do."""
+"""IGD: sample images whose loss gradients agree with those of their class's real images."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
+from lgd.config import GuidanceConfig
+from lgd.diffusion.autoencoder import decode_at
 from lgd.diffusion.types import Denoiser
+from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
-from lgd.guidance.influence import influence
+from lgd.guidance.influence import influence, joint_influence
 from lgd.guidance.learnability import learnability_guided
+from lgd.guidance.null_half import NullHalf
+from lgd.rng import generator as rng
+from lgd.rng import image_seed
 
-from .sampling import sample_slots_in_order, without_selection
+from .sampling import Guide, climbing, sample_slots_in_order, without_selection
+
+
+def influence_guidance(recipe: Recipe) -> GuidanceConfig:
+    """Return the strength, window, space and route of influence guidance."""
+    own, window = recipe.influence, recipe.influence.window or recipe.guidance.window
+    return replace(recipe.guidance, strength=own.strength, deviation=own.deviation, window=window)
 
 
 def sample_igd(resources: Resources) -> list[SelectedImage]:
-    """Influence guidance takes learnability guidance's steps, with another score: sampling climbs the influence."""
-    config, own = resources.config, resources.config.influence
-    guidance = replace(
-        config.guidance,
-        strength=own.strength,
-        deviation=own.deviation,
-        window=own.window or config.guidance.window,
-    )
+    """Sample one candidate a slot with influence guidance: learnability guidance's steps, up the influence."""
+    guidance = influence_guidance(resources.config)
+
+    def score(images: Tensor, labels: Tensor) -> Tensor:
+        return influence(images, labels, resources.surrogate)
+
+    if resources.config.influence.halves == "both":
+        guide = with_null_half(resources, guidance)
+    else:
+        guide = climbing(resources, score, guidance, resources.assets.surrogate.image_size)
+    return sample_slots_in_order(resources, without_selection(resources.config, guidance), guide)
+
+
+def with_null_half(resources: Resources, guidance: GuidanceConfig) -> Guide:
+    """Return guidance that climbs the influence of the mean loss of both halves of the batch (see `null_half`)."""
+    config, size = resources.config, resources.assets.surrogate.image_size
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        y = labels.to(resources.device)
+        names = list(zip(labels.tolist(), slots.tolist(), strict=True))
+        streams = [rng(config.seed, "null half", resources.increment, label, slot) for label, slot in names]
+        seeds = [image_seed(config.seed, resources.increment, label, slot, 0) for label, slot in names]
+        conditions = resources.generator.conditions_of(labels, seeds)
+        null = NullHalf(resources.generator, conditions, config.sampling, streams)
 
         def score(x0: Tensor) -> Tensor:
-            return influence(resources.guiding.decode(x0), y, resources.surrogate)
+            images = decode_at(resources.guiding, torch.cat([x0, null.x0]), size)
+            return joint_influence(torch.stack(images.chunk(2), dim=1), labels, resources.surrogate)
 
-        return learnability_guided(denoiser, score, guidance)
+        return learnability_guided(null.predict, score, guidance)
 
-    return sample_slots_in_order(resources, without_selection(config, guidance), guide)
+    return guide

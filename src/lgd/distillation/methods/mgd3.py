@@ -1,27 +1,29 @@
-"""MGD3: image j of a class is drawn to the j-th mode of the real images' latents."""
+"""MGD3: sample image j of a class with guidance to the j-th mode of the real images' latents."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from lgd.data.augment import random_flip
 from lgd.data.imageset import to_float
-from lgd.diffusion.sampler import steps_of
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.errors import UserError
-from lgd.guidance.modes import find_modes, mode_guided, previous_alpha_bars
+from lgd.guidance.modes import find_modes, mode_guided
 from lgd.rng import derive_seed
+from lgd.rng import generator as rng
 from lgd.storage.files import load_tensors, save_tensors
 
 from .sampling import sample_slots_in_order, without_selection
 
 
 def sample_mgd3(resources: Resources) -> list[SelectedImage]:
-    """As many modes per class as the whole set holds images; increment i takes the i-th n of them.
+    """Sample one candidate a slot with mode guidance.
 
-    Errors: UserError when `modes.stop` leaves no step.
+    A class has as many modes as the whole set holds images of it; increment i takes the i-th n of them. Errors:
+    UserError when `modes.stop` leaves no step.
     """
     config = resources.config
     if config.modes.stop >= config.sampling.steps - 1:
@@ -30,29 +32,33 @@ def sample_mgd3(resources: Resources) -> list[SelectedImage]:
             f" {config.sampling.steps} it must be below {config.sampling.steps - 1}"
         )
     n = config.stages.images_per_increment
-    modes = {label: class_modes(resources, label, config.stages.increments * n) for label in resources.classes}
-    previous = previous_alpha_bars(steps_of(resources.generator.schedule(config.sampling)))
+    count = config.stages.increments * n
+    modes = torch.stack([class_modes(resources, label, count) for label in resources.classes]).to(resources.device)
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        places = ((resources.increment - 1) * n + slots).tolist()
-        own = torch.stack([modes[label][place] for label, place in zip(labels.tolist(), places, strict=True)])
-        return mode_guided(denoiser, own.to(resources.device), previous, config.modes)
+        own = modes[labels - resources.classes.start, (resources.increment - 1) * n + slots]  # (B, C, H, W)
+        return mode_guided(denoiser, own, config.modes)
 
     return sample_slots_in_order(resources, without_selection(config), guide)
 
 
 def class_modes(resources: Resources, label: int, count: int) -> Tensor:
-    """The modes of one class, (count, C, H, W), on the CPU: found by the first increment, read from disk by the others.
+    """Return the modes of one class, (count, C, H, W), on the CPU; the first increment finds and writes them.
 
     Errors: UserError naming a corrupt file.
     """
-    path = resources.run.modes(label)
+    path = resources.growth.run.modes(label)
     if path.exists():
         return load_tensors(path, ["modes"])["modes"]
     train, encode = resources.splits.train, resources.generator.autoencoder.encode
-    batches = train.subset(train.indices_of(label)).batches(64)
-    with torch.no_grad():
-        latents = torch.cat([encode(to_float(batch).to(resources.device)).cpu() for batch in batches])
-    modes = find_modes(latents, count, derive_seed(resources.config.seed, "modes", train.class_names[label]))
+    seed, name = resources.config.seed, train.class_names[label]
+    draw = rng(seed, "modes flip", name)
+    latents = []
+    for batch in train.subset(train.indices_of(label)).batches(64):
+        images = to_float(batch)
+        images = random_flip(images, draw) if resources.config.modes.flip else images
+        with torch.no_grad():
+            latents.append(encode(images.to(resources.device)).cpu())
+    modes = find_modes(torch.cat(latents), count, derive_seed(seed, "modes", name))
     save_tensors(path, {"modes": modes})
     return modes

@@ -1,4 +1,4 @@
-"""All methods, by the names that configurations and command lines know."""
+"""The registry of methods: METHODS, by the names that `--method` takes."""
 
 from __future__ import annotations
 
@@ -7,41 +7,56 @@ from dataclasses import replace
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
+from lgd.distillation.layout import Run
+from lgd.distillation.recipe import Assets, Growth, recipe_of
+from lgd.distillation.selection import rule_named
+from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
 
-from .base import Method
+from .base import Asset, Method
 from .coresets import select_full, select_herding, select_k_center, select_random
-from .igd import sample_igd
+from .igd import influence_guidance, sample_igd
 from .mgd3 import sample_mgd3
 from .sampled import sample_lgd, sample_unguided
 
+SURROGATE = Asset(
+    "surrogate",
+    "checkpoints.json",
+    made_from=lambda assets: assets.surrogate,
+    make=make_surrogate,
+    steps=lambda assets: assets.surrogate.classifier.training.epochs,
+)
+
+
+LGD = Method(sample_lgd, "learnability-guided diffusion", needs_learner=True, guidance=lambda recipe: recipe.guidance)
+
 
 def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
-    """LGD with other values of some fields: its ablations."""
-    return Method(sample_lgd, f"lgd, {summary}", needs_learner=True, fields=fields)
+    """Return an ablation of LGD: the method with other values of some fields."""
+    return replace(LGD, summary=f"lgd, {summary}", fields=fields)
 
 
 METHODS = {
-    "lgd": Method(sample_lgd, "learnability-guided diffusion", needs_learner=True),
+    "lgd": LGD,
     "lgd-omega0": lgd_without("without the reference in the score", {"guidance.omega": 0.0}),
     "lgd-kappa1": lgd_without("without selection", {"stages.candidates": 1}),
     "lgd-no-deviation": lgd_without("without deviation guidance", {"guidance.deviation": 0.0}),
     "lgd-selection-only": lgd_without(
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
-    "dit": Method(sample_unguided, "unguided diffusion, one candidate"),
-    "igd": Method(sample_igd, "diffusion guided by influence", needs_surrogate=True),
-    "mgd3": Method(sample_mgd3, "diffusion drawn to the modes of each class", one_real_image_each=True),
-    "random": Method(select_random, "real images drawn at random", needs_generator=False, one_real_image_each=True),
+    "dit": Method(sample_unguided, "unguided diffusion"),
+    "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
+    "mgd3": Method(sample_mgd3, "diffusion guided to the modes of each class", one_real_image_each=True),
+    "random": Method(select_random, "real images chosen at random", needs_generator=False, one_real_image_each=True),
     "herding": Method(
         select_herding,
-        "real images that keep the mean of the features",
+        "real images by herding: they keep the mean of the features",
         needs_generator=False,
         one_real_image_each=True,
     ),
     "k-center": Method(
         select_k_center,
-        "real images far from each other in the features",
+        "real images by k-center: they lie far apart in the features",
         needs_generator=False,
         one_real_image_each=True,
     ),
@@ -56,33 +71,50 @@ METHODS = {
 
 
 def method_named(name: str) -> Method:
-    """Errors: UserError that lists the known methods."""
+    """Return the method of this name. Errors: UserError that lists the known ones."""
     if name not in METHODS:
         raise UserError(f"unknown method {name!r}{nearest(name, METHODS)}")
     return METHODS[name]
 
 
 def with_method(config: Config, name: str) -> Config:
-    """The configuration of a run of this method, with the fields that the method itself decides.
+    """Return the configuration of a run of this method, with the fields that the method sets itself.
 
     Errors: UserError for an unknown method.
     """
     return with_values(replace(config, method=name), method_named(name).fields)
 
 
+def seed_method(config: Config) -> str:
+    """Return the method of the first increment: a method that needs a learner has nothing to learn from yet."""
+    return config.stages.seed_method if method_named(config.method).needs_learner else config.method
+
+
 def seed_config(config: Config) -> Config:
-    """The configuration of the seed set: a set of its own, of one increment, made by the seed method."""
+    """Return the configuration of the seed set: a set of one increment, made by the seed method."""
     single = replace(config, stages=replace(config.stages, increments=1))
     return with_method(single, config.stages.seed_method)
 
 
-def check_method(config: Config, train: ImageSet) -> None:
-    """Find out before any work what the method, or the seed set's, cannot do.
+def growth_of(config: Config, run: Run, assets: Assets, class_names: tuple[str, ...]) -> Growth:
+    """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
+    first = config if seed_method(config) == config.method else seed_config(config)
+    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_names)
 
-    Errors: UserError for an unknown method, for a seed method that needs a seed set itself or has no fixed number of
-    images, and naming a class with fewer real images than the IPC asks for.
+
+def methods_used(config: Config) -> list[Method]:
+    """Return the method of a run and that of its seed set."""
+    return [method_named(name) for name in dict.fromkeys((config.method, seed_method(config)))]
+
+
+def check_method(config: Config, train: ImageSet) -> None:
+    """Check before any work that the method and the seed method can make the set.
+
+    Errors: UserError for an unknown method or selection rule; for a seed method that needs a seed set itself or ignores
+    the number of images; and, naming the class, for a class with fewer real images than the method needs.
     """
     config = with_method(config, config.method)
+    rule_named(config.stages.selection)
     check_budget(config, train)
     if method_named(config.method).needs_learner:
         seed = method_named(config.stages.seed_method)
@@ -94,7 +126,7 @@ def check_method(config: Config, train: ImageSet) -> None:
 
 
 def check_budget(config: Config, train: ImageSet) -> None:
-    """Errors: UserError naming the smallest class when the method would run out of its images."""
+    """Check that no class has fewer real images than the method needs. Errors: UserError naming the smallest class."""
     if not method_named(config.method).one_real_image_each:
         return
     ipc = config.stages.increments * config.stages.images_per_increment

@@ -1,41 +1,32 @@
-"""Images sampled from the generator: by its own lights, or up the learnability score."""
+"""LGD and unguided diffusion: images sampled from the generator, with or without learnability guidance."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from lgd.diffusion.types import Denoiser
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
-from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import learnability
 
-from .sampling import Guide, sample_slots_in_order, without_selection
+from .sampling import Guide, climbing, sample_slots_in_order, without_selection
 
 
 def sample_lgd(resources: Resources) -> list[SelectedImage]:
-    """Learnability-guided: kappa candidates a slot, the best stays; slot after slot, for the memory grows."""
+    """Sample kappa candidates a slot with learnability guidance and keep one."""
     return sample_slots_in_order(resources, resources.config, by_learnability(resources), scored=True)
 
 
 def by_learnability(resources: Resources) -> Guide:
-    """Guidance up the score of this increment's learners and the reference."""
-    config = resources.config
+    """Return guidance that climbs the learnability score of this increment's learners and the reference."""
+    guidance = resources.config.guidance
 
-    def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        y = labels.to(resources.device)
+    def score(images: Tensor, labels: Tensor) -> Tensor:
+        return learnability(images, labels, resources.learners, resources.reference, guidance.omega)
 
-        def score(x0: Tensor) -> Tensor:
-            images = resources.guiding.decode(x0)
-            return learnability(images, y, resources.learners, resources.reference, config.guidance.omega)
-
-        return learnability_guided(denoiser, score, config.guidance)
-
-    return guide
+    return climbing(resources, score, guidance)
 
 
 def sample_unguided(resources: Resources) -> list[SelectedImage]:
-    """The generator's own samples, one candidate a slot (classifier-free guidance only)."""
-    return sample_slots_in_order(
-        resources, without_selection(resources.config), lambda denoiser, labels, slots: denoiser
-    )
+    """Sample one candidate a slot with classifier-free guidance alone."""
+    recipe = without_selection(resources.config)
+    return sample_slots_in_order(resources, recipe, lambda denoiser, labels, slots: denoiser)

@@ -1,0 +1,93 @@
+"""The pieces of a configuration that make images: small frozen values that travel to worker processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from lgd.config import (
+    ClassifierConfig,
+    Config,
+    DatasetConfig,
+    GeneratorConfig,
+    GuidanceConfig,
+    InfluenceConfig,
+    ModesConfig,
+    ReferenceConfig,
+    SamplingConfig,
+    StagesConfig,
+    SurrogateConfig,
+)
+
+from .layout import Run
+
+
+@dataclass(frozen=True)
+class Assets:
+    """Networks that several runs may share: where they lie, and what they were made from.
+
+    root: holds `generator/`, `reference.safetensors` and the folders of a method's own assets.
+    """
+
+    root: Path
+    dataset: DatasetConfig
+    generator: GeneratorConfig
+    reference: ReferenceConfig
+    surrogate: SurrogateConfig
+    device: str
+
+    @property
+    def generator_folder(self) -> Path:
+        return self.root / "generator"
+
+    @property
+    def reference_file(self) -> Path:
+        return self.root / "reference.safetensors"
+
+    @property
+    def surrogate_folder(self) -> Path:
+        return self.root / "surrogate"
+
+
+def assets_of(config: Config, root: Path, device: str) -> Assets:
+    """Take the settings of assets in folder `root` out of a configuration."""
+    return Assets(root, config.dataset, config.generator, config.reference, config.influence.surrogate, device)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The settings that a method samples with."""
+
+    method: str
+    seed: int
+    sampling: SamplingConfig
+    guidance: GuidanceConfig
+    influence: InfluenceConfig
+    modes: ModesConfig
+    stages: StagesConfig
+
+
+def recipe_of(config: Config) -> Recipe:
+    """Take the settings that sampling reads out of a configuration."""
+    return Recipe(**{field.name: getattr(config, field.name) for field in fields(Recipe)})
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Everything that decides how a set grows in a run directory."""
+
+    run: Run
+    assets: Assets
+    seed: Recipe
+    """of increment 1"""
+    later: Recipe
+    """of all other increments"""
+    learner: ClassifierConfig
+    class_names: tuple[str, ...]
+
+    def recipe(self, increment: int) -> Recipe:
+        return self.seed if increment == 1 else self.later
+
+    def learner_files(self, increment: int) -> list[Path]:
+        """Return the networks that steer the sampling of an increment."""
+        return [self.run.learner(increment, member) for member in range(self.later.stages.learners)]

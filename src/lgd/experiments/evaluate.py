@@ -1,0 +1,76 @@
+"""The evaluation of any image folder, or of a run's dataset, on the test set of a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from lgd.config import with_values
+from lgd.data.folder import folder_files, read_folder
+from lgd.errors import UserError
+from lgd.evaluation.aggregate import summarise
+from lgd.evaluation.cells import folder_done, folder_units
+from lgd.evaluation.schedule import evaluators
+from lgd.evaluation.soft_labels import FILE, needs_teacher, stored_soft_labels
+from lgd.execution.engines import engine_for
+from lgd.storage.files import read_json
+from lgd.storage.object_store import fetched, workspace
+
+from .auto import load_config
+from .resolve import has_evaluation, resolve
+from .run_directory import claim
+
+
+def evaluate(
+    folder: str | Path,
+    test: str,
+    seeds: int = 5,
+    epochs_factor: float | None = None,
+    compute: Mapping[str, str] | None = None,
+    cells: str | Path | None = None,
+) -> dict[str, Any]:
+    """Measure the accuracy on a preset's test set of `seeds` fresh classifiers trained on an image folder or a run.
+
+    epochs_factor: in place of the preset's. compute: fields of `ComputeConfig` in place of the preset's. cells: a
+    directory or URL that keeps finished classifiers, so that the same call goes on where it stopped. Errors: UserError
+    naming the first file or class that does not fit; IncompleteError with the classifiers that failed.
+    """
+    if seeds < 1:
+        raise UserError(f"--seeds must be at least 1, not {seeds}")
+    changes: dict[str, Any] = {f"compute.{name}": value for name, value in (compute or {}).items()}
+    if epochs_factor is not None:
+        changes["evaluation.epochs_factor"] = epochs_factor
+    experiment = resolve(with_values(load_config(test), changes), methods=(), checks=[has_evaluation])
+    evaluation = experiment.evaluation(None)
+    names, shape = experiment.class_names, experiment.splits.train.shape
+    with fetched(folder) as given:
+        place = given / "dataset" if (given / "dataset" / "metadata.csv").is_file() else given
+        train = read_folder(place, names, shape)
+        stored = None
+        if needs_teacher(evaluation.config) and evaluation.config.teacher.stored:
+            stored = stored_soft_labels(place / FILE, folder_files(place, names), names)
+    with (
+        TemporaryDirectory() as temporary,
+        workspace(cells or temporary) as root,
+        engine_for(experiment.config.compute, root) as engine,
+    ):
+        digest = sha256(train.pixels(torch.arange(len(train))).numpy().tobytes()).hexdigest()
+        claim(root / "config.json", {**experiment.record("seed", "dataset", "evaluation"), "images": digest})
+        engine.run(folder_units(evaluation, train, seeds, root, stored), "evaluation")
+        accuracies = {
+            name: summarise([read_json(folder_done(root, name, seed)) for seed in range(seeds)])
+            for name in evaluators(evaluation.config)
+        }
+    return {
+        "dataset": str(folder),
+        "test": test,
+        "images": len(train),
+        "protocol": {"name": evaluation.config.protocol, "epochs_factor": evaluation.config.epochs_factor},
+        "accuracy": next(iter(accuracies.values())),
+        "architectures": accuracies,
+    }

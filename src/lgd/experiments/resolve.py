@@ -1,0 +1,151 @@
+"""Resolve a configuration: check it once, open its images, and hand out the pieces that later code takes.
+
+Only what the command and its methods use is checked: `random` needs no generator, and `evaluate` no learner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lgd.classifiers.architectures import new_classifier
+from lgd.config import ClassifierConfig, Config, check, to_dict
+from lgd.data.imageset import ImageSet, Splits
+from lgd.data.splits import cached_splits
+from lgd.diffusion.folder import check_null
+from lgd.diffusion.train_generator import check_decoder, check_generator
+from lgd.distillation.layout import Run
+from lgd.distillation.methods import check_method, growth_of, methods_used, with_method
+from lgd.distillation.recipe import Assets, Growth, assets_of
+from lgd.evaluation.cells import Evaluation
+from lgd.evaluation.protocols import training_for
+from lgd.evaluation.schedule import evaluators
+from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
+from lgd.execution.hardware import check_device, resolve_device
+from lgd.execution.ray import check_cluster
+from lgd.rng import seeded_initialisation
+
+from .auto import load_config
+from .reference import foreign_reference
+
+Check = Callable[[Config, Splits], None]
+"""Raises a UserError for a part of the configuration that does not fit the images."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked configuration with its images. `config` is what a run records; the methods below give the pieces."""
+
+    config: Config
+    splits: Splits
+    device: str
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self.splits.train.class_names
+
+    def with_method(self, name: str, seed: int) -> Experiment:
+        """Return the experiment of one run: with the fields that the method decides, and the run's seed."""
+        return replace(self, config=with_method(replace(self.config, seed=seed), name))
+
+    def assets(self, root: Path) -> Assets:
+        """Return the assets that lie in `root`, or are to be made there."""
+        return assets_of(self.config, root, self.device)
+
+    def growth(self, run: Run, assets: Assets) -> Growth:
+        return growth_of(self.config, run, assets, self.class_names)
+
+    def evaluation(self, assets: Assets | None) -> Evaluation:
+        """Return how sets are evaluated; the reference in `assets` is the teacher of soft labels by default.
+
+        Errors: UserError when soft labels have no teacher.
+        """
+        config = self.config
+        reference = Teacher(assets.reference_file, config.reference) if assets else None
+        teacher = teacher_of(config.evaluation, reference)
+        return Evaluation(config.dataset, config.evaluation, config.stages, config.seed, self.device, teacher)
+
+    def record(self, *names: str) -> dict[str, Any]:
+        """Return parts of the configuration, or all of it, as plain data for a JSON file."""
+        values = to_dict(self.config)
+        return {name: values[name] for name in names} if names else values
+
+
+def resolve(
+    config: Config | str,
+    methods: Sequence[str] | None = None,
+    checks: Sequence[Check] = (),
+) -> Experiment:
+    """Read and check a configuration, and open its images, before anything is written.
+
+    config: a configuration, or the name of a preset or TOML file. methods: those of the command, whose needs are
+    checked; None: the configuration's own; empty: the command makes no images. Errors: UserError.
+    """
+    config = load_config(config) if isinstance(config, str) else check(config)
+    methods = [config.method] if methods is None else methods
+    check_device(config.compute.device)
+    if config.compute.engine == "ray":
+        check_cluster(config.compute.address)
+    configs = [with_method(config, name) for name in methods]
+    splits = cached_splits(config.dataset)
+    for single in configs:
+        check_method(single, splits.train)
+    for part in (*checks, *(part for single in configs for part in checks_of(single))):
+        part(config, splits)
+    return Experiment(config, splits, resolve_device(config.compute.device))
+
+
+def checks_of(config: Config) -> list[Check]:
+    """Return the checks of everything that a run of this configuration's method uses."""
+    used = methods_used(config)
+    checks: list[Check] = [has_reference, has_evaluation]
+    if any(method.needs_generator for method in used):
+        checks += [has_generator]
+    if any(method.needs_learner for method in used):
+        checks += [has_learner]
+    if any(method.assets for method in used):
+        checks += [has_surrogate]
+    return checks
+
+
+def has_generator(config: Config, splits: Splits) -> None:
+    """Check generator and small decoder. Errors: UserError for one that cannot be loaded, guided or does not fit."""
+    check_generator(config.generator, splits.train)
+    if config.generator.source:
+        check_null(config.generator.source, config.sampling.classifier_free_scale)
+    check_decoder(config.guidance.decoder, config.generator, splits.train.shape)
+
+
+def has_reference(config: Config, splits: Splits) -> None:
+    """Check the reference. Errors: UserError, also for weights that do not fit or recognise little."""
+    probe(config.reference, splits.train)
+    if config.reference.weights:
+        foreign_reference(config.reference, splits.train, resolve_device(config.compute.device))
+
+
+def has_learner(config: Config, splits: Splits) -> None:
+    probe(config.learner, splits.train)
+
+
+def has_surrogate(config: Config, splits: Splits) -> None:
+    probe(config.influence.surrogate.classifier, splits.train)
+
+
+def has_evaluation(config: Config, splits: Splits) -> None:
+    """Check the evaluation. Errors: UserError for an unknown protocol, classifier or teacher."""
+    training_for(config.evaluation, 1, splits.train.shape, len(splits.train.class_names))
+    for name in evaluators(config.evaluation):
+        probe(replace(config.evaluation.classifier, architecture=name), splits.train)
+    if config.evaluation.teacher.weights and (teacher := teacher_of(config.evaluation, None)):
+        load_teacher(teacher, splits.train, "cpu")
+
+
+def probe(config: ClassifierConfig, train: ImageSet) -> None:
+    """Build a classifier once, so that a wrong name or depth is told before an hour of work. Errors: UserError."""
+    ones = torch.ones(train.shape[0])
+    with seeded_initialisation(0), torch.device("meta"):
+        new_classifier(config, train.shape, len(train.class_names), ones, ones)

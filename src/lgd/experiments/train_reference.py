@@ -1,0 +1,32 @@
+"""The reference classifier alone, for use in other runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lgd.config import Config
+from lgd.execution.engines import engine_for
+from lgd.storage.files import read_json, write_json
+from lgd.storage.object_store import workspace
+
+from .prepare import prepare_reference
+from .reference import reference_metrics
+from .resolve import has_reference, resolve
+from .run_directory import claim
+
+
+def train_reference(config: Config | str, out: str | Path, overwrite: bool = False) -> dict[str, Any]:
+    """Train the reference of a configuration into `out`/reference.safetensors, unless it is there.
+
+    Returns its accuracy in percent on the test images, and their number. Errors: as `distill`.
+    """
+    experiment = resolve(config, methods=(), checks=[has_reference])
+    compute = experiment.config.compute
+    with workspace(out, overwrite) as root, engine_for(compute, root) as engine:
+        claim(root / "config.json", experiment.record("dataset", "reference"))
+        assets = experiment.assets(root)
+        prepare_reference(assets, engine, compute.engine == "ray")
+        metrics = reference_metrics(assets)
+        write_json(root / "metrics.json", {**metrics, "seconds": read_json(root / "seconds.json")})
+    return metrics
