@@ -11,7 +11,9 @@ from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import METHODS, check_method, growth_of, method_named, seed_config, with_method
+from lgd.distillation.methods.mgd3 import class_modes
 from lgd.distillation.recipe import assets_of
+from lgd.distillation.resources import Resources
 from lgd.distillation.stages import grow
 from lgd.distillation.store import read_increment, read_latents, read_manifest
 from lgd.errors import UserError
@@ -158,6 +160,20 @@ def test_what_cannot_make_a_seed_set_is_refused(name: str, tiny: Config) -> None
 def test_mode_guidance_without_a_step_is_refused(tiny: Config, assets: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"modes\.stop"):
         grown(with_method(with_values(tiny, {"modes.stop": 25}), "mgd3"), assets, tmp_path)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_modes_are_of_randomly_flipped_images(flip: bool, tiny: Config, assets: Path, tmp_path: Path) -> None:
+    """As many modes as images are the latents themselves: here each is an image or its mirror image."""
+    train = cached_splits(tiny.dataset).train
+    count = len(train.indices_of(3))
+    config = with_method(with_values(tiny, {"modes.flip": flip}), "mgd3")
+    growth = growth_of(config, Run(tmp_path), assets_of(config, assets, "cpu"), train.class_names)
+    found = class_modes(Resources(growth, 1, range(3, 4)), 3, count)
+    x = train.pixels(train.indices_of(3)) / 127.5 - 1
+    plain, mirrored = (torch.cdist(part.flatten(1), found.flatten(1)).min(1).values < 1e-4 for part in (x, x.flip(-1)))
+    assert (plain | mirrored).all()
+    assert (count / 3 < mirrored.sum() < 2 * count / 3) if flip else plain.all()
 
 
 def test_modes_are_found_once_and_a_corrupt_file_alone_again(tiny: Config, assets: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from sklearn.cluster import KMeans
 from tests.denoisers import of_noise
 
 from lgd.config import ModesConfig
@@ -35,6 +36,17 @@ def test_modes_are_a_fixed_point_of_lloyds_algorithm() -> None:
     torch.testing.assert_close(modes, means, atol=1e-5, rtol=1e-5)
     sizes = nearest.bincount(minlength=5).tolist()
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_k_means_starts_once() -> None:
+    """As MGD3's code: scikit-learn's `n_init="auto"`, which is one start of k-means++. Ten starts end elsewhere."""
+    latents = torch.randn(200, 1, 2, 2, generator=torch.Generator().manual_seed(5))
+    X = latents.flatten(1).double().numpy()
+    modes = find_modes(latents, 20, 7).flatten(1)
+    once, often = (KMeans(20, n_init=n, random_state=7).fit(X).cluster_centers_ for n in ("auto", 10))
+    for centres, same in ((once, True), (often, False)):
+        distances = torch.cdist(torch.from_numpy(centres).float(), modes).min(1).values
+        assert (distances.max().item() < 1e-4) is same
 
 
 def test_as_many_modes_as_images_are_the_images() -> None:

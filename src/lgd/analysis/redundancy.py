@@ -7,6 +7,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lgd.classifiers.train import accuracy, train_classifier
+from lgd.errors import naming
 from lgd.evaluation.aggregate import mean_matrix, redundancy
 from lgd.rng import derive_seed
 
@@ -26,8 +27,8 @@ def compute(inputs: Inputs) -> list[float]:
     """
     part, context = inputs.increments[inputs.increment], inputs.context
     seed = derive_seed("analysis", "redundancy", inputs.seed)
-    what = f"redundancy, increment {inputs.increment + 1}"
-    classifier = train_classifier(part, context.classifier, seed, what, context.device)
+    with naming(f"redundancy, increment {inputs.increment + 1}"):
+        classifier = train_classifier(part, context.classifier, seed, context.device)
     return [accuracy(classifier, other) for other in inputs.increments]
 
 
@@ -56,7 +57,7 @@ def draw_matrices(
     figure.set_size_inches(3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis, (title, matrix), mean in zip(axes.flat, matrices.items(), means, strict=False):
-        drawn = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
+        image = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
         K = len(matrix)
         for i in range(K):
             for j in range(K):
@@ -70,7 +71,7 @@ def draw_matrices(
         axis.set_ylabel("trained on increment")
     for axis in axes.flat[len(matrices) :]:
         axis.set_axis_off()
-    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
+    figure.colorbar(image, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
 
 
 MEASURE = Measure(

@@ -70,6 +70,8 @@ class ModesConfig:
     """Strength of the pull, in standard deviations of the sampler's noise."""
     stop: Whole = 25
     """Last step index without the pull; only higher, noisier indices have it."""
+    flip: bool = False
+    """Flip real images horizontally at random before their latents are clustered, as MGD3's code does."""
 
 
 @dataclass(frozen=True)

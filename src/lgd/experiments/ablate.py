@@ -1,4 +1,4 @@
-"""A sweep over any fields of the configuration: every combination of their values is a comparison of its own."""
+"""A sweep over fields of the configuration; each combination of values is a comparison of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .compare import compare_methods
 from .resolve import resolve
 
 ASSETS = ("dataset", "generator", "reference")
-"""what the generator and the reference are made from"""
+"""sections of the configuration that the generator and the reference depend on"""
 
 
 def ablate(
@@ -32,7 +32,7 @@ def ablate(
     runs: int = 3,
     overwrite: bool = False,
 ) -> tuple[dict[str, Any], str]:
-    """Judge the configuration's method with every combination of the values in `over`; returns results and a table.
+    """Evaluate the configuration's method with every combination of the values in `over`; returns results and a table.
 
     over: such as `guidance.omega=0,0.5,1`. A combination lives in a directory named after its whole configuration, so
     another sweep into the same `out` reuses it, and the generator and reference are shared wherever they are the same.
@@ -75,7 +75,7 @@ def ablate(
 
 
 def parse_axis(text: str) -> tuple[str, list[Any]]:
-    """`field=a,b` to the field and its values: as JSON where they are JSON, otherwise as text. Errors: UserError."""
+    """Parse `field=a,b` into the field and its values, JSON or else text. Errors: UserError."""
     name, equals, values = text.partition("=")
     if not equals or not name or not values:
         raise UserError(f"--over {text!r}: write FIELD=VALUE,VALUE, such as guidance.omega=0,0.5,1")
@@ -89,7 +89,7 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
 
 
 def literal(text: str) -> Any:
-    """A number or truth value, or the text itself."""
+    """Parse a number or truth value; any other text is returned as it is."""
     try:
         return json.loads(text)
     except ValueError:
@@ -97,17 +97,17 @@ def literal(text: str) -> Any:
 
 
 def show(value: Any) -> str:
-    """A value as the user wrote it."""
+    """Format a value as the user wrote it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def digest(values: dict[str, Any]) -> str:
-    """A short name for a configuration."""
+    """Return a short name for a configuration."""
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def ablation_table(fields: Sequence[str], cells: Sequence[dict[str, Any]]) -> Table:
-    """A row per combination: the swept fields, accuracy by IPC, redundancy, validity."""
+    """Make a table with a row per combination: the swept fields, accuracy by IPC, redundancy, validity."""
     ipcs = sorted({ipc for cell in cells for ipc in cell["accuracy"]}, key=int)
     rows, records = [], []
     for cell in cells:

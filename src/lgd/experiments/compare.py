@@ -1,4 +1,4 @@
-"""Methods side by side, on one generator, one reference and the same seeds."""
+"""A comparison of methods on one generator, one reference and the same seeds."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def compare_methods(
 
 
 def plot_comparison(root: Path, comparison: dict[str, Any]) -> None:
-    """Heat maps side by side and accuracy against IPC."""
+    """Write the figures: redundancy as heat maps side by side, and accuracy against IPC."""
     methods = comparison["methods"]
     matrices = {name: m["matrix"] for name, m in methods.items() if m["matrix"]}
     if matrices:

@@ -52,7 +52,7 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         soft_labels=export.soft_labels is not None,
         seed=config["seed"],
         version=__version__,
-        licence=LICENCES.get(source, "see the terms of the generator's weights and of the images it was trained on"),
+        generator=_line(generator_of(export)),
         scores=markdown(Table("scores", "", ["images per class", "accuracy, %", "valid, %"], scores, words=0)),
         eval_split=_line(config["dataset"]["eval_split"]),
         reference=metrics["reference"]["accuracy"],
@@ -63,6 +63,18 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         checksums=_checksums(form, root),
     )
     return str(made)
+
+
+def generator_of(export: Export) -> str:
+    """Return the kind, the name and the licence of the generator: of a source as its record in the run has them."""
+    own, images = export.config["generator"]["source"], str(export.config["dataset"]["source"])
+    terms = "see the terms of the generator's weights and of the images it was trained on"
+    family = export.source.get("family", "class-conditional diffusion transformer (DiT)")
+    if not own:
+        return f"a {family}; licence: {LICENCES.get(images, terms)}"
+    name = own.removeprefix("pretrained:")
+    on_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    return f"{name if on_hub else Path(name).name}, a {family}; licence: {export.source.get('licence') or terms}"
 
 
 def _checksums(form: ExportFormat, root: Path) -> list[tuple[str, str]]:

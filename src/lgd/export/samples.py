@@ -48,6 +48,8 @@ class Export:
     config: dict[str, Any]
     metrics: dict[str, Any]
     environment: dict[str, Any]
+    source: dict[str, Any]
+    """the record of a generator that was not trained in the run; empty for one that was"""
 
 
 def read_export(run: Path) -> Export:
@@ -66,6 +68,9 @@ def read_export(run: Path) -> Export:
     environment = run / "environment.json"
     if not environment.is_file():
         environment = run.parent / "environment.json"
+    source = run / "generator" / "source.json"
+    if not source.is_file():
+        source = run.parent / "generator" / "source.json"
     return Export(
         run,
         samples,
@@ -74,6 +79,7 @@ def read_export(run: Path) -> Export:
         read_json(run / "config.json"),
         read_json(run / "metrics.json"),
         read_json(environment) if environment.is_file() else {},
+        read_json(source) if source.is_file() else {},
     )
 
 

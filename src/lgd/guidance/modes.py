@@ -19,7 +19,7 @@ def find_modes(latents: Tensor, count: int, seed: int) -> Tensor:
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1):  # sums depend on the number of threads
-        found = KMeans(count, n_init=10, random_state=seed % 2**32).fit(latents.flatten(1).double().numpy())
+        found = KMeans(count, n_init=1, random_state=seed % 2**32).fit(latents.flatten(1).double().numpy())
     sizes = np.bincount(found.labels_, minlength=count)
     order = np.argsort(-sizes, kind="stable")
     return torch.from_numpy(found.cluster_centers_[order]).to(latents.dtype).view(count, *latents.shape[1:])

@@ -20,7 +20,7 @@ from lgd.progress import progress_bar
 from lgd.storage.files import read_json, write_text
 
 from . import plots
-from .analysis import draw_analysis
+from .analysis import plot_analysis
 from .finished_runs import FinishedRun, averaged, by_method, read_runs
 from .gallery import gallery
 from .reproduce import command
@@ -110,27 +110,29 @@ def _figures(
     runs: Sequence[FinishedRun], methods: dict[str, dict[str, Any]], analysis: Path | None
 ) -> list[dict[str, str | bool]]:
     """Return each figure's name, title, image and the sentence on how to read it."""
-    drawn: dict[str, Figure] = {"accuracy": plots.accuracy_curves({n: m["accuracy"] for n, m in methods.items()})}
+    figures: dict[str, Figure] = {"accuracy": plots.accuracy_curves({n: m["accuracy"] for n, m in methods.items()})}
     matrices = {name: m["matrix"] for name, m in methods.items() if m["matrix"]}
     if matrices:
-        drawn["redundancy"] = plots.redundancy_maps(matrices, {name: methods[name]["redundancy"] for name in matrices})
+        figures["redundancy"] = plots.redundancy_maps(
+            matrices, {name: methods[name]["redundancy"] for name in matrices}
+        )
     scores = _scores(runs)
     if any(scores):
-        drawn["scores"] = plots.score_histogram(scores)
+        figures["scores"] = plots.score_histogram(scores)
     if analysis:
         # The run's own redundancy, of its evaluation, goes before the analysis's.
-        drawn = {**draw_analysis(analysis), **drawn}
+        figures = {**plot_analysis(analysis), **figures}
     captions = {name: (measure.title, measure.how_to_read) for name, measure in MEASURES.items()}
     return [
         {
             "name": name,
             "title": title,
-            "wide": drawn[name].get_figwidth() > 1.6 * drawn[name].get_figheight(),
-            "image": data_uri(plots.render(drawn[name], "svg"), "svg+xml"),
+            "wide": figures[name].get_figwidth() > 1.6 * figures[name].get_figheight(),
+            "image": data_uri(plots.render(figures[name], "svg"), "svg+xml"),
             "read": sentence,
         }
         for name, (title, sentence) in {"accuracy": ACCURACY, **captions, "scores": SCORES}.items()
-        if name in drawn
+        if name in figures
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lgd.data.augment import random_flip
 from lgd.data.imageset import to_float
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.resources import Resources
@@ -12,6 +13,7 @@ from lgd.distillation.store import SelectedImage
 from lgd.errors import UserError
 from lgd.guidance.modes import find_modes, mode_guided
 from lgd.rng import derive_seed
+from lgd.rng import generator as rng
 from lgd.storage.files import load_tensors, save_tensors
 
 from .sampling import sample_slots_in_order, without_selection
@@ -49,9 +51,14 @@ def class_modes(resources: Resources, label: int, count: int) -> Tensor:
     if path.exists():
         return load_tensors(path, ["modes"])["modes"]
     train, encode = resources.splits.train, resources.generator.autoencoder.encode
-    batches = train.subset(train.indices_of(label)).batches(64)
-    with torch.no_grad():
-        latents = torch.cat([encode(to_float(batch).to(resources.device)).cpu() for batch in batches])
-    modes = find_modes(latents, count, derive_seed(resources.config.seed, "modes", train.class_names[label]))
+    seed, name = resources.config.seed, train.class_names[label]
+    draw = rng(seed, "modes flip", name)
+    latents = []
+    for batch in train.subset(train.indices_of(label)).batches(64):
+        images = to_float(batch)
+        images = random_flip(images, draw) if resources.config.modes.flip else images
+        with torch.no_grad():
+            latents.append(encode(images.to(resources.device)).cpu())
+    modes = find_modes(torch.cat(latents), count, derive_seed(seed, "modes", name))
     save_tensors(path, {"modes": modes})
     return modes
