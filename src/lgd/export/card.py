@@ -48,7 +48,9 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         "## Reading it",
         "",
         how_to_read,
-        "Soft labels are included." if export.soft_labels is not None else "Labels are hard; there are no soft labels.",
+        "Soft labels are included, as the teacher's logits."
+        if export.logits is not None
+        else "Labels are hard; there are no soft labels.",
         "",
         "## Method",
         "",
