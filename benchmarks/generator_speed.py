@@ -18,7 +18,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lgd.config import load_config, with_values
-from lgd.diffusion.generator import new_denoiser, with_plain_attention
+from lgd.diffusion.families.dit import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.train import begin, noise_schedule, train
 

@@ -20,6 +20,7 @@ from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.prediction_type import x0_and_eps
+from lgd.diffusion.types import Step
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores, rule_named
@@ -55,7 +56,8 @@ def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed:
     stream = torch.Generator().manual_seed(seed)
     C = generator.latent_shape[0]
     x = torch.randn(generator.latent_shape, generator=stream)[None].to(device)
-    class_id = generator.class_ids[label]
+    condition = generator.conditions_of(torch.tensor([label], device=device), [seed])
+    null_condition = generator.null_condition or 0
     low, high = guidance.window
     for place, t in enumerate(scheduler.timesteps):
         index = len(scheduler.timesteps) - 1 - place
@@ -63,10 +65,10 @@ def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed:
         guided = low <= index <= high and guidance.strength > 0
         x = x.detach().requires_grad_(guided)
         with torch.set_grad_enabled(guided):
-            output = call(generator, x, int(t), abar, class_id)
+            output = call(generator, x, int(t), abar, condition)
             eps = output[:, :C]
             if scale != 1:
-                null = call(generator, x, int(t), abar, generator.null_id)[:, :C]
+                null = call(generator, x, int(t), abar, torch.full_like(condition, null_condition))[:, :C]
                 mixed = null + scale * (eps - null)
                 k = config.sampling.guided_channels or C
                 eps = torch.cat([mixed[:, :k], eps[:, k:]], dim=1)
@@ -90,10 +92,9 @@ def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed:
     return x[0]
 
 
-def call(generator: Generator, x: Tensor, t: int, abar: float, class_id: int) -> Tensor:
+def call(generator: Generator, x: Tensor, t: int, abar: float, condition: Tensor) -> Tensor:
     """Return the predicted noise and, where the denoiser has it, the variance, (1, C or 2C, H, W)."""
-    ids = torch.tensor([class_id], device=x.device)
-    output = generator.denoiser(x, timestep=torch.tensor([t], device=x.device), class_labels=ids).sample
+    output = generator.output(x, Step(0, t, abar), condition)
     C = x.shape[1]
     return torch.cat([x0_and_eps(output[:, :C], x, abar, generator.predicts)[1], output[:, C:]], dim=1)
 

@@ -38,7 +38,7 @@ def work(name: str) -> None:
         images = ImageSet(noise, torch.arange(640) % 10, tuple(map(str, range(10))))
         training = TrainingConfig(epochs=3, crop_padding=4, flip=True, precision="bfloat16")
         start = os.times()
-        train_classifier(images, ClassifierConfig(training=training), 0, "timing")
+        train_classifier(images, ClassifierConfig(training=training), 0)
     else:
         config = with_values(load_config("digits"), {"generator.steps": 300})
         images = load_splits(config.dataset).train

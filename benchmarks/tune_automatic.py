@@ -56,7 +56,7 @@ def main() -> None:
     config = with_values(config, {"generator.threads": 1, "reference.training.epochs": epochs, **values})
     splits = load_splits(config.dataset)
     train, labels = splits.train, range(len(splits.train.class_names))
-    reference = train_classifier(train, config.reference, 0, "reference")
+    reference = train_classifier(train, config.reference, 0)
 
     def recognised(images: ImageSet) -> float:
         return 100 * predict(reference, images).argmax(1).eq(images.labels).float().mean().item()

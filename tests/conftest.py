@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not config.getoption(option):
             skip = pytest.mark.skip(reason=f"needs {option}")
             for item in items:
-                if mark in item.keywords:
+                if item.get_closest_marker(mark):  # not item.keywords, which has the names of folders, too
                     item.add_marker(skip)
 
 

@@ -38,7 +38,7 @@ def test_the_documented_guidance_method(
     values = {"guidance.strength": 2.0, "guidance.deviation": 0.0, "stages.increments": 1}
     preset, out = toml(with_values(tiny, values), tmp_path / "tiny.toml"), tmp_path / "out"
     assert main(["compare", str(preset), "--methods", "dit", name, "--runs", "1", "--out", str(out), "--quiet"]) == 0
-    assert f"| {name} |" in capsys.readouterr().out
+    assert f"\n| {name} " in capsys.readouterr().out
     guided, unguided = (
         fmean(row.candidates[0].reference_loss or 0.0 for row in read_manifest(Run(out / run).increment(1)))
         for run in (f"{name}-seed0", "dit-seed0")

@@ -13,7 +13,7 @@ from lgd.classifiers.train import train_classifier
 from lgd.config import ClassifierConfig, Config, GuidanceConfig, TrainingConfig
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
-from lgd.diffusion.generator import new_denoiser
+from lgd.diffusion.families.dit import new_denoiser
 from lgd.diffusion.latents import PixelSource
 from lgd.diffusion.train import begin, noise_schedule, train
 from lgd.diffusion.types import Prediction, Step
@@ -39,15 +39,15 @@ def test_a_nan_loss_is_reported_in_its_own_step(poisoned: int) -> None:
     labels[poisoned, 0] = float("nan")
     config = ClassifierConfig(width=4, depth=1, training=TrainingConfig(epochs=2, batch_size=1, temperature=1.0))
     step = torch.randperm(8, generator=generator(0, "training")).tolist().index(poisoned) + 1
-    with pytest.raises(NonFiniteError, match=rf"^learner of increment 3: loss nan at step {step}$"):
-        train_classifier(few_images(), config, 0, "learner of increment 3", teacher=labels)
+    with pytest.raises(NonFiniteError, match=rf"^loss nan at step {step}$"):
+        train_classifier(few_images(), config, 0, teacher=labels)
 
 
 def test_weights_that_explode_in_the_last_step_are_found() -> None:
     """The loss of that step was still finite."""
     training = TrainingConfig(epochs=1, batch_size=8, optimizer="sgd", learning_rate=1e10, weight_decay=1e38)
-    with pytest.raises(NonFiniteError, match=r"^learner: weights that are not finite after step 1$"):
-        train_classifier(few_images(), ClassifierConfig(width=4, depth=1, training=training), 0, "learner")
+    with pytest.raises(NonFiniteError, match=r"^weights that are not finite after step 1$"):
+        train_classifier(few_images(), ClassifierConfig(width=4, depth=1, training=training), 0)
 
 
 def test_generator_training_stops_within_a_step(tiny: Config) -> None:

@@ -24,6 +24,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Put `what` before the message of a NonFiniteError of the block."""
+    try:
+        yield
+    except NonFiniteError as error:
+        raise NonFiniteError(f"{what}: {error}") from None
+
+
+@contextmanager
 def reading(what: object) -> Iterator[None]:
     """Turn the errors of a block that reads untrusted JSON into a UserError that names the file `what`."""
     try:

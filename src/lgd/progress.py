@@ -1,4 +1,4 @@
-"""Messages and progress bars: the logger `lgd`, and bars that the logger's level switches on and off."""
+"""Messages of the logger `lgd`, and progress bars that its level switches on and off."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
 
 
 class StandardError(logging.Handler):
-    """Prints messages on whatever `sys.stderr` is at that moment, above a running bar."""
+    """Print messages on the current `sys.stderr`."""
 
     def emit(self, record: logging.LogRecord) -> None:
         print(self.format(record), file=sys.stderr, flush=True)
 
 
 def show_messages(quiet: bool = False) -> None:
-    """Print the library's messages on standard error: all of them, or warnings alone and no bars."""
+    """Print the library's messages on standard error; with `quiet`, only warnings, and no progress bars."""
     if not any(isinstance(handler, StandardError) for handler in log.handlers):
         log.addHandler(StandardError())
     log.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -32,13 +32,14 @@ def show_messages(quiet: bool = False) -> None:
 
 @contextmanager
 def progress_bar(total: int, what: str) -> Iterator[Callable[..., None]]:
-    """Show a bar while the block runs; yields `advance(note="", count=1)`, whose counts add up to `total`.
+    """Show a progress bar while the block runs; yield `advance(note="", count=1)`, whose counts add up to `total`.
 
-    Without a terminal, log a line now and then, and one at the end. Logger levels above INFO switch it off.
+    Without a terminal, log a line every 15 seconds and one at the end. Logger levels above INFO switch both off.
     """
     from tqdm import tqdm
 
-    # By default a lock that forks share, so that one killed while it holds it stops all others; and a thread.
+    # By default tqdm shares a lock with forked processes, and one that is killed while holding it stops the others;
+    # and it starts a thread.
     tqdm.set_lock(LOCK)
     tqdm.monitor_interval = 0
     if total == 0:

@@ -54,7 +54,7 @@ def noise_set(seed: int, count: int, classes: int = 4) -> ImageSet:
 def test_redundancy_of_identical_increments_is_training_accuracy(digits: ImageSet) -> None:
     part = digits.subset(range(30))
     row = redundancy.compute(inputs([part, part], seed=1))
-    again = train_classifier(part, SMALL, derive_seed("analysis", "redundancy", 1), "again")
+    again = train_classifier(part, SMALL, derive_seed("analysis", "redundancy", 1))
     assert row == [accuracy(again, part)] * 2
 
 

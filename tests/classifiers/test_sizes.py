@@ -54,7 +54,7 @@ def test_half_precision_is_used_and_learns_the_same() -> None:
             if isinstance(layer, nn.Conv2d) and not layer._forward_hooks:
                 layer.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
 
-    half = train_classifier(two_greys(), config, 0, "half", watch=look)
+    half = train_classifier(two_greys(), config, 0, watch=look)
     assert set(seen) == {torch.bfloat16}
     assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
     x = half.normalise(two_greys().images.float() / 255)

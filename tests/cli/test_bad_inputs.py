@@ -29,6 +29,7 @@ import torch
 from PIL import Image
 from tests.cli.test_main import toml
 from tests.conftest import tiny_config
+from tests.diffusion.unets import save_class_unet, save_stable_diffusion
 
 from lgd.cli.main import main
 from lgd.distillation.store import encode_png
@@ -140,10 +141,10 @@ def png(width: int, height: int) -> bytes:
     )
 
 
-def image(name: str, mode: str, size: tuple[int, int]) -> Damage:
+def image(name: str, mode: str, size: tuple[int, int], grey: int = 0) -> Damage:
     def save(place: Path) -> None:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.new(mode, size).save(place / name)
+        Image.new(mode, size, grey).save(place / name)
 
     return save
 
@@ -162,7 +163,7 @@ def photos(place: Path, classes: tuple[str, ...] = ("cat", "dog"), count: int = 
     """Write a folder of grey images, PHOTOS/CLASS/N.png."""
     for name in classes:
         for i in range(count):
-            image(f"PHOTOS/{name}/{i}.png", "L", (8, 8))(place)
+            image(f"PHOTOS/{name}/{i}.png", "L", (8, 8), 20 * i)(place)
 
 
 def parquet(**columns: list[Any]) -> Damage:
@@ -175,6 +176,29 @@ def parquet(**columns: list[Any]) -> Damage:
         write_table(pyarrow.table(columns), place / "T.parquet")
 
     return write
+
+
+def stable_diffusion(place: Path) -> None:
+    """SD, a tiny pipeline, and PHOTOS."""
+    save_stable_diffusion(place / "SD")
+    photos(place)
+
+
+def named(folder: str, *classes: str) -> Damage:
+    """Images as of `photos`, in another folder and of other classes."""
+
+    def make(place: Path) -> None:
+        shutil.rmtree(place / "PHOTOS")
+        photos(place, classes)
+        (place / "PHOTOS").rename(place / folder)
+
+    return make
+
+
+def class_unet(place: Path) -> None:
+    """UNET, a tiny pipeline of cats and dogs without a null class, and PHOTOS in its colours."""
+    save_class_unet(place / "UNET", 1)
+    photos(place)
 
 
 def half_trained(place: Path) -> None:
@@ -190,6 +214,7 @@ EVALUATE = "lgd evaluate RUN --test PRESET --seeds 1 --quiet"
 DEEP = '{"a":' * 100_000
 FOLDER = "lgd distill folder:PHOTOS --out OUT --quiet"
 TABLE_OF = "lgd distill parquet:T.parquet --out OUT --quiet"
+PROMPTED = f"{FOLDER} --generator.source pretrained:SD"
 TRAIN = "lgd generator train PRESET --out GEN --quiet"
 TUNE = f"{TRAIN} --generator.source RUN/generator --generator.tune difffit"
 SAMPLE = "lgd generator sample RUN/generator --out OUT.png --quiet"
@@ -339,6 +364,35 @@ CASES = [
     Case("... with a class that does not exist", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\nant = 1\n")),
     Case("... that is nested 100,000 deep", f"{TUNE} --generator.class-map M.toml", written("M.toml", "x = " + "[" * 100_000)),
     Case("... that is a pipe", f"{TUNE} --generator.class-map M.toml", pipe("M.toml")),
+    Case("a pipeline of an unsupported family", PROMPTED,
+         both(stable_diffusion, changed("SD/model_index.json", lambda value: value.update(_class_name="FluxPipeline")))),
+    Case("... with a flow's scheduler, which Stable Diffusion has not", PROMPTED,
+         both(stable_diffusion, written("SD/scheduler/scheduler_config.json", '{"_class_name": "FlowMatchEulerDiscreteScheduler"}'))),
+    Case("... without its text encoder", PROMPTED, both(stable_diffusion, gone("SD/text_encoder"))),
+    Case("... without its tokenizer", PROMPTED, both(stable_diffusion, gone("SD/tokenizer"))),
+    Case("... with a tokenizer that is a list", PROMPTED,
+         both(stable_diffusion, gone("SD/tokenizer"), written("SD/tokenizer/tokenizer.json", "[]"))),
+    Case("... with a text encoder that is a pickle", PROMPTED,
+         both(stable_diffusion, gone("SD/text_encoder/model.safetensors"), written("SD/text_encoder/pytorch_model.bin", PICKLE))),
+    Case("float16 on a CPU", f"{PROMPTED} --sampling.precision float16", stable_diffusion),
+    Case("fine-tuning of a text-to-image U-Net", f"{PROMPTED} --generator.tune full", stable_diffusion),
+    Case("class names that are WordNet ids, as prompts", PROMPTED.replace("PHOTOS", "WORDNET"),
+         both(stable_diffusion, named("WORDNET", "n02102040", "n03000684"))),
+    Case("... that are not ImageNet's", PROMPTED.replace("PHOTOS", "OTHERS"),
+         both(stable_diffusion, named("OTHERS", "n00000001", "n00000002"))),
+    Case("class names that are numbers, as prompts", PROMPTED.replace("PHOTOS", "NUMBERS"),
+         both(stable_diffusion, named("NUMBERS", "0", "1"))),
+    Case("a template of prompts without a class", f"{PROMPTED} --generator.prompts.templates 'a photo'", stable_diffusion),
+    Case("a prompt that is too long", f"{PROMPTED} --generator.prompts.templates '{'very ' * 20}{{class}}'", stable_diffusion),
+    Case("a table of prompts that does not exist", f"{PROMPTED} --generator.prompts.table P.toml", stable_diffusion),
+    Case("... that lacks a class", f"{PROMPTED} --generator.prompts.table P.toml",
+         both(stable_diffusion, written("P.toml", '[prompts]\ncat = "a cat"\n'))),
+    Case("... with a number for a prompt", f"{PROMPTED} --generator.prompts.table P.toml",
+         both(stable_diffusion, written("P.toml", '[prompts]\ncat = "a cat"\ndog = 3\n'))),
+    Case("samples by prompts of no class", "lgd generator sample pretrained:SD --out OUT.png --quiet", stable_diffusion),
+    Case("classifier-free guidance without a null class",
+         f"{FOLDER} --generator.source pretrained:UNET --generator.class-map M.toml",
+         both(class_unet, written("M.toml", "[classes]\ncat = 0\ndog = 1\n"))),
     Case("samples of a generator that does not exist", "lgd generator sample none --out OUT.png"),
     Case("samples onto an existing file", "lgd generator sample RUN/generator --out FILE", written("FILE", "mine")),
     Case("zero samples per class", f"{SAMPLE} --per-class 0"),

@@ -143,7 +143,7 @@ def test_a_run_with_the_trained_generator(trained: Path, tiny: object, tmp_path:
         (["generator", "sample", "TRAINED", "--out", "FILE", "--steps", "0"], "sampling.steps"),
         (["generator", "sample", "pretrained:/nowhere", "--out", "FILE"], "no such folder: /nowhere"),
         (["generator", "show", "OUT"], "not a generator, nor a training"),
-        (["generator", "show", "pretrained:TRAINED"], "not a saved DiTPipeline: it lacks model_index.json"),
+        (["generator", "show", "pretrained:TRAINED"], "not a saved pipeline: it lacks model_index.json"),
     ],
 )
 def test_a_mistake_is_one_line_and_code_2(

@@ -56,8 +56,9 @@ def test_every_mode(image: Image.Image, kind: str, rgb: np.ndarray | None) -> No
     grey = decode(encoded(image, kind, **options), 1, 16)
     assert grey.shape == (1, 16, 16)
     assert np.array_equal(grey[0], luma(expected))
-    channels, side = header(encoded(image, kind, **options))
-    assert (channels, side) == (1 if expected.std(-1).max() == 0 else 3, 16)
+    seen = header(encoded(image, kind, **options))
+    assert (seen.grey, seen.width, seen.height) == (expected.std(-1).max() == 0, 16, 16)
+    assert (seen.largest is None) == (image.mode != "I;16")
 
 
 @pytest.mark.parametrize("transparency", [None, 3, bytes(range(0, 256, 16)) * 2])
@@ -98,7 +99,7 @@ def test_resize_and_crop_are_torch_s_own(width: int, height: int, size: int, res
     seeds = torch.rand(1, 3, 9, 9, generator=torch.Generator().manual_seed(1))
     smooth = F.interpolate(seeds, (height, width), mode="bicubic")
     image = (smooth.clamp(0, 1) * 255).round()
-    got = decode(encoded(Image.fromarray(image[0].permute(1, 2, 0).byte().numpy())), 3, size, resize)
+    got = decode(encoded(Image.fromarray(image[0].permute(1, 2, 0).byte().numpy())), 3, size, resize=resize)
     shorter = resize or size
     longer = shorter * max(width, height) // min(width, height)
     shape = (longer, shorter) if height > width else (shorter, longer)

@@ -14,6 +14,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from lgd.config import DatasetConfig
+from lgd.data import parquet as parquet_source
 from lgd.data import table
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet, Splits
@@ -113,7 +114,7 @@ def test_a_folder_of_shards(tmp_path: Path) -> None:
 def test_a_large_file_is_mapped(train: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the `datasets` library, whose messages are not ours."""
     expected = values(load(f"{train},{train}").train)
-    monkeypatch.setattr(table, "LARGEST", 0)
+    monkeypatch.setattr(parquet_source, "LARGEST", 0)
     assert values(load(f"{train},{train}", size=8, channels=3).train) == expected
 
 

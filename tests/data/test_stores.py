@@ -86,7 +86,7 @@ def test_a_set_in_files_is_the_set_in_memory(folder: Path, kept: bool, monkeypat
     for ours, theirs in zip(channel_statistics(files), channel_statistics(memory), strict=True):
         assert torch.equal(ours, theirs)
     config = ClassifierConfig(width=4, training=TrainingConfig(epochs=2, batch_size=16, cutmix=True))
-    a, b = (train_classifier(images, config, 3, "test") for images in (files, memory))
+    a, b = (train_classifier(images, config, 3) for images in (files, memory))
     assert all(torch.equal(a.state_dict()[name], b.state_dict()[name]) for name in a.state_dict())
     assert torch.equal(predict(a, files), predict(b, memory))
     assert torch.equal(features_of(a, files), features_of(b, memory))

@@ -42,9 +42,10 @@ def new_pipeline(learned_variance: bool = True) -> DiTPipeline:
 
 
 def save_pipeline(folder: Path, learned_variance: bool = True) -> DiTPipeline:
-    """With the labels where the published DiT-XL/2 has them."""
+    """With the labels where the published DiT-XL/2 has them, and the frequencies of diffusers' class on record."""
     pipeline = new_pipeline(learned_variance)
     pipeline.save_pretrained(folder)
+    (folder / "generator.json").write_text('{"time_frequencies": "diffusers"}')
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps({**index, "id2label": LABELS}))
     return pipeline

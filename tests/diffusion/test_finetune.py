@@ -231,7 +231,7 @@ def test_a_run_with_a_tuned_pipeline(tune: str, tiny: Config, folder: Path, tmp_
     tuned = load_generator(run.root / "generator", (1, 8, 8))
     old = load_pipeline(folder)
     assert tuned.class_ids == tuple(range(10))
-    assert tuned.null_id == 10
+    assert tuned.null_condition == 10
     assert tuned.learned_variance
     assert tuned.autoencoder.std == old.autoencoder.std  # type: ignore[attr-defined]
     starts = with_classes(old.denoiser, [207, 3] + [None] * 8).state_dict()

@@ -15,8 +15,8 @@ from torch import Tensor
 from lgd.config import GeneratorConfig
 from lgd.data.imageset import ImageSet
 from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
+from lgd.diffusion.families.dit import new_denoiser, without_own_dropout
 from lgd.diffusion.finetune import for_difffit
-from lgd.diffusion.generator import new_denoiser, without_own_dropout
 from lgd.diffusion.latents import PixelSource
 from lgd.diffusion.packed import Packed, can_pack
 from lgd.diffusion.train import Training, begin, noise_schedule, train

@@ -12,7 +12,8 @@ from diffusers.training_utils import compute_snr
 from lgd.config import GeneratorConfig, SamplingConfig
 from lgd.data.imageset import ImageSet
 from lgd.diffusion.autoencoder import Pixels
-from lgd.diffusion.generator import Generator, new_denoiser
+from lgd.diffusion.families.dit import new_denoiser
+from lgd.diffusion.generator import Generator
 from lgd.diffusion.latents import PixelSource
 from lgd.diffusion.prediction_type import KINDS, min_snr_weights, target, x0_and_eps
 from lgd.diffusion.sampler import sample

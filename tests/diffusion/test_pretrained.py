@@ -15,9 +15,10 @@ from tests.diffusion.pipelines import new_vae, save_pipeline
 from torch import Tensor
 
 from lgd.config import Config, GeneratorConfig, SamplingConfig, with_values
+from lgd.diffusion.families.dit import vocabulary
 from lgd.diffusion.folder import load_generator, open_generator
 from lgd.diffusion.generator import Generator
-from lgd.diffusion.pretrained import load_pipeline, pipeline_folder, read_vocabulary
+from lgd.diffusion.pretrained import load_pipeline, pipeline_folder
 from lgd.diffusion.sampler import sample
 from lgd.errors import UserError
 from lgd.experiments.distill import distill
@@ -41,7 +42,8 @@ def streams() -> list[torch.Generator]:
 
 def ours(generator: Generator, config: SamplingConfig, labels: tuple[int, ...] = (0, 1)) -> Tensor:
     g = streams()
-    denoiser = classifier_free(generator, torch.tensor(labels), config.classifier_free_scale, config.guided_channels)
+    conditions = generator.conditions_of(torch.tensor(labels), range(len(labels)))
+    denoiser = classifier_free(generator, conditions, config.classifier_free_scale, config.guided_channels)
     return sample(denoiser, generator.schedule(config), noise(g, generator.latent_shape), g)
 
 
@@ -120,11 +122,11 @@ def test_guidance_of_three_channels_leaves_the_fourth_alone(folder: Path) -> Non
 
     generator = load_pipeline(folder)
     named = Generator(generator.denoiser, generator.scheduler_config, generator.autoencoder, ("a", "b"), tuple(IDS))
-    x, step, labels = noise(streams(), (4, 4, 4)), Step(3, 100, 0.5), torch.tensor([0, 1])
+    x, step, conditions = noise(streams(), (4, 4, 4)), Step(3, 100, 0.5), torch.tensor(IDS)
     with torch.no_grad():
-        own = classifier_free(named, labels, 1.0)(x, step)
-        all_four = classifier_free(named, labels, 4.0)(x, step)
-        three = classifier_free(named, labels, 4.0, 3)(x, step)
+        own = classifier_free(named, conditions, 1.0)(x, step)
+        all_four = classifier_free(named, conditions, 4.0)(x, step)
+        three = classifier_free(named, conditions, 4.0, 3)(x, step)
     torch.testing.assert_close(three.eps[:, :3], all_four.eps[:, :3], rtol=0, atol=0)
     torch.testing.assert_close(three.eps[:, 3], own.eps[:, 3])
     assert not torch.allclose(three.eps[:, 3], all_four.eps[:, 3])
@@ -160,7 +162,7 @@ def test_pickles_are_converted_as_the_documentation_says(
     exec(text.split("```python\n")[1].split("```")[0], {})
     a, b = load_pipeline(folder), load_pipeline(pipeline_folder(str(copy)))
     assert all(map(torch.equal, a.denoiser.state_dict().values(), b.denoiser.state_dict().values()))
-    assert read_vocabulary(copy).find("n02099601") == 207
+    assert vocabulary(copy).find("n02099601") == 207
 
 
 def test_bf16_is_close_and_half_the_size(folder: Path) -> None:
@@ -177,7 +179,7 @@ def test_bf16_is_close_and_half_the_size(folder: Path) -> None:
 
 
 def test_words_and_wordnet_ids_are_known(folder: Path) -> None:
-    known = read_vocabulary(folder)
+    known = vocabulary(folder)
     assert [known.find(name) for name in ("Golden_Retriever", "tinca tinca", "n02099601", "n15075141")] == [
         207, 0, 207, 999,
     ]  # fmt: skip
@@ -196,7 +198,10 @@ def without_weight(path: Path, name: str) -> None:
         (lambda f: shutil.rmtree(f / "vae"), "it lacks vae/config.json"),
         (lambda f: shutil.rmtree(f / "transformer"), "it lacks transformer/config.json"),
         (lambda f: (f / "model_index.json").unlink(), "it lacks model_index.json"),
-        (lambda f: write_json(f / "model_index.json", {"_class_name": "SDPipeline"}), "not a class-conditional DiT"),
+        (
+            lambda f: write_json(f / "model_index.json", {"_class_name": "SDPipeline"}),
+            "SDPipeline is not a supported pipeline",
+        ),
         (lambda f: new_vae(3).save_pretrained(f / "vae"), "the vae's latents have 3 channels, the transformer's 4"),
         (
             lambda f: (f / "transformer/diffusion_pytorch_model.safetensors").rename(f / "transformer/x.bin"),

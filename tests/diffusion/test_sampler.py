@@ -8,7 +8,8 @@ from torch import Tensor
 
 from lgd.config import SamplingConfig, load_config, with_values
 from lgd.diffusion.autoencoder import Pixels
-from lgd.diffusion.generator import Generator, new_denoiser
+from lgd.diffusion.families.dit import new_denoiser
+from lgd.diffusion.generator import Generator
 from lgd.diffusion.sampler import sample, steps_of
 from lgd.diffusion.types import Prediction, Step
 from lgd.errors import NonFiniteError, UserError

@@ -18,7 +18,7 @@ from lgd.data.imageset import ImageSet, to_float
 from lgd.diffusion.autoencoder import Latents
 from lgd.diffusion.autoencoder_networks import network_encode
 from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
-from lgd.diffusion.generator import new_denoiser, with_plain_attention
+from lgd.diffusion.families.dit import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource, PixelSource, channel_moments, encode_latents
 from lgd.diffusion.prediction_type import min_snr_weights
 from lgd.diffusion.train import Training, begin, noise_schedule, train, warmup_cosine, weighted_loss
@@ -201,7 +201,7 @@ def autoencoder() -> Latents:
 
 
 def encoded(images: ImageSet, autoencoder: Latents, folder: Path, **values: object) -> LatentSource:
-    options = {"flip": True, "made_from": {"autoencoder": "x"}, "device": "cpu", "advance": lambda count: None} | values
+    options = {"flip": True, "made_from": {"autoencoder": "x"}, "advance": lambda count: None} | values
     return encode_latents(images, autoencoder, folder=folder, **options)  # type: ignore[arg-type]
 
 

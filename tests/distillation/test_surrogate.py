@@ -69,7 +69,7 @@ def test_the_first_checkpoint_is_the_untrained_network(tmp_path: Path) -> None:
     """The weights that a training of no length would leave: those of a rate too small to change anything."""
     folder, train = made(tmp_path / "surrogate"), two_classes()
     still = replace(SMALL.classifier, training=TrainingConfig(epochs=1, learning_rate=1e-30, weight_decay=0.0))
-    expected = train_classifier(train, still, derive_seed("surrogate", 0), "still")
+    expected = train_classifier(train, still, derive_seed("surrogate", 0))
     first = load_classifier(folder / "0.safetensors", SMALL.classifier, train)
     for name, parameter in first.named_parameters():
         torch.testing.assert_close(parameter, dict(expected.named_parameters())[name], rtol=0, atol=1e-20)

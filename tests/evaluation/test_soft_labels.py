@@ -58,11 +58,11 @@ def test_the_teacher_decides_not_the_label() -> None:
     train = ImageSet(images, torch.arange(16) % 2, ("left", "right"))
     hard = ClassifierConfig(width=8, training=TrainingConfig(epochs=10, crop_padding=0))
     swapped = ImageSet(images, 1 - train.labels, train.class_names)
-    teacher = train_classifier(swapped, hard, 0, "teacher")
+    teacher = train_classifier(swapped, hard, 0)
     config = ClassifierConfig(width=8, training=TrainingConfig(epochs=10, crop_padding=0, temperature=1.0))
     stored = teacher(to_float(images))
     for source in (teacher, stored):
-        student = train_classifier(train, config, 1, "student", teacher=source)
+        student = train_classifier(train, config, 1, teacher=source)
         assert torch.equal(student(to_float(images)).argmax(1), swapped.labels)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import Any
 
 import pytest
 
-from lgd.evaluation.aggregate import summarise
-from lgd.evaluation.comparison_tables import compare, table, tables
-from lgd.evaluation.tables import Table, comma_separated, escaped, latex, markdown, plus_minus, spread
+from lgd.evaluation.aggregate import compare, summarise
+from lgd.evaluation.comparison_tables import table, tables
+from lgd.evaluation.tables import Table, comma_separated, latex, markdown, plus_minus, spread
 
 
 def metrics(seed: int, offset: float) -> dict[str, Any]:
@@ -59,10 +60,10 @@ def test_a_single_value_has_no_deviation() -> None:
 
 def test_overview(comparison: dict[str, Any]) -> None:
     assert table(comparison) == (
-        "| method | 2 IPC          | 10 IPC         | redundancy | validity |\n"
-        "| ---    | ---:           | ---:           | ---:       | ---:     |\n"
-        "| dit    | 43.0 ± 1.4 (2) | 51.0 ± 1.4 (2) | 61.0       | 90.0     |\n"
-        "| lgd    | 49.0 ± 1.4 (2) | 57.0 ± 1.4 (2) | 55.0       | 90.0     |\n"
+        "| method   |          2 IPC |         10 IPC |   redundancy |   validity |\n"
+        "|:---------|---------------:|---------------:|-------------:|-----------:|\n"
+        "| dit      | 43.0 ± 1.4 (2) | 51.0 ± 1.4 (2) |         61.0 |       90.0 |\n"
+        "| lgd      | 49.0 ± 1.4 (2) | 57.0 ± 1.4 (2) |         55.0 |       90.0 |\n"
     )
 
 
@@ -93,12 +94,19 @@ def test_every_number_is_in_the_csv(comparison: dict[str, Any]) -> None:
 
 
 def test_names_cannot_break_a_table() -> None:
-    odd = Table("odd", "50 % of a_b", ["name", "x|y"], [["a&b", "1 ± 2"]], [])
-    assert r"| a&b  | 1 ± 2 |" in markdown(odd)
-    assert r"x\|y" in markdown(odd)
+    odd = Table("odd", "50 % ± a_b\\{~^<", ["name", "x|y"], [["a&b", "1 ± 2"], ["1.50", "$"]])
+    header, rule, *rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in markdown(odd).splitlines()]
+    assert [cell.strip() for cell in header] == ["name", r"x\|y"]
+    assert re.fullmatch(":-+,-+:", ",".join(rule))
+    assert [[cell.strip() for cell in row] for row in rows] == [["a&b", "1 ± 2"], ["1.50", "$"]]
     text = latex(odd)
-    assert r"\caption{50 \% of a\_b}" in text
-    assert r"    a\&b & 1 $\pm$ 2 \\" in text
+    assert r"\caption{50 \% $\pm$ a\_b\textbackslash{}\{\textasciitilde{}\^{}\ensuremath{<}}" in text
     assert r"\begin{tabular}{lr}" in text
-    assert escaped("\\{~^<") == r"\textbackslash{}\{\textasciitilde{}\textasciicircum{}$<$"
+    between = text.partition(r"\midrule")[2].partition(r"\bottomrule")[0].replace(" ", "").split()
+    assert between == [r"a\&b&1$\pm$2\\", r"1.50&\$\\"]
     assert comma_separated(odd).strip() == ""
+
+
+def test_tables_without_rows_are_left_out(comparison: dict[str, Any]) -> None:
+    alone = compare({"dit": [metrics(0, 0.0)]})
+    assert {each.name for each in tables(comparison)} - {each.name for each in tables(alone)} == {"differences"}

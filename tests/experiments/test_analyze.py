@@ -20,7 +20,7 @@ from lgd.config import Config, load_config
 from lgd.data.folder import decode_image
 from lgd.errors import UserError
 from lgd.experiments.analyze import analyze, unique_names
-from lgd.report.analysis import draw_analysis
+from lgd.report.analysis import plot_analysis
 
 QUICK = AnalysisConfig(seeds=1, epochs=2)
 DOCS = Path(__file__).parents[2] / "docs" / "analyses.md"
@@ -94,11 +94,11 @@ def test_what_can_be_analysed_is(finished: Path, tmp_path: Path, what: str) -> N
         assert found["validity"]["mean_difficulty"] is None
         assert "one increment only" in found["notes"][0]
         assert analysis["groups"]["theirs"]["loss_jump"] is None
-        assert list(draw_analysis(tmp_path / "out")) == ["dynamics"]
+        assert list(plot_analysis(tmp_path / "out")) == ["dynamics"]
     else:
         assert found["increments"] == [3, 3]
         assert "1 of 10 classes" in found["notes"][0]
-        assert list(draw_analysis(tmp_path / "out")) == ["redundancy", "incremental", "dynamics", "validity"]
+        assert list(plot_analysis(tmp_path / "out")) == ["redundancy", "incremental", "dynamics", "validity"]
 
 
 def test_fewer_images_than_increments(finished: Path, tmp_path: Path) -> None:

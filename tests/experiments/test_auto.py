@@ -19,7 +19,7 @@ from lgd.cli.main import main
 from lgd.config import DatasetConfig, from_dict, to_dict
 from lgd.data import splits
 from lgd.data.datasets import Survey
-from lgd.diffusion.generator import check_patch
+from lgd.diffusion.families.dit import check_patch
 from lgd.errors import UserError
 from lgd.experiments.auto import is_source, load_config, patch_for, settings_for
 from lgd.report.reproduce import command

@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 import tarfile
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import DatasetCard
 from PIL import Image
 from tests.worked_examples import worked_example
 
@@ -21,8 +24,9 @@ import lgd
 from lgd.cli.main import main
 from lgd.errors import UserError
 from lgd.export import export
+from lgd.export.card import card
 from lgd.export.formats import FORMATS, ExportFormat
-from lgd.export.samples import Export, Sample
+from lgd.export.samples import Export, Sample, read_export
 from lgd.export.tensors import write_pt
 from lgd.storage.files import save_tensors
 
@@ -178,7 +182,7 @@ def test_tensors_are_normalised_as_ddranking_normalises_the_data_set(
     pixels = np.arange(side * side * 3, dtype=np.uint8).reshape(side, side, 3)
     Image.fromarray(pixels).save(tmp_path / "0.png")
     sample = Sample(tmp_path / "0.png", "0.png", 1, names[1], 1, 0, None, "")
-    content = Export(tmp_path, [sample], names, None, {"dataset": {"source": source}, "name": name}, {}, {}, given)
+    content = Export(tmp_path, [sample], names, None, {"dataset": {"source": source}, "name": name}, {}, {}, {}, given)
     (tmp_path / "out").mkdir()
     told = write_pt(content, tmp_path / "out", lambda: None)
     images = torch.load(tmp_path / "out" / "images.pt", weights_only=True)
@@ -209,6 +213,24 @@ def test_card_tells_what_it_is(finished: Path, tmp_path: Path) -> None:
     text = (out / "README.md").read_text()
     for word in ("license", "Method `lgd`", "licence", "Intended use", "Scores", "Settings", "metadata.csv", "±"):
         assert word in text
+
+
+def test_names_cannot_break_the_card(finished: Path, tmp_path: Path) -> None:
+    """Names of classes, methods and data sets that look like YAML, Markdown or a Jinja template stay text."""
+    evil = "`x`\n---\nlicense: mit\n---\n# {{ 7 * 7 }} {% for"
+    content = read_export(finished)
+    config = {**content.config, "method": evil, "dataset": {**content.config["dataset"], "source": f"hf:{evil}"}}
+    content = replace(content, class_names=(evil, *content.class_names[1:]), config=config)
+    text = card(content, FORMATS["parquet"], "Read it.", tmp_path)
+    read = DatasetCard(text)
+    assert read.data.license == "other"
+    assert read.data.configs == [{"config_name": "default", "data_files": "data/*.parquet"}]
+    plain = "'x' --- license: mit --- # {{ 7 * 7 }} {% for"
+    assert read.data.pretty_name == f"{plain} distilled by {plain}"
+    assert f"\n0. `{plain}`\n1. `1`\n" in text
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    assert headings[0] == f"# {plain}, distilled by {plain}"
+    assert headings[1:] == re.findall("^## .*", (Path(lgd.export.__path__[0]) / "card.md").read_text(), re.MULTILINE)
 
 
 def test_existing_target_needs_overwrite(finished: Path, tmp_path: Path) -> None:

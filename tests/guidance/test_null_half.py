@@ -25,13 +25,13 @@ def output(x_t: Tensor, t: int, class_id: int) -> Tensor:
 
 
 def made_up_generator() -> Any:
-    """Classes 0 and 1 have the ids 5 and 7, the null class has 9."""
+    """Its null class has the id 9."""
     schedule = DDPMScheduler(TRAINED, timestep_spacing="linspace", variance_type="learned_range", clip_sample=False)
     schedule.set_timesteps(STEPS)
     generator: Any = SimpleNamespace(
         predicts="epsilon",
-        null_id=9,
-        class_ids=(5, 7),
+        null_condition=9,
+        learned_variance=True,
         output=lambda x, step, ids: torch.cat(
             [output(one[None], step.timestep, int(k)) for one, k in zip(x, ids, strict=True)]
         ),
@@ -43,7 +43,6 @@ def made_up_generator() -> Any:
         return made
 
     generator.schedule = fresh
-    generator.ids_of = lambda labels: torch.tensor(generator.class_ids)[labels]
     generator.prediction = lambda *parts: Generator.prediction(generator, *parts)
     return generator
 
@@ -88,7 +87,7 @@ def test_both_halves_are_those_of_the_public_loop() -> None:
     generator = made_up_generator()
     sampling = SamplingConfig(steps=STEPS, classifier_free_scale=SCALE, guided_channels=GUIDED)
     noise = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    null = NullHalf(generator, torch.tensor([1, 0]), sampling, streams(20))
+    null = NullHalf(generator, torch.tensor([7, 5]), sampling, streams(20))
     found: list[Tensor] = []
 
     def denoiser(x_t: Tensor, step: Any) -> Any:
@@ -109,7 +108,7 @@ def test_the_null_halfs_image_depends_on_the_class_half() -> None:
     """Its x0 has a gradient with respect to x_t, through the eps that both halves share."""
     generator, sampling = made_up_generator(), SamplingConfig(steps=STEPS, classifier_free_scale=SCALE)
     step = steps_of(generator.schedule(sampling))[0]
-    null = NullHalf(generator, torch.tensor([0, 1]), sampling, streams(0))
+    null = NullHalf(generator, torch.tensor([5, 7]), sampling, streams(0))
     x_t = torch.randn(2, *SHAPE, requires_grad=True, generator=torch.Generator().manual_seed(0))
     with torch.enable_grad():
         null.predict(x_t, step)

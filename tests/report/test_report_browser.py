@@ -78,6 +78,11 @@ def test_loads_without_errors_or_requests(browser: Any, page: Path) -> None:
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     assert page.as_uri() in urls
     assert [url for url in urls if not url.startswith(("data:", page.as_uri()))] == []
+    figures = browser.find_elements("css selector", ".drawing img")
+    assert len(figures) == 3
+    for figure in figures:
+        assert figure.get_attribute("alt")
+        assert int(figure.get_property("naturalWidth")) > 100
 
 
 def test_filters_and_detail(browser: Any, page: Path) -> None:

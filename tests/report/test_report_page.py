@@ -60,9 +60,9 @@ def test_size(finished: Path, tmp_path: Path, images: int, megabytes: int) -> No
 
 
 def test_sample_is_even(finished: Path) -> None:
-    subject = FinishedRun(finished, "lgd", {}, {}, {}, ())
+    run = FinishedRun(finished, "lgd", {}, {}, {}, ())
     items = [
-        (subject, finished, Row("", "", label, increment, slot, 0, (Candidate(0),), ""))
+        (run, finished, Row("", "", label, increment, slot, 0, (Candidate(0),), ""))
         for increment in (1, 2)
         for label in range(5)
         for slot in range(40)
@@ -93,7 +93,7 @@ def test_nothing_outside_is_named(finished: Path, tmp_path: Path) -> None:
     addresses = set(re.findall(r'(?:src|href|url\()\s*=?\s*["\']?(?:https?:)?//[^"\')\s]+', text))
     assert addresses == set()
     ids = re.findall(r'\bid="([^"]+)"', text)
-    assert len([i for i in ids if not i.startswith("f-")]) == len({i for i in ids if not i.startswith("f-")})
+    assert len(ids) == len(set(ids))
 
 
 def test_figures_of_an_analysis_are_included(finished: Path, tmp_path: Path) -> None:

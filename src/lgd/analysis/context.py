@@ -34,12 +34,12 @@ class AnalysisConfig:
     split_seed: Whole = 0
     """of that split"""
     real_limit: Count = 10_000
-    """most real images used for dynamics, FID, KID, precision and recall, drawn at random"""
+    """largest number of real images, a random sample, for dynamics, FID, KID, precision and recall"""
 
 
 @dataclass(frozen=True)
 class AnalysisContext:
-    """What all computations of an analysis share. It is small, so that it travels to worker processes."""
+    """The settings that all computations of an analysis share. It is small, so that it travels to worker processes."""
 
     dataset: DatasetConfig
     reference: ReferenceConfig

@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from lgd.classifiers.train import accuracy, train_classifier
-from lgd.evaluation.aggregate import redundancy
-from lgd.evaluation.comparison_tables import mean_matrix
+from lgd.errors import naming
+from lgd.evaluation.aggregate import mean_matrix, redundancy
 from lgd.rng import derive_seed
 
 from .context import Inputs
@@ -27,8 +27,8 @@ def compute(inputs: Inputs) -> list[float]:
     """
     part, context = inputs.increments[inputs.increment], inputs.context
     seed = derive_seed("analysis", "redundancy", inputs.seed)
-    what = f"redundancy, increment {inputs.increment + 1}"
-    classifier = train_classifier(part, context.classifier, seed, what, context.device)
+    with naming(f"redundancy, increment {inputs.increment + 1}"):
+        classifier = train_classifier(part, context.classifier, seed, context.device)
     return [accuracy(classifier, other) for other in inputs.increments]
 
 
@@ -44,7 +44,7 @@ def plot(figure: Figure, groups: Groups) -> None:
     matrices = {}
     for group, sets in groups.items():
         K = len(next(iter(sets.values()))["matrix"])
-        matrices[group] = mean_matrix([one["matrix"] for one in sets.values() if len(one["matrix"]) == K]) or []
+        matrices[group] = mean_matrix([one["matrix"] for one in sets.values() if len(one["matrix"]) == K])
     means = [fmean(one["mean_off_diagonal"] for one in sets.values()) for sets in groups.values()]
     draw_matrices(figure, matrices, means)
 
@@ -57,11 +57,11 @@ def draw_matrices(
     figure.set_size_inches(3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis, (title, matrix), mean in zip(axes.flat, matrices.items(), means, strict=False):
-        drawn = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
+        image = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
         K = len(matrix)
         for i in range(K):
             for j in range(K):
-                colour = "#010101" if matrix[i][j] > 55 else "#fefefe"  # pure ones follow the page in a report
+                colour = "black" if matrix[i][j] > 55 else "white"
                 axis.text(j, i, f"{matrix[i][j]:.0f}", ha="center", va="center", color=colour, fontsize=9)
         axis.set_xticks(range(K), [str(i + 1) for i in range(K)])
         axis.set_yticks(range(K), [str(i + 1) for i in range(K)])
@@ -71,7 +71,7 @@ def draw_matrices(
         axis.set_ylabel("trained on increment")
     for axis in axes.flat[len(matrices) :]:
         axis.set_axis_off()
-    figure.colorbar(drawn, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
+    figure.colorbar(image, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
 
 
 MEASURE = Measure(

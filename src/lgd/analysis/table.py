@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tabulate import tabulate
-
-from lgd.evaluation.tables import plus_minus
+from lgd.evaluation.tables import Table, markdown, plus_minus
 
 from .registry import MEASURES
 
@@ -31,6 +29,4 @@ def _text(value: Mapping[str, Any] | None, decimals: int) -> str:
 def analysis_table(analysis: Mapping[str, Any]) -> str:
     """The Markdown table: a row per headline number, a column per group."""
     names = [f"{name} ({g['sets']} sets)" if g["sets"] > 1 else name for name, g in analysis["groups"].items()]
-    header, *rows = [[text.replace("|", r"\|") for text in row] for row in (["", *names], *table_rows(analysis))]
-    align = ("left", *("right" for _ in names))
-    return tabulate(rows, header, tablefmt="pipe", colalign=align, disable_numparse=True) + "\n"
+    return markdown(Table("analysis", "", ["", *names], table_rows(analysis)))

@@ -1,4 +1,4 @@
-"""The classifiers by name, and what every one of them can do (docs/protocols.md)."""
+"""The registry of classifier architectures, and predictions and features of any classifier (docs/protocols.md)."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, ClassifierConfig], nn.Sequential]
     "alexnet": lambda shape, classes, config: alexnet(shape, classes, NORMS[config.norm]),
     "vit": lambda shape, classes, _: vit(shape, classes),
 }
-"""Each takes (shape, classes, configuration) and returns a Sequential whose last layer is the linear head."""
+"""Architectures by name: from (shape, classes, configuration) to a Sequential whose last layer is the linear head."""
 
 MOST_FOR_STATISTICS = 10_000
-"""images that the mean and deviation of a set are taken over"""
+"""largest number of images for the mean and standard deviation of a set"""
 
 
 class Classifier(nn.Module):
@@ -57,12 +57,12 @@ class Classifier(nn.Module):
         return self.network(self.normalise(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """What the last layer sees, (B, D)."""
+        """Return the features before the last layer, (B, D)."""
         return self.network[:-1](self.normalise(images)).flatten(1)
 
 
 def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: Tensor, std: Tensor) -> Classifier:
-    """A classifier with weights from torch's global generator; see `rng.seeded_initialisation`.
+    """Build a classifier with weights from torch's global generator; see `rng.seeded_initialisation`.
 
     Errors: UserError for an unknown architecture or one that does not fit the image size.
     """
@@ -74,7 +74,7 @@ def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: T
 
 
 def from_timm(name: str, shape: Shape, classes: int) -> nn.Sequential:
-    """Any model of timm, untrained, with a linear head of ours. timm is used where it is installed, never required.
+    """Build any model of timm, untrained, with a linear head of ours. timm is optional.
 
     Errors: UserError when there is no such model, or it does not take images of this shape.
     """
@@ -92,7 +92,7 @@ def from_timm(name: str, shape: Shape, classes: int) -> nn.Sequential:
 
 
 def channel_statistics(images: ImageSet) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation per channel, on the scale of [0, 1]; of a large set, over images evenly spread."""
+    """Return mean and standard deviation per channel, on the scale of [0, 1]; a large set is sampled evenly."""
     chosen = torch.linspace(0, len(images) - 1, min(len(images), MOST_FOR_STATISTICS)).long()
     counts = torch.zeros(images.shape[0], 256, dtype=torch.long)
     for batch in images.stream(chosen.split(batch_size_for(images.shape))):
@@ -105,24 +105,24 @@ def channel_statistics(images: ImageSet) -> tuple[Tensor, Tensor]:
 
 
 def batch_size_for(shape: Shape) -> int:
-    """Images (C, H, W) that go through a network at once: 512 small ones, fewer large ones, so that memory is bound."""
+    """Return the batch size for images of (C, H, W): 512 small ones, fewer large ones, so that memory is bounded."""
     return max(1, min(512, 2**20 // (shape[1] * shape[2])))
 
 
 @torch.no_grad()
 def predict(classifier: Classifier, images: ImageSet) -> Tensor:
-    """Logits (N, classes), on the CPU."""
+    """Compute logits (N, classes), on the CPU."""
     device, size = classifier.mean.device, batch_size_for(images.shape)
     return torch.cat([classifier(to_float(batch.to(device))).cpu() for batch in images.batches(size)])
 
 
 def features_of(classifier: Classifier, images: ImageSet) -> Tensor:
-    """What the last layer sees, (N, D), on the CPU."""
+    """Compute the features before the last layer, (N, D), on the CPU."""
     return torch.cat(list(feature_batches(classifier, images)))
 
 
 def feature_batches(classifier: Classifier, images: ImageSet) -> Iterator[Tensor]:
-    """`features_of` batch by batch, for sets whose features do not fit into memory."""
+    """Yield `features_of` batch by batch, for sets whose features do not fit into memory."""
     device = classifier.mean.device
     for batch in images.batches(batch_size_for(images.shape)):
         with torch.no_grad():

@@ -10,14 +10,14 @@ from .layers import HalvingPool, Norm, Shape, instance_norm, side_of
 
 
 def convnet_depth(size: int) -> int:
-    """Blocks for an image side of `size` pixels: 2 at 8 and 16, 3 at 28 and 32, 4 at 64, 5 at 128, 6 from 224."""
+    """Return the number of blocks by image side: 2 at 8 and 16, 3 at 28 and 32, 4 at 64, 5 at 128, 6 from 224."""
     return next((depth for limit, depth in ((27, 2), (63, 3), (127, 4), (223, 5)) if size <= limit), 6)
 
 
 def convnet(
     shape: Shape, classes: int, width: int, depth: int, norm: Norm = instance_norm, padding: int = 1
 ) -> nn.Sequential:
-    """ConvNet-d: d blocks of conv3x3, norm, ReLU, AvgPool2; then one linear layer.
+    """Build a ConvNet-d: d blocks of conv3x3, norm, ReLU, AvgPool2; then one linear layer.
 
     padding: of the first convolution. Errors: UserError when the image is too small to be halved `depth` times.
     """

@@ -1,4 +1,4 @@
-"""What the architectures share: the field's normalisation and pooling, and how often a small image can be halved."""
+"""Layers that the architectures share: normalisation, pooling, and the limit on halving small images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Norm = Callable[[int], nn.Module]
 
 
 def instance_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with one channel a group and an affine part: the field's "instance" norm."""
+    """Return GroupNorm with one channel per group and an affine part: the field's "instance" norm."""
     return nn.GroupNorm(channels, channels)
 
 
@@ -34,7 +34,7 @@ class HalvingPool(nn.AvgPool2d):
         super().__init__(2)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C, H // 2, W // 2)."""
+        """Pool (B, C, H, W) to (B, C, H // 2, W // 2)."""
         if input.is_cuda:
             return super().forward(input)
         height, width = input.shape[-2:]
@@ -43,12 +43,12 @@ class HalvingPool(nn.AvgPool2d):
 
 
 def average_pool(factor: int) -> nn.Module:
-    """The mean of squares of `factor` by `factor` pixels; of 1, the pixel."""
+    """Average squares of `factor` by `factor` pixels; a factor of 1 changes nothing."""
     return HalvingPool() if factor == 2 else nn.AvgPool2d(factor) if factor > 1 else nn.Identity()
 
 
 def can_halve(side: int) -> bool:
-    """Whether a halving leaves at least 2 x 2 pixels.
+    """Return whether halving leaves at least 2 x 2 pixels.
 
     The instance norm of a single pixel is zero whatever the pixel: a block behind it would be dead. So the published
     networks, made for 32 pixels and more, leave out on smaller images the halvings that would end there.
@@ -57,5 +57,5 @@ def can_halve(side: int) -> bool:
 
 
 def side_of(shape: Shape) -> int:
-    """The shorter side in pixels."""
+    """Return the shorter side in pixels."""
     return min(shape[1:])

@@ -17,17 +17,17 @@ ALEXNET = ((128, 5), "pool", (192, 5), "pool", (256, 3), (192, 3), (192, 3), "po
 
 
 def vgg11(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
-    """Eight convolutions 3x3, five poolings and one linear layer."""
+    """Build VGG-11: eight convolutions 3x3, five poolings and one linear layer."""
     return plain(VGG11, shape, classes, norm)
 
 
 def alexnet(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
-    """Five convolutions, three poolings and one linear layer."""
+    """Build AlexNet: five convolutions, three poolings and one linear layer."""
     return plain(ALEXNET, shape, classes, norm)
 
 
 def plain(layout: Sequence[str | tuple[int, int]], shape: Shape, classes: int, norm: Norm) -> nn.Sequential:
-    """Convolutions and poolings one after the other, then the linear head on all that is left.
+    """Chain convolutions and poolings, then a linear head on the flattened rest.
 
     A pooling that would leave less than 2 x 2 pixels to a later norm is left out; see `can_halve`.
     """

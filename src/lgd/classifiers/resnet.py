@@ -40,7 +40,7 @@ class Block(nn.Module):
 
 
 def resnet18(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
-    """Blocks [2, 2, 2, 2]; stem conv3x3, above 64 pixels with max-pooling 3/2, above 128 of conv7x7/2."""
+    """Build ResNet-18: blocks [2, 2, 2, 2]; stem conv3x3, with max-pooling 3/2 above 64 pixels, conv7x7/2 above 128."""
     channels, side = shape[0], side_of(shape)
     stem = [small_convolution(channels), norm(64), nn.ReLU(inplace=True)]
     if side > MIDDLE:
@@ -53,7 +53,10 @@ def resnet18(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Seque
 
 
 def resnetap10(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
-    """Blocks [1, 1, 1, 1]; stem conv7x7 and average pooling 4 above 128 pixels, conv3x3 and pooling 2 above 64."""
+    """Build ResNetAP-10: blocks [1, 1, 1, 1].
+
+    Stem: conv7x7 and average pooling 4 above 128 pixels, conv3x3 and pooling 2 above 64, conv3x3 below.
+    """
     channels, side = shape[0], side_of(shape)
     stem, factor = [small_convolution(channels), norm(64), nn.ReLU(inplace=True)], 1
     if side > MIDDLE:
@@ -73,7 +76,7 @@ def small_convolution(channels: int) -> nn.Module:
 def resnet(
     stem: Sequence[nn.Module], side: int, blocks: Sequence[int], classes: int, norm: Norm, pooled: bool
 ) -> nn.Sequential:
-    """The stages behind a stem that leaves `side` pixels, global average pooling and the linear head."""
+    """Build the stages behind a stem that leaves `side` pixels, global average pooling and the linear head."""
     layers: list[nn.Module] = []
     channels = WIDTHS[0]
     for stage, (width, count) in enumerate(zip(WIDTHS, blocks, strict=True)):

@@ -12,7 +12,7 @@ from .architectures import Classifier
 
 
 def new_optimiser(classifier: Classifier, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW, or SGD with momentum 0.9; without `decay_norms` biases and norms, all vectors, keep their size."""
+    """Return AdamW, or SGD with momentum 0.9; without `decay_norms`, vectors (biases and norms) do not decay."""
     rate, decay = config.learning_rate, config.weight_decay
     parameters = list(classifier.parameters())
     groups = [{"params": parameters}]
@@ -25,7 +25,7 @@ def new_optimiser(classifier: Classifier, config: TrainingConfig) -> torch.optim
 
 
 def rate_factor(epoch: int, epochs: int, schedule: str = "step") -> float:
-    """What the learning rate is multiplied by in epoch 0, 1, ...
+    """Return the factor on the learning rate in epoch 0, 1, ...
 
     constant: 1. step: 0.2 from 2/3 and again from 5/6 of the epochs. cosine: (1 + cos(pi e / E)) / 2, to zero.
     half-cosine: (1 + cos(pi e / (2 E))) / 2, to one half.

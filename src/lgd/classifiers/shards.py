@@ -35,20 +35,20 @@ def backward(loss_of: Callable[[slice], Tensor], parameters: Sequence[Tensor], b
 
 
 def group() -> tuple[int, int]:
-    """This process's place in its group and the size of the group; 0 and 1 outside of one."""
+    """Return this process's rank in its group and the group's size; 0 and 1 outside of a group."""
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     return 0, 1
 
 
 def parts(batch: int, shards: int) -> list[slice]:
-    """Nearly equal slices; where the batch is small, some are empty."""
+    """Split a batch into nearly equal slices; some are empty where the batch is small."""
     edges = [batch * shard // shards for shard in range(shards + 1)]
     return [slice(*edge) for edge in pairwise(edges)]
 
 
 def gathered(rows: list[Tensor], world: int) -> list[Tensor]:
-    """The rows of all processes in the order of their shards, of which process r has r, r + world, ..."""
+    """Gather the rows of all processes in the order of their shards; process r has shards r, r + world, ..."""
     if world == 1:
         return rows
     own = torch.stack(rows)
@@ -58,7 +58,7 @@ def gathered(rows: list[Tensor], world: int) -> list[Tensor]:
 
 
 def _row(loss_of: Callable[[slice], Tensor], parameters: Sequence[Tensor], part: slice, batch: int) -> Tensor:
-    """A shard's share of the mean loss, and its gradient, as one vector."""
+    """Return a shard's share of the mean loss and of its gradient as one vector."""
     size = part.stop - part.start
     if not size:
         return torch.zeros(1 + sum(p.numel() for p in parameters), device=parameters[0].device)

@@ -32,18 +32,17 @@ def train_classifier(
     train: ImageSet,
     config: ClassifierConfig,
     seed: int,
-    what: str,
     device: str | torch.device = "cpu",
     teacher: Classifier | Tensor | None = None,
     watch: Callable[[int, Classifier], object] | None = None,
 ) -> Classifier:
-    """A classifier trained from scratch, in eval mode.
+    """Train a classifier from scratch; returns it in eval mode.
 
-    seed: of the weights, the order and the augmentation. what: its name in an error. teacher: whose soft labels are
+    seed: of the weights, the order and the augmentation. teacher: whose soft labels are
     learned where `temperature` is above 0: a classifier that labels each augmented batch, or logits (N, classes) stored
     per image, mixed as the images are. watch: called after each epoch with the epochs done and the classifier, in
     training mode; training ends when it returns False. Images are augmented in batches. Errors: NonFiniteError naming
-    `what` and the step.
+    the step.
     """
     training = config.training
     classifier = untrained_classifier(train, config, seed).to(device).train()
@@ -68,12 +67,12 @@ def train_classifier(
             loss = backward(loss_of, list(classifier.parameters()), len(x), training.shards)
             step += 1
             if not torch.isfinite(loss):
-                raise NonFiniteError(f"{what}: loss {loss.item()} at step {step}")
+                raise NonFiniteError(f"loss {loss.item()} at step {step}")
             optimiser.step()
         if watch is not None and watch(epoch + 1, classifier) is False:
             break
     if not all(torch.isfinite(parameter).all() for parameter in classifier.parameters()):
-        raise NonFiniteError(f"{what}: weights that are not finite after step {step}")
+        raise NonFiniteError(f"weights that are not finite after step {step}")
     return classifier.eval().requires_grad_(False)
 
 
@@ -86,7 +85,7 @@ def untrained_classifier(train: ImageSet, config: ClassifierConfig, seed: int) -
 
 
 def training_logits(classifier: Classifier, x: Tensor, config: TrainingConfig) -> Tensor:
-    """Logits (B, classes), in float32, of normalised images, computed in the configured precision."""
+    """Compute logits (B, classes), in float32, of normalised images, in the configured precision."""
     with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         return classifier.network(x).float()
 
@@ -94,7 +93,7 @@ def training_logits(classifier: Classifier, x: Tensor, config: TrainingConfig) -
 def first_targets(
     train: ImageSet, chosen: Tensor, config: TrainingConfig, teacher: Classifier | Tensor | None
 ) -> Tensor:
-    """Probabilities (B, classes) of the chosen images before mixing: one-hot, or the softened logits of the teacher."""
+    """Return targets (B, classes) before mixing: one-hot, or the softened logits of a teacher."""
     if config.temperature and isinstance(teacher, Tensor):
         return soft_targets(teacher[chosen], config.temperature)
     assert teacher is not None or not config.temperature, "soft labels need a teacher"
@@ -103,17 +102,17 @@ def first_targets(
 
 @torch.no_grad()
 def label(teacher: Classifier, images: Tensor) -> Tensor:
-    """The teacher's logits (B, classes) of images in [0, 1]."""
+    """Compute the teacher's logits (B, classes) of images in [0, 1]."""
     return teacher(images)
 
 
 def soft_targets(logits: Tensor, temperature: float) -> Tensor:
-    """softmax(logits / T)."""
+    """Return softmax(logits / T)."""
     return F.softmax(logits / temperature, dim=1)
 
 
 def soft_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Mean over the batch of the cross-entropy of softmax(logits / T) under `targets`, without the factor T^2.
+    """Average over the batch the cross-entropy of softmax(logits / T) under `targets`, without the factor T^2.
 
     Up to the entropy of the targets, which has no gradient, this is RDED's KL divergence.
     """
@@ -123,7 +122,7 @@ def soft_loss(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
 def augment(
     images: Tensor, targets: Tensor, config: TrainingConfig, classifier: Classifier, draw: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Normalised, augmented images and mixed targets (B, classes), from images in [0, 1].
+    """Augment, normalise and mix images in [0, 1] and their targets (B, classes).
 
     Colours come before the normalisation and the padded crop after it, so that the padding is the mean colour, as with
     the field's transforms.
@@ -145,20 +144,20 @@ def augment(
     return cutmix(x, y, draw) if config.cutmix else (x, y)
 
 
-def accuracy(classifier: Classifier, judged: ImageSet) -> float:
-    """Top-1 accuracy in percent."""
-    logits = predict(classifier, judged)
-    return 100 * (logits.argmax(1) == judged.labels).double().mean().item()
+def accuracy(classifier: Classifier, images: ImageSet) -> float:
+    """Measure top-1 accuracy in percent."""
+    logits = predict(classifier, images)
+    return 100 * (logits.argmax(1) == images.labels).double().mean().item()
 
 
 def save_classifier(classifier: Classifier, path: Path, config: ClassifierConfig, train: ImageSet) -> None:
-    """Weights and normalisation as safetensors; what is needed to rebuild the network as its metadata."""
+    """Write weights and normalisation as safetensors; the metadata says how to rebuild the network."""
     metadata = {"architecture": config.architecture, "class_names": json.dumps(train.class_names)}
     save_tensors(path, classifier.state_dict(), metadata)
 
 
 def check_classes(path: Path, metadata: Mapping[str, str], class_names: Sequence[str]) -> None:
-    """Errors: UserError naming the first class that the file has otherwise."""
+    """Compare the classes of a file with others. Errors: UserError naming the first class that differs."""
     try:
         names = parse_json(metadata.get("class_names", "null"))
     except ValueError:
@@ -173,7 +172,7 @@ def check_classes(path: Path, metadata: Mapping[str, str], class_names: Sequence
 def load_foreign_classifier(
     path: Path, config: ClassifierConfig, train: ImageSet, device: str | torch.device = "cpu"
 ) -> Classifier:
-    """A classifier that was trained elsewhere on the classes of `train`: saved by lgd, or a bare network's weights.
+    """Load a classifier trained elsewhere on the classes of `train`: saved by lgd, or weights of the bare network.
 
     The latter does not name its classes, so they are taken to be those of `train` in order; nor how it normalises, so
     it is taken to do as the configuration says. Errors: as `load_classifier`.
@@ -204,7 +203,7 @@ def load_classifier(
 def restored(
     path: Path, config: ClassifierConfig, like: ImageSet, tensors: Mapping[str, Tensor], device: str | torch.device
 ) -> Classifier:
-    """The classifier with these weights, in eval mode. Errors: UserError when they are another network's."""
+    """Return a classifier with these weights, in eval mode. Errors: UserError for weights of another network."""
     channels = like.shape[0]
     with seeded_initialisation(0):
         classifier = new_classifier(

@@ -13,7 +13,7 @@ WIDTH, HEADS, BLOCKS = 192, 3, 6
 
 
 class Patches(nn.Module):
-    """Images (B, C, H, W) to tokens (B, N, WIDTH): a strided convolution and a learned position."""
+    """Turn images (B, C, H, W) into tokens (B, N, WIDTH): a strided convolution and a learned position."""
 
     def __init__(self, shape: Shape, patch: int) -> None:
         super().__init__()
@@ -26,19 +26,19 @@ class Patches(nn.Module):
 
 
 class MeanToken(nn.Module):
-    """(B, N, D) to (B, D)."""
+    """Average tokens (B, N, D) to (B, D)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(1)
 
 
 def patch_size(side: int) -> int:
-    """16 pixels from 224, else an eighth of the side, at least 2: 16 tokens at 8 pixels, 64 at 32, 196 at 224."""
+    """Return the side of a patch: 16 pixels from 224, else an eighth of the image's side, at least 2."""
     return 16 if side >= 224 else max(2, side // 8)
 
 
 def vit(shape: Shape, classes: int) -> nn.Sequential:
-    """Six pre-norm blocks of width 192 with three heads, the mean of the tokens, one linear layer; no dropout.
+    """Build six pre-norm blocks of width 192 with three heads, the mean of the tokens, one linear layer; no dropout.
 
     Errors: UserError for an image smaller than one patch.
     """

@@ -1,4 +1,4 @@
-"""The commands `lgd generator train`, `sample` and `show`."""
+"""The commands `lgd generator import`, `train`, `sample` and `show`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 from tyro.conf import Positional
 
-from lgd.config import Config, Precision
+from lgd.config import Config, Precision, PromptConfig, TimeFrequencies
 from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
 
@@ -45,6 +45,28 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
+class ImportOptions:
+    """Make a generator of published weights: DiT's, a tuned DiT's, or Stable Diffusion's autoencoder."""
+
+    source: Positional[str]
+    """Folder written by diffusers, weight file, or OWNER/NAME[@REVISION] on the Hugging Face Hub."""
+    out: Path
+    """Folder of the generator; --generator.source takes it."""
+    vae: str = ""
+    """Autoencoder, named in the same ways. Empty: the source's own."""
+    heads: int = 0
+    """Number of attention heads, for a DiT that is none of XL, L, B and S. 0: by its width."""
+    time_frequencies: TimeFrequencies = "auto"
+    """Frequencies of the timestep embedding, where the source does not tell them: dit or diffusers."""
+    licence: str = ""
+    """Licence of the weights, for the record. Empty: CC BY-NC 4.0 for weights of DiT's own code."""
+    overwrite: bool = False
+    """Empty the folder first."""
+    quiet: bool = False
+    """Print warnings and errors only."""
+
+
+@dataclass(frozen=True)
 class SampleOptions:
     """Sample images of every class from a generator and write them as one picture."""
 
@@ -56,6 +78,8 @@ class SampleOptions:
     """Number of images per class."""
     classes: tuple[str, ...] = ()
     """Names of classes, or ids for a pretrained generator. Empty: all classes, at most 20."""
+    prompts: PromptConfig = field(default_factory=PromptConfig)
+    """Prompts of a text-to-image generator."""
     scale: float = 1.5
     """Scale of classifier-free guidance. 1: no guidance."""
     scheduler: Literal["ddpm", "ddim", "dpm++"] = "ddpm"
@@ -66,6 +90,8 @@ class SampleOptions:
     """Seed of the noise."""
     precision: Precision = "float32"
     """Precision of the denoiser and the autoencoder."""
+    time_frequencies: TimeFrequencies = "auto"
+    """Frequencies of the timestep embedding, where the generator's folder does not tell them: dit or diffusers."""
     device: str = "auto"
     """Device: cpu, cuda, cuda:N, or auto (CUDA where available, else the CPU)."""
     overwrite: bool = False
@@ -121,6 +147,25 @@ def train(arguments: Sequence[str]) -> int:
     return 0
 
 
+def import_(arguments: Sequence[str]) -> int:
+    options = parse(ImportOptions, "lgd generator import", arguments)
+    from lgd.diffusion.import_weights import Choices, read_published, tell, write_published
+    from lgd.storage.files import output_directory
+
+    if options.heads < 0:
+        raise UserError(f"--heads must be at least 1, not {options.heads}")
+    if (options.out / "config.json").exists() and not options.overwrite:
+        raise UserError(f"{options.out} exists; --overwrite replaces it")
+    choices = Choices(options.heads, options.time_frequencies, options.licence)
+    published = read_published(options.source, options.vae, choices)
+    with output_directory(options.out, options.overwrite) as root:
+        write_published(published, root)
+    tell(published)
+    use = "--generator.source" if published.denoiser else "--generator.autoencoder, or --vae of another import,"
+    log.info(f"{options.out}: done; use it with {use} {options.out}")
+    return 0
+
+
 def sample(arguments: Sequence[str]) -> int:
     options = parse(SampleOptions, "lgd generator sample", arguments)
     if options.out.exists() and not options.overwrite:
@@ -128,7 +173,7 @@ def sample(arguments: Sequence[str]) -> int:
     if options.per_class < 1:
         raise UserError(f"--per-class must be at least 1, not {options.per_class}")
     from lgd.config import SamplingConfig, with_values
-    from lgd.diffusion.folder import open_classes
+    from lgd.diffusion.folder import check_null, load_source, open_classes
     from lgd.execution.hardware import check_device, resolve_device
     from lgd.experiments.preview import preview_samples, write_grid
 
@@ -146,7 +191,9 @@ def sample(arguments: Sequence[str]) -> int:
         },
     ).sampling
     device = resolve_device(options.device)
-    generator = open_classes(options.generator, options.classes, MOST_CLASSES, device, options.precision)
+    check_null(options.generator, options.scale)
+    loaded = load_source(options.generator, None, device, options.precision, options.time_frequencies)
+    generator = open_classes(loaded, options.generator, options.classes, MOST_CLASSES, options.prompts)
     with progress_bar(1, "samples") as advance:
         images = preview_samples(
             generator, range(len(generator.class_names)), options.per_class, sampling, options.seed
@@ -165,11 +212,12 @@ def show(arguments: Sequence[str]) -> int:
     return 0
 
 
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"train": train, "sample": sample, "show": show}
+VERBS: dict[str, Callable[[Sequence[str]], int]] = {"import": import_, "train": train, "sample": sample, "show": show}
 
 USAGE = """\
 usage: lgd generator VERB ...
 
+  import  SOURCE --out DIR                     make a generator of published weights
   train   PRESET_OR_TOML --out DIR             train a generator on the preset's images
   sample  GENERATOR --out FILE.png             sample images of every class
   show    GENERATOR                            show its networks, classes and training

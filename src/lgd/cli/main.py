@@ -30,7 +30,7 @@ commands:
   report    RUN... --out FILE.html                        write one HTML page about runs
   export    RUN --to FORMAT --out DIR                     copy a set into a format that other software reads
   status    RUN                                           show finished and remaining work
-  generator train | sample | show                         train a generator, sample from it, describe it
+  generator import | train | sample | show                import or train a generator, sample from it, describe it
   plan      PRESET_OR_TOML                                estimate the time and memory of a run
   bench                                                   measure the cost of guided sampling on this machine
 

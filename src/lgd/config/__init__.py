@@ -6,10 +6,10 @@ from .classifiers import ClassifierConfig, ReferenceConfig, TrainingConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig, TeacherConfig
 from .fields import ComputeConfig, Config, StagesConfig
-from .generator import GeneratorConfig
+from .generator import GeneratorConfig, PromptConfig
 from .reading import LARGEST_TOML, load_config, presets
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig, SurrogateConfig
-from .types import Count, Positive, Precision, Share, Size, Strength, Whole
+from .types import Count, Positive, Precision, Share, Size, Strength, TimeFrequencies, Whole
 
 __all__ = [
     "LARGEST_TOML",
@@ -25,6 +25,7 @@ __all__ = [
     "ModesConfig",
     "Positive",
     "Precision",
+    "PromptConfig",
     "ReferenceConfig",
     "SamplingConfig",
     "Share",
@@ -33,6 +34,7 @@ __all__ = [
     "Strength",
     "SurrogateConfig",
     "TeacherConfig",
+    "TimeFrequencies",
     "TrainingConfig",
     "Whole",
     "check",

@@ -13,12 +13,17 @@ class DatasetConfig:
     """The real images: their source, how they are read, and how they are split."""
 
     source: str = "digits"
-    """Source of the images: digits, folder:PATH, folder:TRAIN,TEST, parquet:TRAIN,TEST or hf:NAME[@REVISION]
-    (docs/data.md)."""
+    """Source of the images: digits, folder:PATH, folder:TRAIN,TEST, parquet:TRAIN,TEST or
+    hf:NAME[:CONFIG][@REVISION] (docs/data.md)."""
     size: Whole = 0
     """Side in pixels to which images are resized and centre-cropped. 0: chosen from the images."""
     channels: Literal[0, 1, 3] = 0
     """Number of colour channels: 1 (grey) or 3 (RGB). 0: chosen from the images."""
+    bits: Literal[0, 8, 10, 12, 14, 16] = 0
+    """Number of bits that hold the values of images with 16 bits per channel. 0: chosen from their largest values."""
+    background: str = ""
+    """Colour laid under transparent images, such as white or #ff8800. Empty: transparency is dropped, which shows the
+    colour stored under it."""
     classes: tuple[str, ...] = ()
     """Names of the classes to use, in this order; or one entry that names a built-in list or a file with one class per
     line. Empty: all classes."""

@@ -71,7 +71,7 @@ class Config:
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     """The real images: their source, how they are read, and how they are split."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    """The class-conditional diffusion transformer (DiT) and its training."""
+    """The generator, a diffusion model, and the training of a new one (DiT)."""
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     """The classifier trained on the whole real set."""
     learner: ClassifierConfig = field(default_factory=ClassifierConfig)

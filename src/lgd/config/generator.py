@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from .types import Count, Positive, Share, Size, Strength, Whole
+from .types import Count, Positive, Share, Size, Strength, TimeFrequencies, Whole
+
+
+@dataclass(frozen=True)
+class PromptConfig:
+    """Prompts of a text-to-image source."""
+
+    templates: tuple[str, ...] = ("a photo of a {class}",)
+    """Prompts of every class: {class} stands for the name of the class, {words} for the words of a name that is a
+    WordNet id. The seed of an image chooses among several."""
+    table: str = ""
+    """TOML file whose table [prompts] gives every class of the image set a prompt or a list of prompts. Empty: use the
+    templates."""
+    negative: str = ""
+    """Negative prompt, from which classifier-free guidance moves away."""
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """The class-conditional diffusion transformer (DiT) and its training."""
+    """The generator, a diffusion model, and the training of a new one (DiT)."""
 
     source: str = ""
     """Existing generator to use: a folder written by lgd, or pretrained:PATH_OR_HUB_ID. Empty: train one."""
     class_map: str = ""
     """TOML file whose table [classes] maps each class of the image set to a class of the source: an id, a name or a
     WordNet id. Empty: match the classes by name."""
+    prompts: PromptConfig = field(default_factory=PromptConfig)
+    """Prompts of a text-to-image source."""
     tune: Literal["none", "full", "difffit"] = "none"
     """Fine-tuning of the source on the images: none, full (all weights) or difffit (biases, label table and one scale
     per branch)."""
+    time_frequencies: TimeFrequencies = "auto"
+    """Frequencies of the timestep embedding: dit (those of DiT's own code and weights), diffusers (those of diffusers'
+    class) or auto (those that the source was trained with; diffusers' for a new generator; docs/generators.md)."""
     autoencoder: str = ""
     """Folder of the autoencoder whose latents the generator models: AutoencoderKL, AutoencoderTiny or taef2. Empty:
     model pixels."""

@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from lgd.errors import UserError
 from lgd.progress import progress_bar
 from lgd.storage.files import UNFINISHED, read_json, write_file, write_json
 
+from .messages import SHOWN
 from .stores import EncodedImages, PixelFile, Store
 
 LARGEST = 16 * 2**30
@@ -32,9 +33,27 @@ EVERYTHING = 64 * 2**30
 """bytes of all that is kept, beyond which goes what was not used for longest"""
 BLOCK = 256
 """images decoded at once"""
-FORMAT = 1
+FORMAT = 2
 """part of every key, to be raised when decoding changes"""
 DAY = 24 * 3600.0  # seconds
+
+
+@dataclass
+class Found:
+    """The faults that decoding all images has shown."""
+
+    broken: list[tuple[int, str]] = field(default_factory=list)
+    """position of each image that cannot be read, and its name with the reason"""
+    unreadable: list[int] = field(default_factory=list)
+    """positions of those whose files could not be read at that moment; they are tried again each time"""
+    flats: int = 0
+    """images of one colour"""
+    flat_names: list[str] = field(default_factory=list)
+    """of the first of them"""
+    colours: list[list[int]] = field(default_factory=list)
+    """of theirs, the first two that differ"""
+    bytes: int = 0
+    """of the pixels that are kept"""
 
 
 @dataclass(frozen=True)
@@ -45,8 +64,7 @@ class Prepared:
     """positions of those that can, int64 (M,)"""
     store: Store
     """of these, in order"""
-    broken: list[str]
-    """name of each of the others, and why"""
+    found: Found
 
 
 def cache_folder() -> Path:
@@ -57,14 +75,15 @@ def key_of(*parts: object) -> str:
     return blake2b(repr((FORMAT, *parts)).encode(), digest_size=16).hexdigest()
 
 
-def remembered(key: str, find: Callable[[], Any]) -> Any:
-    """The JSON value that `find()` gives, found once."""
+def remembered(key: str, find: Callable[[], Any], lasting: Callable[[Any], bool] = lambda value: True) -> Any:
+    """The JSON value that `find()` gives, found once. lasting: whether a value may be kept."""
     path = cache_folder() / f"{key}.json"
     with suppress(UserError, OSError):
         return read_json(path)
     value = find()
     with suppress(OSError):
-        write_json(path, value)
+        if lasting(value):
+            write_json(path, value)
     return value
 
 
@@ -78,39 +97,53 @@ def prepare(images: EncodedImages, key: str) -> Prepared:
     path = cache_folder() / f"{key}.pixels"
 
     def decode_all() -> dict[str, Any]:
-        broken: list[tuple[int, str]] = []
+        found = Found()
         with progress_bar(N, "reading images") as advance:
-            blocks = readable(images, broken, advance)
+            blocks = readable(images, found, advance)
             if N * C * H * W <= LARGEST:
                 write_pixels(path, blocks, N * C * H * W)
             for _ in blocks:  # what there was no place for
                 pass
-        return {"broken": broken, "bytes": (N - len(broken)) * C * H * W if path.exists() else 0}
+        found.bytes = (N - len(found.broken)) * C * H * W if path.exists() else 0
+        return asdict(found)
 
-    found = remembered(key, decode_all)
-    if found["bytes"] and (not path.exists() or path.stat().st_size != found["bytes"]):
-        path.unlink(missing_ok=True)
-        path.with_suffix(".json").unlink()
-        found = remembered(key, decode_all)
+    found = Found(**remembered(key, decode_all))
+    cut = found.bytes and (not path.exists() or path.stat().st_size != found.bytes)
+    if cut or any(images.opens(place) for place in found.unreadable):
+        for kept in (path, path.with_suffix(".json")):
+            kept.unlink(missing_ok=True)
+        found = Found(**remembered(key, decode_all))
     good = torch.ones(N, dtype=torch.bool)
-    good[[place for place, _ in found["broken"]]] = False
-    kept = good.nonzero().flatten()
-    store: Store = images.take(kept)
-    if found["bytes"]:
+    good[[place for place, _ in found.broken]] = False
+    places = good.nonzero().flatten()
+    store: Store = images.take(places)
+    if found.bytes:
         with suppress(OSError):
             os.utime(path)
-        store = PixelFile(torch.arange(len(kept)), C, H, path)
-    return Prepared(kept, store, [reason for _, reason in found["broken"]])
+        store = PixelFile(torch.arange(len(places)), C, H, path)
+    return Prepared(places, store, found)
 
 
-def readable(images: EncodedImages, broken: list[tuple[int, str]], advance: Callable[..., None]) -> Iterator[Tensor]:
-    """Blocks of the images that can be read; the positions of the others are put into `broken`, with the reason."""
+def readable(images: EncodedImages, found: Found, advance: Callable[..., None]) -> Iterator[Tensor]:
+    """Decode the images in blocks, without those that cannot be read; fills `found`."""
     done = 0
-    for block, wrong in images.decoded(torch.arange(len(images.rows)).split(BLOCK)):
-        broken += [(done + place, reason) for place, reason in wrong.items()]
+    for block, faults in images.decoded(torch.arange(len(images.rows)).split(BLOCK)):
+        found.broken += [(done + place, fault.reason) for place, fault in faults.items()]
+        found.unreadable += [done + place for place, fault in faults.items() if fault.passing]
+        good = torch.tensor([place for place in range(len(block)) if place not in faults], dtype=torch.long)
+        note_flat(images, done, block, good, found)
         done += len(block)
         advance(count=len(block))
-        yield block[[place for place in range(len(block)) if place not in wrong]] if wrong else block
+        yield block[good] if faults else block
+
+
+def note_flat(images: EncodedImages, start: int, block: Tensor, good: Tensor, found: Found) -> None:
+    """Count the `good` images (M,) of a block (B, C, H, W) that are of one colour."""
+    flat = good[(block == block[..., :1, :1]).flatten(1).all(1)[good]]
+    found.flats += len(flat)
+    found.flat_names += [images.files.name(int(images.rows[start + place])) for place in flat.tolist()][:SHOWN]
+    found.colours += [colour for colour in block[flat, :, 0, 0].unique(dim=0).tolist() if colour not in found.colours]
+    del found.flat_names[SHOWN:], found.colours[2:]
 
 
 def write_pixels(path: Path, blocks: Iterable[Tensor], size: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from urllib.parse import unquote
 
 from lgd.errors import UserError, nearest
 from lgd.storage.files import read_limited
@@ -21,15 +23,11 @@ def class_lists() -> dict[str, Path]:
 
 
 def wanted_classes(chosen: Sequence[str]) -> tuple[str, ...]:
-    """The names that `dataset.classes` stands for: themselves, or those in the one list or file it names.
+    """Read the names that `dataset.classes` stands for: themselves, or those in the one list or file it names.
 
-    Errors: UserError for a file that cannot be read, and naming a class that comes twice.
+    Errors: UserError for a file that cannot be read.
     """
-    names = tuple(read_list(chosen[0])) if len(chosen) == 1 else tuple(chosen)
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
-        raise UserError(f"dataset.classes: {twice!r} comes twice")
-    return names
+    return tuple(read_list(chosen[0])) if len(chosen) == 1 else tuple(chosen)
 
 
 def read_list(name: str) -> list[str]:
@@ -43,13 +41,32 @@ def read_list(name: str) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
+def composed(name: str) -> str:
+    """Normalise a name's Unicode (NFC): systems write letters with accents as one character or as two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def plain_name(name: str) -> str:
+    """The class that the name of a folder stands for: percent-decoded, as exports encode it, and composed."""
+    try:
+        decoded = composed(unquote(name, errors="strict"))
+    except UnicodeDecodeError:
+        return composed(name)
+    return decoded if decoded.isprintable() and decoded.strip() else composed(name)
+
+
 def pick(there: Sequence[str], wanted: Sequence[str], where: str) -> tuple[str, ...]:
-    """`wanted`, or all where there is none. Errors: UserError naming a class that is not there, or the only class."""
-    names = tuple(wanted or there)
+    """Find the wanted classes among those that are there, or take all where none is wanted.
+
+    Errors: UserError naming a class that is not there or comes twice, or the only class.
+    """
     known = set(there)
-    for name in names:
+    names = tuple(name if name in known else plain_name(name) for name in wanted) or tuple(there)
+    for i, name in enumerate(names):
         if name not in known:
             raise UserError(f"{where}: no class {name!r}{nearest(name, there) if len(there) < MANY else ''}")
+        if name in names[:i]:
+            raise UserError(f"dataset.classes: {name!r} comes twice")
     if len(names) < 2:
         raise UserError(
             f"{where}: {'only the class ' + repr(names[0]) if names else 'no class'}; it takes two at least"

@@ -2,70 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from lgd.config import DatasetConfig
-from lgd.errors import UserError, nearest
-from lgd.progress import log, progress_bar
+from lgd.errors import UserError
+from lgd.progress import log
 
-from .cache import key_of, prepare, remembered
+from .cache import Found, key_of, prepare
 from .class_names import pick, wanted_classes
-from .decode import BrokenImageError, header
-from .hub import read_hub
+from .decode import colour_of, resize_and_crop, to_mode
+from .dimensions import resolved
 from .imageset import ImageSet, Splits, stratified_split
-from .stores import Encoded, EncodedImages
-from .table import Table, read_parquet
-from .tree import JUDGING, class_folders, scan
-
-LARGEST_SIDE = 32
-"""most pixels of a side that is chosen by the images: what a small generator learns in minutes on a CPU"""
-LEAST_SIDE = 8
-SHOWN = 3
-"""broken images that a message names"""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Images that were found and not yet read."""
-
-    where: str
-    files: Encoded
-    rows: Tensor
-    """numbers of the images in `files`, int64 (N,)"""
-    labels: Tensor
-    class_names: tuple[str, ...]
-    key: str
-    """changes with the files"""
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a part is, and what classes are there."""
-
-    where: str
-    there: tuple[str, ...]
-    part: Callable[[tuple[str, ...]], Part]
-    """the images of the named classes. Errors: UserError naming one without images"""
+from .messages import Tell, listed, tell, tell_ahead
+from .parts import Listing, Part
+from .sources import source_of
+from .stores import EncodedImages
 
 
 def load_splits(config: DatasetConfig) -> Splits:
-    """The training and the judging part. With `eval_split = "validation"` the latter is cut from the training part.
+    """Read the training part and the test part; with `eval_split = "validation"` cut the latter from the former.
 
     Errors: UserError for an unknown source, and naming the file or class that does not fit.
     """
-    if config.source == "digits":
-        splits = load_digits(config)
-    else:
-        parts = find(config)
-        config = resolved(config, parts)
-        splits = as_splits([read(part, config) for part in parts], config)
+    parts = find(config, tell)
+    config = resolved(config, parts, tell)
+    sets = [read(part, config, tell) for part in parts]
+    if len(sets) == 1:
+        sets = list(stratified_split(sets[0], config.test_fraction, config.split_seed))
+    splits = Splits(*sets)
     if config.eval_split == "validation":
         return Splits(*stratified_split(splits.train, config.validation_fraction, config.split_seed))
     return splits
@@ -73,10 +43,10 @@ def load_splits(config: DatasetConfig) -> Splits:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a set before it is decoded."""
+    """What is known of a set before its images are used."""
 
     dataset: DatasetConfig
-    """with size and channels"""
+    """with size, channels and bits"""
     train: int
     """images"""
     test: int
@@ -86,204 +56,103 @@ class Survey:
 
 
 def survey(config: DatasetConfig) -> Survey:
-    """Count the images and look at their sizes. Errors: as `load_splits`, but for broken images."""
-    parts = find(config)
-    counts = [part.labels.bincount() for part in parts]
+    """Count the images and choose how they are read. They are decoded only where broken ones are to be left out.
+
+    Errors: as `load_splits`, but for broken images that stop it.
+    """
+    parts = find(config, tell_ahead)
+    config = resolved(config, parts, tell_ahead)
+    labels = [read(part, config, tell_ahead).labels if config.skip_broken else part.labels for part in parts]
+    names = parts[0].class_names
+    counts = [one.bincount(minlength=len(names)) for one in labels]
     if len(parts) == 1:
         held_out = (counts[0] * config.test_fraction).round().long().clamp_min(1)
         counts = [counts[0] - held_out, held_out]
         if (smallest := int(counts[0].min())) < 1:
-            name, there = parts[0].class_names[int(counts[0].argmin())], smallest + int(held_out[counts[0].argmin()])
+            name, there = names[int(counts[0].argmin())], smallest + int(held_out[counts[0].argmin()])
             raise UserError(
                 f"{parts[0].where}: class {name!r} has {there} images, too few to hold out {config.test_fraction:.0%}"
             )
     train, test = (int(count.sum()) for count in counts)
-    return Survey(resolved(config, parts), train, test, parts[0].class_names, int(counts[0].min()))
+    return Survey(config, train, test, names, int(counts[0].min()))
 
 
-def load_digits(config: DatasetConfig) -> Splits:
-    """scikit-learn's 1,797 digits: grey 8 x 8, values 0 to 16 spread over 0 to 255; seeded stratified split."""
-    from sklearn.datasets import load_digits as read_digits
-
-    digits = read_digits()
-    values = torch.from_numpy(digits.images)[:, None]  # (N, 1, 8, 8)
-    images = (values * (255 / 16)).round().to(torch.uint8)
-    labels = torch.from_numpy(digits.target).long()
-    return as_splits([ImageSet(images, labels, tuple(str(name) for name in digits.target_names))], config)
-
-
-def as_splits(sets: Sequence[ImageSet], config: DatasetConfig) -> Splits:
-    """The two sets there are, or the one, split."""
-    if len(sets) == 1:
-        return Splits(*stratified_split(sets[0], config.test_fraction, config.split_seed))
-    return Splits(*sets)
-
-
-def find(config: DatasetConfig) -> list[Part]:
-    """The training and the judging part, or the whole where the source does not divide it.
+def find(config: DatasetConfig, tell: Tell) -> list[Part]:
+    """Find the training part and the test part, or the whole where the source does not divide it.
 
     Errors: UserError, also where the two have different classes.
     """
-    if not config.source:
-        raise UserError("dataset.source is empty; say where the images are: --dataset.source folder:PATH")
-    kind, colon, rest = config.source.partition(":")
-    if kind not in SOURCES or not colon:
-        known = ["digits", *(f"{name}:..." for name in SOURCES)]
-        raise UserError(f"dataset.source: unknown {config.source!r}{nearest(config.source, known)}")
-    if not rest:
-        raise UserError(f"dataset.source: {config.source!r} needs a path or name after the colon")
-    places = SOURCES[kind](rest, config)
+    source, argument = source_of(config.source)
+    listings = source.find(argument, config)
     wanted = wanted_classes(config.classes)
-    names = pick(places[0].there, wanted, places[0].where)
-    for place in places[1:]:
-        missing, more = set(names) - set(place.there), set(place.there) - set(names)
-        if missing or (more and not wanted):
-            name = min(missing or more)
-            has, lacks = (places[0], place) if missing else (place, places[0])
-            raise UserError(f"{lacks.where}: no class {name!r}, unlike {has.where}; both need the same classes")
-    return [place.part(names) for place in places]
-
-
-def find_folder(paths: str, config: DatasetConfig) -> list[Place]:
-    """TRAIN,TEST; or a folder with `train` and one of `JUDGING`; or one with the classes."""
-    root = Path(paths).expanduser()
-    if "," in paths and not root.exists():
-        return [folder(Path(path).expanduser()) for path in pair(paths)]
-    if not (root / "train").is_dir():
-        return [folder(root)]
-    judging = [path for path in (root / name for name in JUDGING) if path.is_dir() and class_folders(path)]
-    found = [root / "train", *judging[:1]]
-    for path in found:
-        if path.is_symlink():
-            raise UserError(f"{path} is a symbolic link; give where it leads: --dataset.source folder:TRAIN,TEST")
-    return [folder(path) for path in found]
-
-
-def pair(paths: str) -> list[str]:
-    """TRAIN and TEST. Errors: UserError."""
-    parts = paths.split(",")
-    if len(parts) > 2:
-        raise UserError(f"dataset.source: {paths!r} names {len(parts)} paths; TRAIN,TEST are two")
+    names = pick(listings[0].class_names, wanted, listings[0].where)
+    for other in listings[1:]:
+        check_same_classes(listings[0], other, names, bool(wanted))
+    parts = [listing.select(names) for listing in listings]
+    for notes in (*(listing.notes for listing in listings), *(part.notes for part in parts)):
+        for note in notes:
+            tell(note)
     return parts
 
 
-def folder(root: Path) -> Place:
-    there = class_folders(root)
-    if not there:
-        raise UserError(f"{root}: no class folders in it; images are expected in {root / 'CLASS'}")
-
-    def part(names: tuple[str, ...]) -> Part:
-        tree = scan(root, names)
-        labels = torch.repeat_interleave(torch.arange(len(names)), torch.tensor(tree.counts))
-        links = f"{root}: symbolic links that are not followed: {len(tree.links)} (first: {', '.join(tree.links[:1])})"
-        key = key_of(str(root.resolve()), tree.fingerprint)
-        note = links if tree.links else ""
-        return Part(str(root), tree.files, torch.arange(len(labels)), labels, names, key, note)
-
-    return Place(str(root), tuple(there), part)
+def check_same_classes(train: Listing, test: Listing, names: Sequence[str], some: bool) -> None:
+    """some: whether only these classes are used, so that `test` may have more. Errors: UserError."""
+    missing, more = set(names) - set(test.class_names), set(test.class_names) - set(names)
+    if missing or (more and not some):
+        name = min(missing or more)
+        has, lacks = (train, test) if missing else (test, train)
+        raise UserError(f"{lacks.where}: no class {name!r}, unlike {has.where}; both need the same classes")
 
 
-def find_parquet(paths: str, config: DatasetConfig) -> list[Place]:
-    """TRAIN,TEST; or one file, or folder of files."""
-    whole = Path(paths).expanduser()
-    files = [whole] if whole.exists() else [Path(path).expanduser() for path in pair(paths)]
-    return [rows_of(read_parquet(file, config), str(file.resolve())) for file in files]
-
-
-def find_hub(name: str, config: DatasetConfig) -> list[Place]:
-    """The split `train` and the first of `JUDGING` that has labels; or the one split there is."""
-    tables = read_hub(name, config)
-    if "train" not in tables and len(tables) > 1:
-        raise UserError(f"hf:{name}: no split 'train' among {', '.join(tables)}")
-    train = tables.get("train", next(iter(tables.values())))
-    judging = [tables[split] for split in JUDGING if split in tables and bool((tables[split].labels >= 0).any())]
-    return [rows_of(table, table.rows.where) for table in (train, *judging[:1])]
-
-
-SOURCES: dict[str, Callable[[str, DatasetConfig], list[Place]]] = {
-    "folder": find_folder,
-    "parquet": find_parquet,
-    "hf": find_hub,
-}
-
-
-def rows_of(table: Table, place: str) -> Place:
-    where = table.rows.where
-    without = (table.labels < 0).nonzero().flatten()
-    if len(without):
-        raise UserError(f"{table.rows.name(int(without[0]))}: no label, or one that is no class")
-
-    def part(names: tuple[str, ...]) -> Part:
-        new = torch.tensor([names.index(name) if name in names else -1 for name in table.names])
-        labels = new[table.labels]
-        rows = (labels >= 0).nonzero().flatten()
-        empty = (labels[rows].bincount(minlength=len(names)) == 0).nonzero().flatten().tolist()
-        if empty:
-            raise UserError(f"{where}: no images of class {names[empty[0]]!r}")
-        return Part(where, table.rows, rows, labels[rows], names, key_of(place, table.fingerprint, names))
-
-    return Place(where, table.names, part)
-
-
-def resolved(config: DatasetConfig, parts: Sequence[Part]) -> DatasetConfig:
-    """With the size and channels that the images suggest, where they are left open.
-
-    Grey where all images are; the largest multiple of 4 up to `LARGEST_SIDE` pixels that no image is smaller than.
-    """
-    if config.size and config.channels:
-        return config
-    facts = [remembered(key_of("headers", part.key), partial(headers, part)) for part in parts]
-    side = min(fact["side"] for fact in facts)
-    if not config.size and side < LEAST_SIDE:
-        smallest = min(facts, key=lambda fact: fact["side"])["smallest"]
-        raise UserError(
-            f"{smallest}: {side} pixels are too few; at least {LEAST_SIDE} x {LEAST_SIDE} are needed"
-            f" (--dataset.size {LEAST_SIDE} --skip-broken leaves smaller images out)"
-        )
-    return replace(
-        config,
-        size=config.size or min(side, LARGEST_SIDE) // 4 * 4,
-        channels=config.channels or (1 if all(fact["grey"] for fact in facts) else 3),
-    )
-
-
-def headers(part: Part) -> dict[str, object]:
-    """What the first bytes of all files say; those that cannot be read are found when they are decoded."""
-    grey, side, smallest = True, 2**31, ""
-    with progress_bar(len(part.rows), f"{part.where}: sizes") as advance:
-        for row in part.rows.tolist():
-            advance()
-            try:
-                with part.files.open(row) as file:
-                    channels, shorter = header(file)
-            except (BrokenImageError, OSError):
-                continue
-            grey = grey and channels == 1
-            if shorter < side:
-                side, smallest = shorter, part.files.name(row)
-    return {"grey": grey, "side": side, "smallest": smallest}
-
-
-def read(part: Part, config: DatasetConfig, resize: int = 0) -> ImageSet:
-    """The images of a part that can be read, at the configured size.
+def read(part: Part, config: DatasetConfig, tell: Tell, resize: int = 0) -> ImageSet:
+    """Read the images of a part at the configured size, without those that cannot be read.
 
     resize: of the shorter side before the crop; 0: to the configured size. Errors: UserError naming the first broken
     images, unless they are to be left out, and a class without others.
     """
     assert config.channels
-    images = EncodedImages(part.rows, config.channels, config.size, part.files, resize)
-    prepared = prepare(images, part.key)
-    if part.note:
-        log.info(part.note)
-    if prepared.broken:
-        more = len(prepared.broken) - SHOWN
-        some = "; ".join(prepared.broken[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
-        told = f"{part.where}: {len(prepared.broken)} of {len(part.rows)} images cannot be used: {some}"
+    if isinstance(part.files, Tensor):
+        return ImageSet(fitted(part.files[part.rows], config, resize), part.labels, part.class_names)
+    bits, background = config.bits or 16, colour_of(config.background)
+    images = EncodedImages(part.rows, config.channels, config.size, part.files, bits, background, resize)
+    prepared = prepare(images, key_of(part.key, bits, background))
+    if reasons := [reason for _, reason in prepared.found.broken]:
+        count, total = len(reasons), len(part.rows)
+        told = f"{part.where}: {count} of {total} images cannot be used: {listed(reasons, count, '; ')}"
         if not config.skip_broken:
             raise UserError(f"{told}. --skip-broken leaves them out")
-        log.info(f"{told}. They are left out")
+        tell(f"{told}. They are left out")
     labels = part.labels[prepared.kept]
     empty = (labels.bincount(minlength=len(part.class_names)) == 0).nonzero().flatten().tolist()
     if empty:
         raise UserError(f"{part.where}: no image of class {part.class_names[empty[0]]!r} can be used")
+    tell_flat(part.where, prepared.found, len(prepared.kept), tell)
     return ImageSet(prepared.store, labels, part.class_names)
+
+
+def tell_flat(where: str, found: Found, images: int, tell: Tell) -> None:
+    """Tell how many images are of one colour; warn where most are of the same, for nothing can be learned from them."""
+    if not found.flats:
+        return
+    names = listed(found.flat_names, found.flats)
+    if 2 * found.flats > images and len(found.colours) == 1:
+        log.warning(
+            f"{where}: {found.flats} of {images} images come out as one colour, {'/'.join(map(str, found.colours[0]))}"
+            f" of 255: {names}. --dataset.background white shows shapes that are drawn in transparency,"
+            " --dataset.bits low values"
+        )
+    else:
+        tell(f"{where}: {found.flats} of {images} images are of one colour each: {names}")
+
+
+def fitted(images: Tensor, config: DatasetConfig, resize: int = 0) -> Tensor:
+    """Pixels in memory, uint8 (N, C, H, W), with the configured channels and size (N, channels, size, size)."""
+    channels, size = config.channels, config.size
+    if images.shape[1:] == (channels, size, size) and resize in (0, size):
+        return images
+    if min(images.shape[2:]) < size:
+        raise UserError(f"dataset.size: the images are of {images.shape[3]} x {images.shape[2]} pixels, not {size}")
+    arrays = [image[0] if len(image) == 1 else image.transpose(1, 2, 0) for image in images.numpy()]
+    flat = [to_mode(Image.fromarray(array), channels) for array in arrays]
+    done = [np.asarray(resize_and_crop(image, size, resize or size)) for image in flat]
+    return torch.from_numpy(np.stack(done)).reshape(len(done), size, size, channels).permute(0, 3, 1, 2).contiguous()

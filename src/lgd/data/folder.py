@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +12,13 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lgd.errors import UserError
+from lgd.progress import log
 from lgd.storage.files import safe_name
 
+from .class_names import composed
 from .decode import FORMATS, MOST_PIXELS
 from .imageset import ImageSet
+from .tree import class_folders
 
 
 def decode_image(path: Path) -> Tensor:
@@ -48,29 +52,43 @@ def read_folder(root: Path, class_names: Sequence[str], shape: tuple[int, int, i
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such directory")
-    folders = {safe_name(name): label for label, name in enumerate(class_names)}
-    there = sorted(path.name for path in root.iterdir() if path.is_dir())
-    unknown = [name for name in there if name not in folders]
+    folders = folders_of(root, class_names)
+    unknown = sorted(set(class_folders(root).values()) - set(folders))
     if unknown:
         raise UserError(f"{root / unknown[0]}: not one of the classes: {', '.join(class_names)}")
     images, labels = [], []
-    for name, label in folders.items():
-        files = sorted((root / name).glob("*.png"))
+    others: Counter[str] = Counter()
+    for label, name in enumerate(folders):
+        files = png_files(root / name)
         if not files:
             raise UserError(f"{root / name}: no PNG images of class {class_names[label]!r}")
+        others.update(path.suffix or "without a suffix" for path in (root / name).iterdir() if path not in set(files))
         for path in files:
             image = decode_image(path)
             if tuple(image.shape) != shape:
                 raise UserError(f"{path}: {describe(image.shape)}, but the test images are {describe(shape)}")
             images.append(image)
             labels.append(label)
+    if others:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common())
+        log.info(f"{root}: files left out: {others.total()} ({kinds}); PNG images are read here")
     return ImageSet(torch.stack(images), torch.tensor(labels), tuple(class_names))
+
+
+def folders_of(root: Path, class_names: Sequence[str]) -> list[str]:
+    """The folder of each class: by its encoded name, or by any that is the same in normalised Unicode."""
+    there = class_folders(root)
+    names = [(safe_name(name), composed(name)) for name in class_names]
+    return [safe if safe in there.values() else there.get(plain, safe) for safe, plain in names]
+
+
+def png_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() == ".png")
 
 
 def folder_files(root: Path, class_names: Sequence[str]) -> list[str]:
     """The files that `read_folder` reads, relative to `root`, in its order."""
-    folders = [root / safe_name(name) for name in class_names]
-    return [f"{folder.name}/{path.name}" for folder in folders for path in sorted(folder.glob("*.png"))]
+    return [f"{name}/{path.name}" for name in folders_of(root, class_names) for path in png_files(root / name)]
 
 
 def describe(shape: Sequence[int]) -> str:

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
 import torch
-from loky import cpu_count
 from torch import Tensor
 
 from lgd.errors import UserError
 
-from .decode import BrokenImageError, decode
+from .decode import BrokenImageError, Colour, decode
 
 AHEAD = 3
 """batches decoded ahead of the consumer"""
@@ -76,7 +75,7 @@ waiting = Waiting()
 @cache
 def decoders() -> ThreadPoolExecutor:
     """This process's threads. Pillow decodes and resizes outside of Python's lock."""
-    return ThreadPoolExecutor(min(16, cpu_count()), "decoder")
+    return ThreadPoolExecutor(min(16, len(os.sched_getaffinity(0))), "decoder")
 
 
 @dataclass(frozen=True)
@@ -97,22 +96,36 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Why an image cannot be read."""
+
+    reason: str
+    """with the image's name"""
+    passing: bool
+    """an error of this moment, such as a missing permission, and not of the image's bytes"""
+
+
+@dataclass(frozen=True)
 class EncodedImages(Rows):
     """Images in their files, decoded by threads, a few batches ahead of the consumer."""
 
     files: Encoded
+    bits: int = 16
+    """that hold the values of images with more than eight bits per channel"""
+    background: Colour | None = None
+    """laid under transparent images"""
     resize: int = 0
     """of the shorter side before the crop; 0: to the size"""
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         for images, broken in self.decoded(chunks):
             if broken:
-                raise UserError("; ".join(broken.values()))
+                raise UserError("; ".join(fault.reason for fault in broken.values()))
             yield images
 
-    def decoded(self, chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, dict[int, str]]]:
-        """As `stream`, with the positions in the chunk of the broken images, and for each its name and the reason."""
-        begun: deque[tuple[Tensor, list[Future[dict[int, str]]]]] = deque()
+    def decoded(self, chunks: Iterable[Tensor]) -> Iterator[tuple[Tensor, dict[int, Fault]]]:
+        """As `stream`, with the faults of the images that cannot be read by their positions in the chunk."""
+        begun: deque[tuple[Tensor, list[Future[dict[int, Fault]]]]] = deque()
         try:
             for chunk in chunks:
                 begun.append(self._begin(self.rows[chunk].tolist()))
@@ -125,31 +138,42 @@ class EncodedImages(Rows):
                 for future in futures:
                     future.cancel()
 
-    def _begin(self, rows: Sequence[int]) -> tuple[Tensor, list[Future[dict[int, str]]]]:
+    def opens(self, place: int) -> bool:
+        """Whether the first byte of an image can be read now."""
+        try:
+            with self.files.open(int(self.rows[place])) as file:
+                file.read(1)
+        except BrokenImageError:
+            return True
+        except OSError:
+            return False
+        return True
+
+    def _begin(self, rows: Sequence[int]) -> tuple[Tensor, list[Future[dict[int, Fault]]]]:
         images = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)
         starts = range(0, len(rows), SLICE)
         return images, [
             decoders().submit(self._fill, images, rows, range(i, min(i + SLICE, len(rows)))) for i in starts
         ]
 
-    def _fill(self, images: Tensor, rows: Sequence[int], places: range) -> dict[int, str]:
+    def _fill(self, images: Tensor, rows: Sequence[int], places: range) -> dict[int, Fault]:
         pixels, broken = images.numpy(), {}
         for place in places:
             try:
                 with self.files.open(rows[place]) as file:
-                    pixels[place] = decode(file, self.channels, self.size, self.resize)
+                    pixels[place] = decode(file, self.channels, self.size, self.bits, self.background, self.resize)
             except BrokenImageError as error:
-                broken[place] = f"{self.files.name(rows[place])}: {error}"
+                broken[place] = Fault(f"{self.files.name(rows[place])}: {error}", passing=False)
             except OSError as error:
-                broken[place] = f"{self.files.name(rows[place])}: {error.strerror or error}"
+                broken[place] = Fault(f"{self.files.name(rows[place])}: {error.strerror or error}", passing=True)
         return broken
 
 
-def _finish(images: Tensor, futures: Sequence[Future[dict[int, str]]]) -> tuple[Tensor, dict[int, str]]:
+def _finish(images: Tensor, futures: Sequence[Future[dict[int, Fault]]]) -> tuple[Tensor, dict[int, Fault]]:
     start = time.monotonic()
     broken = [future.result() for future in futures]
     waiting.seconds += time.monotonic() - start
-    return images, {place: reason for part in broken for place, reason in part.items()}
+    return images, {place: fault for part in broken for place, fault in part.items()}
 
 
 @dataclass(frozen=True)

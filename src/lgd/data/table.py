@@ -1,15 +1,15 @@
-"""Images in the rows of tables: Parquet files, and data sets of the Hugging Face Hub."""
+"""Images in the rows of tables: the columns that hold images and labels, in one table or several that are joined."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from lgd.config import DatasetConfig
@@ -17,28 +17,47 @@ from lgd.errors import UserError
 from lgd.storage.files import parse_json
 
 from .decode import BrokenImageError
+from .labels import LabelColumn, class_labels, is_bytes, is_text
 
-LARGEST = 2**30
-"""bytes of a Parquet file that is held in memory; a larger one is unpacked by `datasets` and mapped"""
 USUAL = {"image": ("image", "img"), "label": ("label", "labels", "class")}
 """names of columns, where several would fit"""
 
 
 @dataclass(frozen=True)
-class TableRows:
-    """Encoded images in a column of bytes, or of structs with `bytes`, as `datasets` writes them."""
+class Piece:
+    """One table of a part: a file, or a split of the Hub."""
 
-    column: Any
-    """pyarrow.ChunkedArray"""
+    table: Any
+    """pyarrow.Table"""
     where: str
+    constants: Mapping[str, str] = field(default_factory=dict)
+    """columns of one value, which the names of folders give"""
+
+
+@dataclass(frozen=True)
+class TableRows:
+    """Encoded images in columns of bytes, or of structs with `bytes`, as `datasets` writes them."""
+
+    columns: Sequence[Any]
+    """pyarrow.ChunkedArray of each table"""
+    wheres: Sequence[str]
+    ends: np.ndarray
+    """rows up to the end of each table, int64"""
     trusted: Path | None = None
     """folder whose files a row may name in place of bytes"""
 
+    def place(self, index: int) -> tuple[int, int]:
+        """(table, row in it)"""
+        table = int(np.searchsorted(self.ends, index, side="right"))
+        return table, index - (int(self.ends[table - 1]) if table else 0)
+
     def name(self, index: int) -> str:
-        return f"{self.where}, row {index}"
+        table, row = self.place(index)
+        return f"{self.wheres[table]}, row {row}"
 
     def open(self, index: int) -> BinaryIO:
-        value = self.column[index].as_py()
+        table, row = self.place(index)
+        value = self.columns[table][row].as_py()
         data = value.get("bytes") if isinstance(value, dict) else value
         if data:
             return io.BytesIO(data)
@@ -51,36 +70,14 @@ class TableRows:
 
 @dataclass(frozen=True)
 class Table:
-    """What is in a table."""
+    """The images and labels of one part."""
 
     rows: TableRows
     labels: Tensor
     """into `names`, int64 (N,); -1 where there is none"""
     names: tuple[str, ...]
-    fingerprint: str
-
-
-def read_parquet(path: Path, config: DatasetConfig) -> Table:
-    """A Parquet file, or a folder of them. Errors: UserError."""
-    pyarrow = needs_hf("pyarrow", "Parquet files")
-    from pyarrow import parquet
-
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
-    if not files:
-        raise UserError(f"{path}: no *.parquet files in it")
-    try:
-        status = [file.stat() for file in files]
-        if sum(one.st_size for one in status) <= LARGEST:
-            table = pyarrow.concat_tables([parquet.read_table(file) for file in files])
-        else:
-            datasets = needs_hf("datasets", "large Parquet files")
-            table = datasets.Dataset.from_parquet([str(file) for file in files]).data.table
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
-    times = [(file.name, one.st_size, one.st_mtime_ns) for file, one in zip(files, status, strict=True)]
-    return as_table(table, str(path), repr(times), config)
+    columns: tuple[str, str]
+    """of the images and the labels"""
 
 
 def needs_hf(name: str, what: str) -> Any:
@@ -91,66 +88,110 @@ def needs_hf(name: str, what: str) -> Any:
         raise UserError(f"{what} need the extra hf: pip install 'lgd[hf]'") from None
 
 
-def as_table(table: Any, where: str, fingerprint: str, config: DatasetConfig, trusted: Path | None = None) -> Table:
-    """Find the columns of a pyarrow.Table. Errors: UserError."""
-    features = features_of(table.schema)
-    image = column(table.schema, features, "image", config.image_column, where)
-    label = column(table.schema, features, "label", config.label_column, where)
-    labels, names = class_labels(table[label], features.get(label, {}).get("names"), f"{where}, column {label!r}")
-    return Table(TableRows(table[image], where, trusted), labels, names, f"{fingerprint} {image} {label}")
+def as_table(pieces: Sequence[Piece], config: DatasetConfig, trusted: Path | None = None) -> Table:
+    """Find the columns of images and labels in the first table, and the same in the others. Errors: UserError."""
+    first = pieces[0]
+    features = features_of(first.table.schema)
+    image = image_column(first, features, config.image_column)
+    label = label_column(first, features, config.label_column)
+    columns = [images_of(piece, image, first) for piece in pieces]
+    labels, names = class_labels([labels_of(piece, label, first) for piece in pieces])
+    ends = np.cumsum([len(column) for column in columns], dtype=np.int64)
+    rows = TableRows(columns, [piece.where for piece in pieces], ends, trusted)
+    return Table(rows, labels, names, (image, label))
 
 
-def column(schema: Any, features: dict[str, Any], what: str, wanted: str, where: str) -> str:
-    """The column of the images or labels: the one asked for, or the only one of that kind, or one usually so named."""
+def images_of(piece: Piece, name: str, first: Piece) -> Any:
+    """A column of images. Errors: UserError where it is not there or holds none."""
+    if name not in piece.table.schema.names:
+        raise UserError(f"{piece.where}: no column {name!r}, unlike {first.where}")
+    column = piece.table[name]
+    if not holds_images(column.type):
+        raise UserError(f"{piece.where}: column {name!r} holds {in_words(column.type)}")
+    return column
+
+
+def labels_of(piece: Piece, name: str, first: Piece) -> LabelColumn:
+    """A column of labels. Errors: UserError where it is not there."""
+    where = f"{piece.where}, column {name!r}"
+    if name in piece.table.schema.names:
+        given = features_of(piece.table.schema).get(name, {}).get("names")
+        names = tuple(map(str, given)) if isinstance(given, list) else None
+        return LabelColumn(piece.table[name], names, where)
+    if name not in piece.constants:
+        raise UserError(f"{piece.where}: no column {name!r}, unlike {first.where}")
+    import pyarrow
+
+    return LabelColumn(pyarrow.chunked_array([[piece.constants[name]] * len(piece.table)]), None, where)
+
+
+def image_column(piece: Piece, features: dict[str, Any], wanted: str) -> str:
+    """The column asked for, or the only one that can hold images, or one of those that is usually so named.
+
+    Errors: UserError.
+    """
+    schema = piece.table.schema
     if wanted:
-        fitting = [wanted] if wanted in schema.names else []
-    else:
-        fitting = [field.name for field in schema if is_a(what, field, features.get(field.name, {}))]
-        if len(fitting) != 1:
-            fitting = [name for name in USUAL[what] if name in (fitting or schema.names)][:1]
+        return asked_for("image", wanted, schema.names, piece.where)
+    fitting = [one.name for one in schema if features.get(one.name, {}).get("_type") == "Image"]
+    fitting = fitting or [one.name for one in schema if holds_images(one.type)]
+    if len(fitting) != 1:
+        usual = [name for name in USUAL["image"] if name in (fitting or schema.names)]
+        fitting = usual[:1]
     if not fitting:
-        missing = f"no column {wanted!r}" if wanted else f"which column holds the {what}s is not clear"
-        raise UserError(f"{where}: {missing}; it has {', '.join(schema.names)}. Name one by dataset.{what}_column")
+        raise UserError(unclear("image", schema.names, piece.where))
     return fitting[0]
 
 
-def is_a(what: str, field: Any, feature: dict[str, Any]) -> bool:
+def label_column(piece: Piece, features: dict[str, Any], wanted: str) -> str:
+    """The column asked for, or the only one of class labels, or one that is usually so named. Errors: UserError."""
+    names = [*piece.table.schema.names, *piece.constants]
+    if wanted:
+        return asked_for("label", wanted, names, piece.where)
+    fitting = [name for name in names if features.get(name, {}).get("_type") == "ClassLabel"]
+    if len(fitting) != 1:
+        fitting = [name for name in USUAL["label"] if name in (fitting or names)][:1]
+    if not fitting and len(piece.constants) == 1:
+        fitting = list(piece.constants)
+    if not fitting:
+        raise UserError(unclear("label", names, piece.where))
+    return fitting[0]
+
+
+def asked_for(what: str, wanted: str, names: Sequence[str], where: str) -> str:
+    """Errors: UserError for a column that is not there."""
+    if wanted not in names:
+        raise UserError(f"{where}: no column {wanted!r}; it has {', '.join(names)}. Name one by dataset.{what}_column")
+    return wanted
+
+
+def unclear(what: str, names: Sequence[str], where: str) -> str:
+    has = ", ".join(names) or "none"
+    return f"{where}: which column holds the {what}s is not clear; it has {has}. Name one by dataset.{what}_column"
+
+
+def holds_images(kind: Any) -> bool:
+    """Whether a pyarrow type can hold encoded images."""
     from pyarrow import types
 
-    if what == "label":
-        return feature.get("_type") == "ClassLabel"
-    holds_bytes = types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-    return feature.get("_type") == "Image" or holds_bytes or types.is_binary(field.type)
+    return is_bytes(kind) or (types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+
+
+def in_words(kind: Any) -> str:
+    """What a column that holds no images holds, and what to do about it."""
+    from pyarrow import types
+
+    if is_text(kind):
+        return "text, such as file names, which are never opened; images are expected as bytes of PNG or JPEG files"
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        return f"lists of {kind.value_type}, not encoded images; images are expected as bytes of PNG or JPEG files"
+    return f"{kind}, not encoded images; images are expected as bytes of PNG or JPEG files"
 
 
 def features_of(schema: Any) -> dict[str, Any]:
-    """What the `datasets` library wrote about the columns."""
+    """Read what the `datasets` library wrote about the columns."""
     try:
         found = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
     except (ValueError, KeyError, TypeError):
         return {}
     return {name: f for name, f in found.items() if isinstance(f, dict)} if isinstance(found, dict) else {}
-
-
-def class_labels(values: Any, names: Any, where: str) -> tuple[Tensor, tuple[str, ...]]:
-    """Labels (N,) and the names they stand for; names that the table does not give are the sorted values.
-
-    Errors: UserError for values that are neither text nor whole numbers.
-    """
-    from pyarrow import compute, types
-
-    if not (types.is_integer(values.type) or types.is_string(values.type) or types.is_large_string(values.type)):
-        raise UserError(f"{where}: labels are whole numbers or text, not {values.type}")
-    if isinstance(names, list) and types.is_integer(values.type):
-        labels = torch.from_numpy(compute.fill_null(values, -1).to_numpy().astype("int64"))
-        return torch.where((labels >= 0) & (labels < len(names)), labels, -1), tuple(map(str, names))
-    ordered = sorted(value for value in compute.unique(values).to_pylist() if value is not None)
-    place = compute.index_in(values, value_set=_array(ordered, values.type))
-    labels = torch.from_numpy(compute.fill_null(place, -1).to_numpy().astype("int64"))
-    return labels, tuple(str(value) for value in ordered)
-
-
-def _array(values: Sequence[Any], kind: Any) -> Any:
-    import pyarrow
-
-    return pyarrow.array(values, kind)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .tree import JUDGING
-
-PARTS = ("train", *JUDGING)
+from .part_names import part_among, part_of
 
 
 def title_of(source: str) -> str:
@@ -20,5 +18,5 @@ def title_of(source: str) -> str:
         return rest or source
     path = Path(rest.split(",")[0])
     name = path.name.removesuffix(".parquet")
-    part = name.lower().partition("-")[0] if kind == "parquet" else name.lower()
-    return (path.parent.name if part in PARTS else name) or source
+    part = part_of(name) or (kind == "parquet" and part_among(name))
+    return (path.parent.name if part else name) or source

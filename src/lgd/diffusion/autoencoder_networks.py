@@ -1,8 +1,10 @@
-"""Autoencoder networks, whoever made them: TAEF2, and diffusers' AutoencoderKL and AutoencoderTiny."""
+"""Autoencoder networks of three kinds: TAEF2, and diffusers' AutoencoderKL and AutoencoderTiny."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from lgd.storage.files import load_tensors, read_json
 from .taef2 import CHANNELS, TAEF2
 
 TAEF2_FILES = ("encoder.safetensors", "decoder.safetensors")
+IMPORTED = ("DiTTransformer2DModel", "Transformer2DModel", "AutoencoderKL")
+"""classes of diffusers' that `lgd generator import` reads pickles of"""
 DIFFUSERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
 
 
@@ -98,10 +102,7 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
     Errors: UserError naming the folder, and a weight that it lacks: diffusers would only warn and draw it at random.
     """
     check_files(folder)
-    settings = logging.getLogger("diffusers.configuration_utils")
-    told = settings.level
-    settings.setLevel(logging.ERROR)  # AutoencoderTiny warns of a field that it writes itself; of weights all is told
-    try:
+    with reading_network(folder, "diffusers.configuration_utils"):  # AutoencoderTiny warns of a field of its own
         network, info = kind.from_pretrained(
             folder,
             use_safetensors=True,
@@ -109,16 +110,42 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
             low_cpu_mem_usage=False,
             output_loading_info=True,
             torch_dtype=getattr(torch, precision),
+            variant=variant_of(folder),
         )
-    except Exception as error:  # diffusers raises many kinds for a bad file
+    return complete(network, info["missing_keys"], folder)
+
+
+@contextmanager
+def reading_network(folder: Path, silent: str) -> Iterator[None]:
+    """Read something that a library saved in `folder`, with the warnings of its logger `silent` off.
+
+    Errors: UserError naming the folder.
+    """
+    settings = logging.getLogger(silent)
+    told = settings.level
+    settings.setLevel(logging.ERROR)
+    try:
+        yield
+    except Exception as error:  # of many kinds, for a bad file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"{folder}: cannot be loaded: {reason}") from None
     finally:
         settings.setLevel(told)
-    lacking = sorted(set(info["missing_keys"]) & {name for name, _ in network.named_parameters()})
+
+
+def complete(network: Any, missing: Iterable[str], folder: Path) -> Any:
+    """Return the network. Errors: UserError when its file lacked a weight, which libraries draw at random."""
+    lacking = sorted(set(missing) & {name for name, _ in network.named_parameters()})
     if lacking:
-        raise UserError(f"{folder}: weights of {kind.__name__} are missing ({len(lacking)}): first {lacking[0]}")
+        name = type(network).__name__
+        raise UserError(f"{folder}: weights of {name} are missing ({len(lacking)}): first {lacking[0]}")
     return network
+
+
+def variant_of(folder: Path) -> str | None:
+    """Return "fp16" where weights are there in float16 files alone, which diffusers has to be asked for."""
+    names = [path.name for path in folder.glob("*.safetensors")]
+    return "fp16" if names and all(".fp16" in name for name in names) else None
 
 
 def check_files(folder: Path) -> None:
@@ -128,11 +155,14 @@ def check_files(folder: Path) -> None:
     if any(folder.glob("*.safetensors")):
         return
     if pickles := sorted([*folder.glob("*.bin"), *folder.glob("*.pt")]):
-        raise UserError(
-            f"{pickles[0]}: a pickle, which can run any code and is not read here; if you trust it, load the model with"
-            " diffusers and save it with save_pretrained, which writes safetensors"
+        imported = read_json(folder / "config.json").get("_class_name") in IMPORTED
+        advice = (
+            "`lgd generator import` makes safetensors of it without running anything in it"
+            if imported
+            else "if you trust it, load the model with its library and save_pretrained writes safetensors"
         )
-    raise UserError(f"{folder}: no weights as safetensors; docs/generators.md says how to make them of pickles")
+        raise UserError(f"{pickles[0]}: a pickle, which is not read here; {advice}")
+    raise UserError(f"{folder}: no weights as safetensors; `lgd generator import` makes them of published pickles")
 
 
 def network_files(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""A generator's training on disk: one safetensors file with everything that the next step depends on."""
+"""Checkpoints of a generator's training: one safetensors file with everything that the next step depends on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def save_checkpoint(path: Path, state: Training) -> None:
 
 
 def load_checkpoint(path: Path, state: Training) -> None:
-    """Bring a state that has just begun to where the checkpoint was saved.
+    """Load a checkpoint into a fresh state.
 
     Errors: UserError naming a file that is corrupt or of another network.
     """
@@ -49,7 +49,7 @@ def load_checkpoint(path: Path, state: Training) -> None:
 
 
 def parts(state: Training) -> Iterator[tuple[str, str, Tensor]]:
-    """What the optimiser and the average hold of each parameter that learns: what it is, of which parameter, values."""
+    """Yield the tensors of optimiser and average for each trained parameter: (kind, parameter, values)."""
     held = {"denoiser": [p.data for p in trained(state)], "average": state.average.shadow_params}
     for moment in MOMENTS if state.step else ():
         held[moment] = [state.optimiser.state[parameter][moment] for parameter in trained(state)]
@@ -60,5 +60,5 @@ def parts(state: Training) -> Iterator[tuple[str, str, Tensor]]:
 
 
 def trained(state: Training) -> list[torch.nn.Parameter]:
-    """The parameters that learn, in the optimiser's order."""
+    """Return the trained parameters in the optimiser's order."""
     return list(state.optimiser.param_groups[0]["params"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lgd.config import LARGEST_TOML
 from lgd.errors import UserError
@@ -31,6 +31,8 @@ class Vocabulary:
     """every name with the ids that bear it: "crane" is a bird and a machine"""
     loose: Mapping[str, frozenset[int]] = field(default_factory=dict)
     """the same for what `plain` makes of the names"""
+    has_null: bool = True
+    """whether there is a null class beside them, for classifier-free guidance"""
 
     def find(self, name: str) -> int | None:
         """The id of a class by its name or WordNet id; None when it is unknown.
@@ -90,10 +92,16 @@ def is_imagenet(size: int, id2label: Mapping[str, str] | None) -> bool:
     return size == 1000 and "tench" in ends[0] and "toilet tissue" in ends[1]
 
 
-@cache
 def imagenet() -> tuple[str, ...]:
     """The WordNet ids of ImageNet's 1000 classes, in the order of their ids."""
-    return tuple(resources.files(__package__).joinpath("imagenet.txt").read_text().split())
+    return tuple(imagenet_labels())
+
+
+@cache
+def imagenet_labels() -> dict[str, str]:
+    """Return the words of each of ImageNet's 1000 classes, separated by commas, by WordNet id, in their order."""
+    lines = resources.files(__package__).joinpath("imagenet.txt").read_text().splitlines()
+    return dict(line.split(" ", 1) for line in lines)
 
 
 def map_classes(class_names: Sequence[str], known: Vocabulary, table: Mapping[str, int | str]) -> tuple[int, ...]:
@@ -130,19 +138,28 @@ def listed(names: Sequence[str]) -> str:
 
 def read_table(path: str, class_names: Sequence[str]) -> dict[str, int | str]:
     """The table [classes] of a TOML file; no path, no entries. Errors: UserError naming the file and the entry."""
-    if not path:
-        return {}
-    try:
-        table = tomllib.loads(read_limited(Path(path), LARGEST_TOML)).get("classes")
-    except UserError as error:
-        raise UserError(f"generator.class_map: {error}") from None
-    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
-        raise UserError(f"generator.class_map: {path}: not TOML: {error}") from None
-    if not isinstance(table, dict):
-        raise UserError(f"generator.class_map: {path}: needs a table [classes]")
+    table = read_class_table("generator.class_map", path, "classes", class_names)
     for name, value in table.items():
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise UserError(f"generator.class_map: {path}: {name!r} must be mapped to an id or a name, not {value!r}")
-        if name not in class_names:
-            raise UserError(f"generator.class_map: {path}: {name!r} is not a class of the image set")
+    return table
+
+
+def read_class_table(field: str, path: str, title: str, class_names: Sequence[str]) -> dict[str, Any]:
+    """Read the table `title` of a TOML file, whose keys are classes; no path, no entries.
+
+    field: of the configuration that names the file. Errors: UserError naming the file, and an entry of no class.
+    """
+    if not path:
+        return {}
+    try:
+        table = tomllib.loads(read_limited(Path(path), LARGEST_TOML)).get(title)
+    except UserError as error:
+        raise UserError(f"{field}: {error}") from None
+    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
+        raise UserError(f"{field}: {path}: not TOML: {error}") from None
+    if not isinstance(table, dict):
+        raise UserError(f"{field}: {path}: needs a table [{title}]")
+    if unknown := [name for name in table if name not in class_names]:
+        raise UserError(f"{field}: {path}: {unknown[0]!r} is not a class of the image set")
     return table

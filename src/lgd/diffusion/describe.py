@@ -11,8 +11,12 @@ from lgd.errors import UserError, reading
 from lgd.storage.files import read_json, read_json_lines
 
 from .class_map import SHOWN
-from .folder import read_classes, source_folder
-from .pretrained import PREFIX
+from .families import family_of
+from .families.dit import DIT
+from .families.flow import SCHEDULER
+from .folder import is_pipeline, licence_of, read_classes, source_folder
+from .time_embedding import RECORD, SHIFTS, saved_frequencies
+from .vae_names import VAE_RECORD
 
 
 def describe(source: str) -> str:
@@ -22,8 +26,8 @@ def describe(source: str) -> str:
         rows = tuned(folder)
         if (folder / "training.jsonl").is_file():
             rows += training(folder)
-        if (folder / "transformer" / "config.json").is_file():
-            rows += parts(folder, pretrained=source.startswith(PREFIX))
+        if is_pipeline(source) or (folder / "transformer" / "config.json").is_file():
+            rows += parts(folder, pretrained=is_pipeline(source))
     if not rows:
         raise UserError(f"{source}: not a generator, nor a training that has saved anything yet")
     return f"{source}\n" + "".join(f"  {name:<12} {text}\n" for name, text in rows)
@@ -54,22 +58,25 @@ def training(folder: Path) -> list[tuple[str, str]]:
 
 def parts(folder: Path, pretrained: bool) -> list[tuple[str, str]]:
     """Classes, denoiser, latents and schedule."""
-    net = read_json(folder / "transformer" / "config.json")
-    if pretrained:
-        known = f"{net['num_embeds_ada_norm']}, numbered from 0"
-    else:
+    family = family_of(folder) if pretrained else DIT
+    net = read_json(folder / family.part / "config.json")
+    if not pretrained:
         names = list(read_classes(folder)[0])
         known = f"{len(names)}: {', '.join(names[:SHOWN])}" + (", ..." if len(names) > SHOWN else "")
-    width = net["num_attention_heads"] * net["attention_head_dim"]
-    tokens = (net["sample_size"] // net["patch_size"]) ** 2
-    millions = count_parameters(folder / "transformer") / 1e6
-    denoiser = f"{millions:.1f} M parameters: {net['num_layers']} blocks of width {width}"
+    elif family.vocabulary:
+        known = f"{family.vocabulary(folder).size}, numbered from 0"
+    else:
+        known = "any, by prompts"
+    millions = count_parameters(folder / family.part) / 1e6
     latents = f"{net['in_channels']} x {net['sample_size']} x {net['sample_size']}"
-    space = f"{latents}, " + autoencoder(folder)
+    licence = licence_of(folder)
     return [
+        ("family", family.summary),
+        *(imported(folder) or ([("licence", licence)] if licence else [])),
         ("classes", known),
-        ("denoiser", f"{denoiser}, patch {net['patch_size']}, {tokens} tokens" + learned(net)),
-        ("latents", space),
+        ("denoiser", f"{millions:.1f} M parameters: {family.describe(net)}" + learned(net)),
+        ("latents", f"{latents}, {autoencoder(folder)}"),
+        *([("time", time(folder))] if family.embeds_by_frequencies else []),
         ("noise", noise(read_json(folder / "scheduler" / "scheduler_config.json"))),
     ]
 
@@ -91,7 +98,31 @@ def image_size(folder: Path) -> str:
     return f", which sees images of {read_json(path)['image_size']} pixels" if path.is_file() else ""
 
 
+def imported(folder: Path) -> list[tuple[str, str]]:
+    """What `lgd generator import` recorded of the weights."""
+    if not (folder / "vae" / VAE_RECORD).is_file() or not (folder / RECORD).is_file():
+        return []
+    own, vae = read_json(folder / RECORD), read_json(folder / "vae" / VAE_RECORD)
+    digests = ", ".join(f"SHA-256 {digest[:12]}..." for digest in own["sha256"].values())
+    return [
+        ("from", f"{own['source']}, {own['weights']} weights, {digests}; autoencoder {vae['variant']}"),
+        ("licence", f"{own['licence']}; autoencoder {vae['licence']}"),
+    ]
+
+
+def time(folder: Path) -> str:
+    """The frequencies of the timestep embedding, and how they are known."""
+    try:
+        kind, reason = saved_frequencies(folder)
+    except UserError as error:
+        return f"not known: {error}"
+    return f"embedded with {kind}'s frequencies, exp(-ln(10000) i / {128 - SHIFTS[kind]}); {reason}"
+
+
 def noise(scheduler: dict[str, Any]) -> str:
+    if scheduler.get("_class_name") == SCHEDULER:
+        steps, shift = scheduler["num_train_timesteps"], scheduler["shift"]
+        return f"{steps} steps of a flow, shift {shift:g}; predicts the velocity"
     clamp = (
         f"; clean latents clamped to ±{scheduler.get('clip_sample_range', 1.0):g}"
         if scheduler.get("clip_sample")

@@ -1,32 +1,38 @@
 """A generator on disk, ours or diffusers', and the one that a run draws with.
 
-GENERATOR/transformer/   scheduler/   classes.json   and, unless it makes pixels, autoencoder/   latents.json
+GENERATOR/transformer/   scheduler/   classes.json   generator.json   and, unless it makes pixels, autoencoder/
+latents.json
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from diffusers import DDPMScheduler
 
-from lgd.config import GeneratorConfig, Precision
+from lgd.config import LARGEST_TOML, GeneratorConfig, Precision, PromptConfig, TimeFrequencies
 from lgd.errors import UserError
-from lgd.storage.files import read_json, sha256, write_json
+from lgd.storage.files import read_json, read_limited, sha256, write_json
 
 from .autoencoder import Latents, Pixels, Shape, load_latents, save_latents
 from .autoencoder_networks import network_files
-from .class_map import Vocabulary, map_classes, read_table, vocabulary
-from .generator import Generator, load_denoiser
-from .pretrained import PREFIX, load_pipeline, pipeline_folder, read_vocabulary
+from .class_map import Vocabulary, map_classes, vocabulary
+from .families import Conditions, Family, Request, family_of
+from .families.dit import DIT
+from .generator import Generator
+from .pretrained import PREFIX, load_pipeline, pipeline_folder, with_pixels
+from .text import ENCODERS
+from .time_embedding import RECORD, frequencies_of
 
-PARTS = ("transformer", "scheduler", "autoencoder", "vae")
-FILES = ("classes.json", "latents.json", "model_index.json")
+PARTS = ("transformer", "unet", "scheduler", "autoencoder", "vae", *ENCODERS, *ENCODERS.values())
+FILES = ("classes.json", "latents.json", "model_index.json", RECORD)
 
 
 def save_generator(generator: Generator, folder: Path, autoencoder: Path | None = None) -> None:
-    """Write denoiser and scheduler as diffusers does, and the class map.
+    """Write denoiser and scheduler as diffusers does, the class map, and the frequencies of the timestep embedding.
 
     autoencoder: the folder that the generator's autoencoder was loaded from, unless it makes pixels.
     """
@@ -34,29 +40,30 @@ def save_generator(generator: Generator, folder: Path, autoencoder: Path | None 
     DDPMScheduler.from_config(generator.scheduler_config).save_pretrained(folder / "scheduler")
     classes = dict(zip(generator.class_names, generator.class_ids, strict=True))
     write_json(folder / "classes.json", classes)
+    write_json(folder / RECORD, {"time_frequencies": frequencies_of(generator.denoiser)})
     if isinstance(generator.autoencoder, Latents):
         assert autoencoder is not None
         save_latents(generator.autoencoder, autoencoder, folder)
 
 
 def load_generator(
-    folder: Path, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "float32"
+    folder: Path,
+    image_shape: Shape | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    frequencies: TimeFrequencies = "auto",
 ) -> Generator:
     """Read what `save_generator` wrote.
 
-    image_shape: of the images to make, by default those of the autoencoder. Errors: UserError naming the part that is
-    missing or corrupt or does not fit.
+    image_shape: of the images to make, by default those of the autoencoder. frequencies: as `saved_frequencies` takes
+    them. Errors: UserError naming the part that is missing or corrupt or does not fit.
     """
     classes, _ = read_classes(folder)
     scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
-    denoiser = load_denoiser(folder / "transformer", device, precision)
+    denoiser = DIT.load(folder, device, precision, frequencies)
     generator = Generator(denoiser, scheduler_config, Pixels(), tuple(classes), tuple(classes.values()))
     if not (folder / "latents.json").exists():
-        if image_shape not in (None, generator.latent_shape):
-            raise UserError(
-                f"{folder}: makes pixels of {generator.latent_shape} (C, H, W), not images of {image_shape}"
-            )
-        return generator
+        return with_pixels(generator, folder, image_shape)
     autoencoder = load_latents(folder, image_shape, precision)
     autoencoder.network.to(device)
     if autoencoder.shape != generator.latent_shape:
@@ -70,8 +77,6 @@ def load_generator(
 def read_classes(folder: Path) -> tuple[dict[str, int], int]:
     """The class map of a generator of ours, and how many ids its denoiser has. Errors: UserError."""
     path = folder / "classes.json"
-    if not path.exists() and (folder / "model_index.json").exists():
-        raise UserError(f"{folder}: a pipeline of diffusers'; write generator.source as {PREFIX}{folder}")
     if not path.exists() or not (folder / "transformer" / "config.json").exists():
         inside = f"; did you mean {folder / 'generator'}?" if (folder / "generator" / "classes.json").exists() else ""
         raise UserError(f"{folder}: not a generator made by lgd{inside}")
@@ -85,39 +90,68 @@ def read_classes(folder: Path) -> tuple[dict[str, int], int]:
     return classes, size
 
 
+def is_pipeline(source: str) -> bool:
+    """Whether a source is a pipeline, imported or as diffusers saves it, rather than a generator trained by lgd."""
+    return source.startswith(PREFIX) or (Path(source) / "model_index.json").is_file()
+
+
 def source_folder(source: str) -> Path:
     """Where a source's files are; a Hub repository is downloaded. Errors: UserError."""
-    return pipeline_folder(source.removeprefix(PREFIX)) if source.startswith(PREFIX) else Path(source)
+    return pipeline_folder(source.removeprefix(PREFIX)) if is_pipeline(source) else Path(source)
 
 
 def autoencoder_folder(source: str) -> Path:
     """Where a source keeps its autoencoder."""
-    return source_folder(source) / ("vae" if source.startswith(PREFIX) else "autoencoder")
+    return source_folder(source) / ("vae" if is_pipeline(source) else "autoencoder")
 
 
-def source_vocabulary(source: str) -> Vocabulary:
-    """What a source calls its classes; its weights are not read. Errors: UserError."""
-    folder = source_folder(source)
-    if source.startswith(PREFIX):
-        return read_vocabulary(folder)
-    classes, size = read_classes(folder)
+def source_family(source: str) -> Family:
+    """Return the family of a source; lgd trains DiTs. Errors: UserError."""
+    return family_of(source_folder(source)) if is_pipeline(source) else DIT
+
+
+def source_vocabulary(source: str) -> Vocabulary | None:
+    """The classes that a source knows, None where prompts name them; its weights are not read. Errors: UserError."""
+    if is_pipeline(source):
+        folder = source_folder(source)
+        names_of = family_of(folder).vocabulary
+        return names_of(folder) if names_of else None
+    classes, size = read_classes(Path(source))
     return vocabulary(source, size, classes.items())
 
 
+def check_null(source: str, scale: float) -> None:
+    """Check that a source can be sampled with classifier-free guidance of `scale`. Errors: UserError."""
+    known = source_vocabulary(source)
+    if scale != 1 and known and not known.has_null:
+        raise UserError(
+            f"{source}: has no null class, which classifier-free guidance needs; sampling.classifier_free_scale (of"
+            " sample: --scale) must be 1"
+        )
+
+
 def load_source(
-    source: str, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "float32"
+    source: str,
+    image_shape: Shape | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    frequencies: TimeFrequencies = "auto",
 ) -> Generator:
     """A generator of ours with its own classes, or a pipeline, which knows no class names yet. Errors: UserError."""
-    load = load_pipeline if source.startswith(PREFIX) else load_generator
-    return load(source_folder(source), image_shape, device, precision)
+    load = load_pipeline if is_pipeline(source) else load_generator
+    return load(source_folder(source), image_shape, device, precision, frequencies)
 
 
-def source_ids(config: GeneratorConfig, class_names: Sequence[str]) -> tuple[int, ...]:
-    """The ids that the configured source has for the classes; its weights are not read.
+def request_of(config: GeneratorConfig, class_names: Sequence[str], kept: Path | None = None) -> Request:
+    """Ask the configured source for conditions of the classes. Errors: UserError for a source that is not there."""
+    source = config.source
+    return Request(config, source_folder(source), source_vocabulary(source), class_names, kept)
 
-    Errors: UserError for a source that is not there, and naming the classes that cannot be mapped.
-    """
-    return map_classes(class_names, source_vocabulary(config.source), read_table(config.class_map, class_names))
+
+def with_conditions(generator: Generator, class_names: Sequence[str], found: Conditions) -> Generator:
+    """Return the generator with these classes and their conditions."""
+    embeddings = found.embeddings and found.embeddings.to(generator.device)
+    return replace(generator, class_names=tuple(class_names), class_ids=found.class_ids, embeddings=embeddings)
 
 
 def open_generator(
@@ -130,19 +164,30 @@ def open_generator(
 ) -> Generator:
     """The generator that a run draws with: the configured source, or the one trained into folder `trained`.
 
-    Errors: as `load_generator` and `source_ids`.
+    Embedded prompts are kept in `trained`. Errors: as `load_generator`, and naming the classes without a condition.
     """
     if not config.source or config.tune != "none":
         return load_generator(trained, image_shape, device, precision)
-    ids = source_ids(config, class_names)
-    generator = load_source(config.source, image_shape, device, precision)
-    return replace(generator, class_names=tuple(class_names), class_ids=ids)
+    found = source_family(config.source).conditions(request_of(config, class_names, trained))
+    generator = load_source(config.source, image_shape, device, precision, config.time_frequencies)
+    return with_conditions(generator, class_names, found)
 
 
-def open_classes(source: str, names: Sequence[str], most: int, device: str, precision: Precision) -> Generator:
-    """A source with the classes of these names or ids; without names, its first `most` classes. Errors: UserError."""
+def open_classes(
+    generator: Generator, source: str, names: Sequence[str], most: int, prompts: PromptConfig | None = None
+) -> Generator:
+    """The generator loaded from a source, with the classes of these names or ids; without names, the first `most`.
+
+    prompts: for a source whose conditions they are. Errors: UserError naming the classes that cannot be mapped, and for
+    prompts without a class.
+    """
     known = source_vocabulary(source)
-    generator = load_source(source, None, device, precision)
+    if known is None:
+        if not names:
+            raise UserError(f"{source}: draws by prompts and has no classes of its own; name some with --classes")
+        request = request_of(GeneratorConfig(source=source, prompts=prompts or PromptConfig()), names)
+        generator.family.check(request)
+        return with_conditions(generator, names, generator.family.conditions(request))
     if not names:
         own = dict(zip(generator.class_names, generator.class_ids, strict=True))
         names = list(own or map(str, range(known.size)))[:most]
@@ -155,7 +200,19 @@ def pin_source(config: GeneratorConfig, path: Path, begun: Path) -> None:
 
     begun: what was begun with it, for the message. Errors: UserError naming a file that has changed.
     """
-    pin_files(fingerprint(config.source), path, begun, {"source": config.source, "tune": config.tune})
+    record = {"source": config.source, "tune": config.tune, "family": source_family(config.source).summary}
+    record["licence"] = licence_of(source_folder(config.source))
+    pin_files(fingerprint(config.source), path, begun, record)
+
+
+def licence_of(folder: Path) -> str:
+    """Return the licence of a source's weights as its files tell it: our record, or README.md's header; else ""."""
+    record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    if isinstance(record, dict) and isinstance(record.get("licence"), str):
+        return record["licence"]
+    card = folder / "README.md"
+    found = re.search(r"^license: *(\S+)", read_limited(card, LARGEST_TOML), re.MULTILINE) if card.is_file() else None
+    return found[1] if found else ""
 
 
 def pin_decoder(folder: Path, path: Path, begun: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a generator learns from: the pixels of an image set, or its latents, encoded once and kept on disk."""
+"""Sources that a generator learns from: pixels of an image set, or latents, encoded once and kept on disk."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Source(Protocol):
     """(C, H, W) of a latent"""
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Any]:
-        """Something for each chunk of positions (B,), read ahead where that pays."""
+        """Yield an item for each chunk of positions (B,), read ahead where that pays."""
         ...
 
     def latents(self, item: Any, flipped: Tensor | None) -> Tensor:
-        """Float (B, C, H, W) of an item of `stream`; those of the mirrored images where `flipped` (B,) says so."""
+        """Return float (B, C, H, W) of an item of `stream`, mirrored where `flipped` (B,) is true."""
         ...
 
 
@@ -76,10 +76,9 @@ def encode_latents(
     flip: bool,
     folder: Path,
     made_from: dict[str, Any],
-    device: str,
     advance: Callable[..., None],
 ) -> LatentSource:
-    """Encode every image, and with `flip` its mirror image, into `folder`; what is there already is kept.
+    """Encode every image, and with `flip` its mirror image, into `folder`; finished parts are kept.
 
     made_from: what the latents depend on; latents made from something else are made anew. Interrupted, it goes on where
     it stopped. advance: called with `count` images. Errors: UserError naming an image that cannot be read.
@@ -95,6 +94,7 @@ def encode_latents(
     done, saved = known["encoded"], monotonic()
     advance(count=done)
     network = autoencoder.normalised((0.0,), (1.0,))
+    device = next(autoencoder.network.parameters()).device
     left = torch.arange(done, len(train))
     for pixels in train.stream(left.split(CHUNK) if len(left) else ()):
         x = to_float(pixels).to(device)
@@ -115,7 +115,7 @@ def encode_latents(
 
 
 def channel_moments(array: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of (views, N, C, H, W) per channel, in double precision, a chunk at a time."""
+    """Return mean and standard deviation of (views, N, C, H, W) per channel, in double precision, by chunks."""
     total, squares = torch.zeros(2, array.shape[2], dtype=torch.float64)
     for view in range(array.shape[0]):
         for start in range(0, array.shape[1], CHUNK):

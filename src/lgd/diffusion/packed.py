@@ -39,14 +39,14 @@ class Packed:
         return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
 
     def __call__(self, x_t: Tensor, t: Tensor, class_ids: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-        """What the network gives for x_t (B, C, H, W), t (B,), class_ids (B,), to rounding; differentiable in `flat`.
+        """Compute the network's output at x_t (B, C, H, W), t (B,), class_ids (B,), to rounding.
 
-        dtype: of what is computed per token; residuals, norms and what is computed per image stay in float32.
+        It is differentiable in `flat`. dtype: of tokens; residuals, norms and values per image stay in float32.
         In bfloat16 the tanh form of GELU becomes the exact one, 5e-4 off at most and far faster on the CPU.
         """
         W = self._weights(self.flat)
         H = W if dtype == self.flat.dtype else self._weights(self.flat.to(dtype))
-        return fused(self.denoiser, W, H, x_t, t, class_ids, dtype)
+        return fused(self.denoiser, W, H, x_t, t, class_ids)
 
     def _weights(self, flat: Tensor) -> dict[str, Tensor]:
         parts = flat.split([prod(shape) for _, _, shape in self.layout])
@@ -110,10 +110,13 @@ def fused(
     x_t: Tensor,
     t: Tensor,
     class_ids: Tensor,
-    dtype: torch.dtype,
 ) -> Tensor:
-    """The DiT's function of weights in float32, and the same in `dtype`, by the names of `layout_of`; (B, C, H, W)."""
+    """Compute the DiT's output (B, C, H, W) from weights by the names of `layout_of`, in float32 and again as `halves`.
+
+    Tokens are computed in the precision of `halves`.
+    """
     W, H = weights, halves
+    dtype = next(iter(halves.values())).dtype
     B, C, height, width = x_t.shape
     p, L, heads = denoiser.patch_size, len(denoiser.transformer_blocks), denoiser.config.num_attention_heads
     h, w = height // p, width // p

@@ -3,6 +3,10 @@
 `epsilon` is the noise (Ho et al., 2020), `sample` is x0, `v_prediction` is v = sqrt(abar) eps - sqrt(1 - abar) x0
 (Salimans and Ho, 2022). Noise fills every direction of a patch, images do not: a network that is narrow for its patches
 learns x0 sooner (Li and He, 2025; measured in benchmarks/image-folders.md).
+
+`flow_prediction` is the velocity u = eps - x0 of the straight path z = (1 - sigma) x0 + sigma eps (Lipman et al.,
+2023). z is x_t divided by sqrt(abar) + sqrt(1 - abar), if sigma = sqrt(1 - abar) / (sqrt(abar) + sqrt(1 - abar)); so
+the network is a denoiser of a rescaled x_t (docs/generators.md derives it).
 """
 
 from __future__ import annotations
@@ -10,7 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .types import Step
+
 KINDS = ("epsilon", "sample", "v_prediction")
+FLOW = "flow_prediction"
+FLOW_TIME = 1000
+"""a flow's network is told sigma times this, as in diffusers' FlowMatchEulerDiscreteScheduler"""
 
 
 def target(x0: Tensor, eps: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
@@ -27,9 +36,12 @@ def x0_and_eps(output: Tensor, x_t: Tensor, alpha_bar: Tensor | float, kind: str
 
     alpha_bar: one for all or (B, 1, 1, 1). With s = sqrt(abar) and n = sqrt(1 - abar), x_t = s x0 + n eps gives
     `epsilon`: x0 = (x_t - n eps) / s. `sample`: eps = (x_t - s x0) / n. `v_prediction`, with v = s eps - n x0:
-    x0 = s x_t - n v and eps = s v + n x_t.
+    x0 = s x_t - n v and eps = s v + n x_t. `flow_prediction`, with z = x_t / (s + n) and sigma = n / (s + n):
+    x0 = z - sigma u and eps = z + (1 - sigma) u.
     """
     s, n = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
+    if kind == FLOW:
+        return (x_t - n * output) / (s + n), (x_t + s * output) / (s + n)
     if kind == "sample":
         return output, (x_t - s * output) / n
     if kind == "v_prediction":
@@ -45,3 +57,11 @@ def min_snr_weights(snr: Tensor, gamma: float, kind: str) -> Tensor:
     """
     per_error = {"epsilon": snr, "sample": torch.ones_like(snr), "v_prediction": snr + 1}
     return snr.clamp(max=gamma) / per_error[kind]
+
+
+def network_input(x_t: Tensor, step: Step, kind: str) -> tuple[Tensor, int | float]:
+    """Return the network's input (B, C, H, W) at x_t, and the time that it is told."""
+    if kind != FLOW:
+        return x_t, step.timestep
+    s, n = step.alpha_bar**0.5, (1 - step.alpha_bar) ** 0.5
+    return x_t / (s + n), FLOW_TIME * n / (s + n)

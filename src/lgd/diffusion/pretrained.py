@@ -1,24 +1,28 @@
-"""Generators that diffusers' DiTPipeline saved, such as DiT-XL/2: a folder, or a repository of the Hugging Face Hub."""
+"""Generators that a diffusers pipeline saved, such as DiT-XL/2: a folder, or a repository of the Hugging Face Hub."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lgd.config import Precision
+from lgd.config import Precision, TimeFrequencies
 from lgd.errors import UserError
 from lgd.storage.files import read_json
 
-from .autoencoder import Latents, Shape
+from .autoencoder import Latents, Pixels, Shape
 from .autoencoder_networks import channels, check_files, factor, load_network
-from .class_map import Vocabulary, pipeline_vocabulary
-from .generator import Generator, load_denoiser
+from .families import family_of
+from .families.flow import schedule
+from .generator import Generator
 from .prediction_type import KINDS
 
 PREFIX = "pretrained:"
 """of a source that names a pipeline"""
-PATTERNS = ["model_index.json", "*/*.json", "*/*.safetensors"]
+PATTERNS = ["model_index.json", "README.md", "*/*.json", "*/merges.txt", "*/*.safetensors"]
 """what is downloaded of a repository: never a pickle"""
+UNUSED = ["safety_checker/*", "*.fp16.*", "*.non_ema.*", "*/openvino*", "*/flax*"]
+"""what is not: other precisions of the same weights, and networks that no family uses"""
 
 
 def pipeline_folder(name: str) -> Path:
@@ -28,64 +32,77 @@ def pipeline_folder(name: str) -> Path:
     """
     path = Path(name).expanduser()
     folder = path if path.is_dir() else download(name)
-    for part in ("model_index.json", "transformer/config.json", "vae/config.json", "scheduler/scheduler_config.json"):
+    for part in ("model_index.json", "scheduler/scheduler_config.json"):
         if not (folder / part).is_file():
-            raise UserError(f"{folder}: not a saved DiTPipeline: it lacks {part}")
-    for part in ("transformer", "vae"):
-        check_files(folder / part)
+            raise UserError(f"{folder}: not a saved pipeline: it lacks {part}")
+    family = family_of(folder)
+    for part in (f"{family.part}/config.json", *family.parts):
+        if not (folder / part).is_file():
+            raise UserError(f"{folder}: not a complete {family.pipelines[0]}: it lacks {part}")
+    for part in (family.part, "vae"):
+        if (folder / part).is_dir():
+            check_files(folder / part)
     return folder
 
 
-def download(name: str) -> Path:
-    """The cached files of a Hub repository. Errors: UserError."""
+def download(name: str, patterns: Sequence[str] = PATTERNS, field: str = "generator.source") -> Path:
+    """The cached files of a Hub repository. field: what named it, for messages. Errors: UserError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     repository, _, revision = name.partition("@")
     if repository.count("/") != 1 or repository.startswith((".", "/", "~")):
-        raise UserError(f"generator.source: no such folder: {name}")
+        raise UserError(f"{field}: no such folder: {name}")
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=PATTERNS))
+        wanted = {"allow_patterns": list(patterns), "ignore_patterns": UNUSED}
+        return Path(snapshot_download(repository, revision=revision or None, **wanted))
     except HFValidationError:
-        raise UserError(f"generator.source: neither a folder nor a Hub repository: {name}") from None
+        raise UserError(f"{field}: neither a folder nor a Hub repository: {name}") from None
     except Exception as error:  # of the network or the Hub, in many kinds
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"generator.source: {name} is neither a folder, nor in the Hub's cache, nor to be had: {reason}"
+            f"{field}: {name} is neither a folder, nor in the Hub's cache, nor to be had: {reason}"
         ) from None
 
 
-def read_vocabulary(folder: Path) -> Vocabulary:
-    """What the pipeline calls its classes. Errors: UserError."""
-    index, config = read_json(folder / "model_index.json"), read_json(folder / "transformer" / "config.json")
-    size = config.get("num_embeds_ada_norm")
-    if index.get("_class_name") != "DiTPipeline" or not isinstance(size, int):
-        raise UserError(f"{folder}: not a class-conditional DiTPipeline")
-    return pipeline_vocabulary(str(folder), size, index.get("id2label"))
-
-
 def load_pipeline(
-    folder: Path, image_shape: Shape | None = None, device: str = "cpu", precision: Precision = "float32"
+    folder: Path,
+    image_shape: Shape | None = None,
+    device: str = "cpu",
+    precision: Precision = "float32",
+    frequencies: TimeFrequencies = "auto",
 ) -> Generator:
     """The pipeline as a generator that knows no class names yet.
 
-    image_shape: of the images to make, by default the pipeline's own. Errors: UserError naming the part that is missing
-    or corrupt, or whose channels do not fit.
+    image_shape: of the images to make, by default the pipeline's own. frequencies: as `saved_frequencies` takes them.
+    Errors: UserError naming the part that is missing or corrupt, or whose channels do not fit.
     """
-    scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
-    kind = scheduler_config.get("prediction_type", "epsilon")
-    if kind not in KINDS:
-        raise UserError(f"{folder / 'scheduler'}: predicts {kind!r}; supported: {', '.join(KINDS)}")
-    denoiser: Any = load_denoiser(folder / "transformer", device, precision)
+    family, where = family_of(folder), folder / "scheduler"
+    config = read_json(where / "scheduler_config.json")
+    if family.velocity:
+        config = schedule(config, where)
+    elif (kind := config.get("prediction_type", "epsilon")) not in KINDS:
+        raise UserError(f"{where}: predicts {kind!r}; supported: {', '.join(KINDS)}")
+    denoiser = family.load(folder, device, precision, frequencies)
+    C, side = denoiser.config.in_channels, denoiser.config.sample_size
+    if not isinstance(side, int):
+        raise UserError(f"{folder / family.part}: sample_size {side!r}; it must be a number, of square latents")
+    outputs = denoiser.config.out_channels or C
+    if outputs not in (C, 2 * C):
+        raise UserError(f"{folder / family.part}: {outputs} channels out of {C}; expected {C} or {2 * C}")
+    if not (folder / "vae").is_dir():
+        return with_pixels(Generator(denoiser, config, Pixels(), (), (), family), folder, image_shape)
     network: Any = load_network(folder / "vae", precision)
-    C = denoiser.config.in_channels
     if channels(network) != C:
-        raise UserError(f"{folder}: the vae's latents have {channels(network)} channels, the transformer's {C}")
-    if denoiser.out_channels not in (C, 2 * C):
-        raise UserError(
-            f"{folder / 'transformer'}: {denoiser.out_channels} channels out of {C}; expected {C} or {2 * C}"
-        )
-    size = denoiser.config.sample_size * factor(network)
+        raise UserError(f"{folder}: the vae's latents have {channels(network)} channels, the {family.part}'s {C}")
+    size = side * factor(network)
     shift, scale = getattr(network.config, "shift_factor", None) or 0.0, network.config.scaling_factor
     autoencoder = Latents(network.to(device), image_shape or (3, size, size), size, (shift,) * C, (1 / scale,) * C)
-    return Generator(denoiser, scheduler_config, autoencoder, (), ())
+    return Generator(denoiser, {"clip_sample": False, **config}, autoencoder, (), (), family)
+
+
+def with_pixels(generator: Generator, folder: Path, image_shape: Shape | None) -> Generator:
+    """Return a generator that makes pixels. Errors: UserError when the images of `image_shape` are others."""
+    if image_shape not in (None, generator.latent_shape):
+        raise UserError(f"{folder}: makes pixels of {generator.latent_shape} (C, H, W), not images of {image_shape}")
+    return generator

@@ -15,7 +15,7 @@ CHANNELS = 32
 
 
 class Block(nn.Module):
-    """relu(conv(x) + x); a pooled block first adds a branch of 1 x 1 convolutions to x."""
+    """The block relu(conv(x) + x); a pooled block first adds a branch of 1 x 1 convolutions to x."""
 
     def __init__(self, pooled: bool = False) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 
 class SoftClamp(nn.Module):
-    """3 tanh(x / 3): latents beyond what the encoder makes do not blow up."""
+    """The clamp 3 tanh(x / 3), which bounds latents beyond the encoder's range."""
 
     def forward(self, x: Tensor) -> Tensor:
         return 3 * torch.tanh(x / 3)
@@ -48,7 +48,7 @@ def conv(inputs: int = WIDTH, outputs: int = WIDTH, stride: int = 1, bias: bool 
 
 
 class TAEF2(nn.Module):
-    """Images in [0, 1], (B, 3, H, W), to latents (B, 32, H/8, W/8) and back."""
+    """An autoencoder from images in [0, 1], (B, 3, H, W), to latents (B, 32, H/8, W/8) and back."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, isfinite, pi
 from time import monotonic
 from typing import Any
@@ -47,7 +47,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Progress:
-    """One step done."""
+    """The record of one step."""
 
     step: int
     """counted from 1"""
@@ -56,12 +56,12 @@ class Progress:
     """learning rate"""
     norm: float
     """of the gradient, before it was clipped"""
-    waited: float
+    waited: float = 0.0
     """seconds until the images were there"""
 
 
 def begin(denoiser: Any, config: GeneratorConfig, images: int) -> Training:
-    """The state before the first step, of a denoiser on its device, for a set of so many images."""
+    """Return the state before the first step, for a denoiser on its device and a number of images."""
     packed = Packed(denoiser) if config.precision == "auto" and can_pack(denoiser) else None
     trained = [packed.flat] if packed else [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0, fused=True)
@@ -92,7 +92,7 @@ def train(
             item = next(items)
             waited = monotonic() - start
             state.order = state.order[batch:]
-            yield one_step(state, source, item, labels[chosen], scheduler, config, waited)
+            yield replace(one_step(state, source, item, labels[chosen], scheduler, config), waited=waited)
 
 
 def one_step(
@@ -102,9 +102,8 @@ def one_step(
     labels: Tensor,
     scheduler: DDPMScheduler,
     config: GeneratorConfig,
-    waited: float,
 ) -> Progress:
-    """One step on a batch of a source with its labels (B,)."""
+    """Take one step on a batch of a source with its labels (B,)."""
     denoiser, draw, batch = state.denoiser, state.draw, len(labels)
     device = next(denoiser.parameters()).device
     t = torch.randint(scheduler.config.num_train_timesteps, (batch,), generator=draw).to(device)
@@ -134,11 +133,11 @@ def one_step(
     state.optimiser.step()
     state.average.step(trained)
     state.losses.append(value)
-    return Progress(state.step, value, rate, norm, waited)
+    return Progress(state.step, value, rate, norm)
 
 
 def predict(state: Training, x_t: Tensor, t: Tensor, class_ids: Tensor, half: bool) -> Tensor:
-    """What the denoiser says of x_t (B, C, H, W), in float32; half: computed with bfloat16."""
+    """Return the denoiser's output at x_t (B, C, H, W), in float32; half: computed with bfloat16."""
     if state.packed is not None:
         return state.packed(x_t, t, class_ids, torch.bfloat16 if half else torch.float32)
     with torch.autocast(x_t.device.type, torch.bfloat16, enabled=half):
@@ -146,19 +145,19 @@ def predict(state: Training, x_t: Tensor, t: Tensor, class_ids: Tensor, half: bo
 
 
 def half_precision(config: GeneratorConfig, device: str) -> bool:
-    """Whether training computes in bfloat16; `auto` does where the hardware has instructions for it."""
+    """Return whether training computes in bfloat16; `auto` does where the hardware has instructions for it."""
     return config.precision == "bfloat16" or (config.precision == "auto" and computes_in_bfloat16(device))
 
 
 def weighted_loss(prediction: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean squared error of (B, C, H, W); image by image times weights (B,), where there are some."""
+    """Return the mean squared error of (B, C, H, W), each image times its weight (B,) if weights are given."""
     if weights is None:
         return F.mse_loss(prediction, wanted)
     return ((prediction - wanted).square().flatten(1).mean(1) * weights).mean()
 
 
 def noise_schedule(config: GeneratorConfig, limit: float) -> DDPMScheduler:
-    """limit: predicted clean latents are clamped to +- this in sampling."""
+    """Return the schedule of training. limit: sampling clamps predicted clean latents to +- this."""
     return DDPMScheduler(
         num_train_timesteps=config.train_timesteps,
         beta_start=config.beta_start,
@@ -170,7 +169,7 @@ def noise_schedule(config: GeneratorConfig, limit: float) -> DDPMScheduler:
 
 
 def warmup_cosine(step: int, config: GeneratorConfig) -> float:
-    """Factor on the learning rate: linear up over warmup_steps, then half a cosine down to zero at the last step."""
+    """Return the factor on the learning rate: linear up over warmup_steps, then half a cosine to zero."""
     if step < config.warmup_steps:
         return (step + 1) / (config.warmup_steps + 1)
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)

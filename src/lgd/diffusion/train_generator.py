@@ -30,14 +30,25 @@ from .autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
 from .autoencoder_networks import in_precision, load_network, network_files
 from .checkpoint import load_checkpoint, save_checkpoint, trained
 from .class_map import read_table
+from .families.dit import check_patch, new_denoiser, with_plain_attention
 from .finetune import fold_scales, for_difffit, start_ids, with_classes
-from .folder import autoencoder_folder, load_source, pin_source, save_generator, source_ids, source_vocabulary
-from .generator import Generator, check_patch, new_denoiser, with_plain_attention
+from .folder import (
+    autoencoder_folder,
+    load_source,
+    pin_source,
+    request_of,
+    save_generator,
+    source_family,
+    source_folder,
+    source_vocabulary,
+)
+from .generator import Generator
 from .latents import LatentSource, PixelSource, Source, encode_latents
+from .time_embedding import saved_frequencies, set_frequencies
 from .train import Progress, Training, begin, half_precision, noise_schedule, train
 
 CLIP = 5.0
-"""predicted clean latents of an autoencoder are clamped to so many standard deviations; pixels to [-1, 1]"""
+"""standard deviations that predicted clean latents of an autoencoder are clamped to; pixels: [-1, 1]"""
 SAVE_EVERY = 5.0
 """minutes"""
 ROW_EVERY = 50
@@ -50,7 +61,7 @@ Watch = Callable[[Generator, list[Row]], object]
 
 @dataclass(frozen=True)
 class Start:
-    """What a training starts from."""
+    """The denoiser, autoencoder and schedule that a training starts from."""
 
     denoiser: Any
     autoencoder: Pixels | Latents
@@ -61,19 +72,22 @@ class Start:
 
 
 def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
-    """Find out before any work whether the generator can be loaded or trained for these images. Errors: UserError."""
-    if config.tune != "none":
-        start_ids(
-            images.class_names, source_vocabulary(config.source), read_table(config.class_map, images.class_names)
-        )
-    elif config.source:
-        source_ids(config, images.class_names)
-    else:
+    """Check, before any work, that the generator can be loaded or trained for these images. Errors: UserError."""
+    if not config.source:
         check_patch(config, own_autoencoder(config, images)[1])
+    elif config.tune == "none":
+        source_family(config.source).check(request_of(config, images.class_names))
+    elif not (family := source_family(config.source)).trains:
+        raise UserError(f"generator.tune: {config.source} is a {family.summary}; only DiTs are fine-tuned")
+    else:
+        saved_frequencies(source_folder(config.source), config.time_frequencies)
+        known = source_vocabulary(config.source)
+        assert known is not None
+        start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
 
 
 def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
-    """Find out before any work whether guidance's small decoder fits the latents. Errors: UserError.
+    """Check, before any work, that guidance's small decoder fits the latents. Errors: UserError.
 
     decoder: its folder, empty for none. shape: of the images, (C, H, W).
     """
@@ -87,7 +101,7 @@ def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
 
 
 def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
-    """What a new generator is to work in, and the shape of its latents. Errors: UserError."""
+    """Return the autoencoder of a new generator and the shape of its latents. Errors: UserError."""
     if config.autoencoder:
         autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, encoding(config))
         return autoencoder, autoencoder.shape
@@ -100,27 +114,29 @@ def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels |
 
 
 def encoding(config: GeneratorConfig) -> Precision:
-    """The precision that images are encoded in, once: where training is free to choose, the exact one."""
+    """Return the precision of encoding images: float32 unless training asks for bfloat16."""
     return "bfloat16" if config.precision == "bfloat16" else "float32"
 
 
 def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """A denoiser with fresh weights."""
+    """Return the start of a training with fresh weights."""
     autoencoder, shape = own_autoencoder(config, images)
-    denoiser = new_denoiser(config, shape, len(images.class_names))
+    kind = "diffusers" if config.time_frequencies == "auto" else config.time_frequencies
+    denoiser = set_frequencies(new_denoiser(config, shape, len(images.class_names)), kind)
     network = Path(config.autoencoder) if config.autoencoder else None
     return Start(denoiser, autoencoder, network, noise_schedule(config, CLIP if network else 1.0))
 
 
 def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """The configured source with a label table for the images' classes. Errors: UserError."""
+    """Return the start of fine-tuning: the source with a label table for the images' classes. Errors: UserError."""
     known = source_vocabulary(config.source)
+    assert known is not None  # as check_generator made sure
     starts = start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
     log.info(
         f"generator: {len(starts) - starts.count(None)} of {len(starts)} classes start from one of {config.source},"
         " the others from its null class"
     )
-    source = load_source(config.source, images.shape)
+    source = load_source(config.source, images.shape, frequencies=config.time_frequencies)
     denoiser = with_classes(source.denoiser, starts)
     if config.tune == "difffit":
         for_difffit(denoiser)
@@ -133,11 +149,11 @@ def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
 
 @dataclass(frozen=True)
 class GeneratorTraining:
-    """What a generator is trained on, and how."""
+    """The images and settings of a generator's training."""
 
     config: GeneratorConfig
     dataset: DatasetConfig
-    """where `images` come from, part of what encoded latents are named by"""
+    """the source of `images`; encoded latents are kept for it alone"""
     images: ImageSet
     device: str
 
@@ -201,7 +217,7 @@ def make_generator(
 
 
 def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> tuple[Source, Pixels | Latents]:
-    """What the generator learns from, and the autoencoder that takes it back to images.
+    """Return the source that the generator learns from, and the autoencoder that decodes it.
 
     A source's latents stay normalised as they were; those of a new generator are by the images' own moments.
     """
@@ -217,7 +233,7 @@ def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> 
         "precision": encoding(own),
     }
     with progress_bar(len(images), "latents") as advance:
-        source = encode_latents(images, autoencoder, own.flip, folder, made_from, training.device, advance)
+        source = encode_latents(images, autoencoder, own.flip, folder, made_from, advance)
     if own.tune == "none":
         return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
     mean, std = torch.tensor(autoencoder.mean), torch.tensor(autoencoder.std)
@@ -226,7 +242,7 @@ def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> 
 
 @contextmanager
 def averaged(state: Training) -> Iterator[None]:
-    """The denoiser with its averaged weights, for looking at; lastly as it was, to the bit."""
+    """Put the averaged weights into the denoiser for the block, and restore its own afterwards, to the bit."""
     parameters = trained(state)
     state.average.store(parameters)
     state.average.copy_to(parameters)
@@ -252,7 +268,7 @@ class Meter:
         self._steps.append(progress)
 
     def row(self) -> Row:
-        """What happened since the row before, which starts the next."""
+        """Return the row of training.jsonl for the steps since the row before."""
         seconds = monotonic() - self._start
         last = self._steps[-1]
         row = {
@@ -268,5 +284,5 @@ class Meter:
         return row
 
     def note(self) -> str:
-        """Of the last row, or of the last step where there is none yet."""
+        """Return the text beside the progress bar: of the last row, or of the last step before the first row."""
         return self._note or f"loss {self._steps[-1].loss:.4f}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from lgd.classifiers.train import save_classifier, train_classifier
 from lgd.config import ClassifierConfig
 from lgd.data.imageset import to_float
+from lgd.errors import naming
 from lgd.execution.receipts import receipt_of
 from lgd.execution.units import Engine, Unit
 from lgd.rng import derive_seed
@@ -65,8 +66,9 @@ def train_learner(
 ) -> None:
     """Train a classifier on the increments in the folders `earlier` and save it as `done`."""
     train = read_union(earlier, class_names)
-    name = f"learner of increment {len(earlier) + 1}"
-    save_classifier(train_classifier(train, learner, seed, name, device), done, learner, train)
+    with naming(f"learner of increment {len(earlier) + 1}"):
+        classifier = train_classifier(train, learner, seed, device)
+    save_classifier(classifier, done, learner, train)
 
 
 def sampling_units(growth: Growth, increment: int) -> list[Unit]:

@@ -68,7 +68,7 @@ def train_surrogate(
 
     seed = derive_seed("surrogate", config.classifier.seed)
     if keep(0, untrained_classifier(train, config.classifier, seed).to(device)):
-        train_classifier(train, config.classifier, seed, "surrogate", device, watch=watch)
+        train_classifier(train, config.classifier, seed, device, watch=watch)
     write_json(folder / "checkpoints.json", {"epochs": epochs, "cosines": cosines})
 
 

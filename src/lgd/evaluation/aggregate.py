@@ -1,4 +1,4 @@
-"""What the finished cells of a run say together."""
+"""Averages over cells and runs, with their standard deviations, for metrics.json and comparison.json."""
 
 from __future__ import annotations
 
@@ -17,50 +17,34 @@ from lgd.errors import UserError
 from lgd.storage.files import read_json
 
 from .cells import Evaluation
+from .differences import paired_differences
 from .schedule import Cell, evaluated_increments, evaluators
+
+BASELINE = "dit"
+"""method to whose redundancy the paper compares the others'"""
+
+
+def spread_of(values: Sequence[float]) -> dict[str, Any]:
+    """Return the mean, the sample standard deviation (0 for one value) and the number of some values."""
+    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, sample standard deviation (0 for one value), their number and the values."""
-    std = stdev(values) if len(values) > 1 else 0.0
-    return {"mean": fmean(values), "std": std, "n": len(values), "values": list(values)}
+    """Return the values with their mean, standard deviation and number."""
+    return {**spread_of(values), "values": list(values)}
 
 
 def summarise(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Over seeds: the accuracy after the last epoch, and under `best` the best that each seed reached in training."""
+    """Average cells over seeds: the accuracy after the last epoch, and under `best` each seed's best in training."""
     return {**summary([cell["accuracy"] for cell in cells]), "best": summary([cell["best"] for cell in cells])}
 
 
 def read_cell(path: Path, *keys: str) -> Any:
-    """One finished cell. Errors: UserError naming a file that is missing, corrupt, or lacks one of `keys`."""
+    """Read a finished cell. Errors: UserError naming a file that is missing, corrupt, or lacks one of `keys`."""
     cell = read_json(path)
     if not isinstance(cell, dict) or any(key not in cell for key in keys):
         raise UserError(f"{path}: corrupt, not a finished cell; delete it and run the same command")
     return cell
-
-
-def mean_validity(runs: Iterable[Mapping[str, Any]]) -> float:
-    """Percent of all images of some runs that the reference classifies as labelled. runs: their metrics."""
-    valid, images = 0.0, 0
-    for run in runs:
-        before = 0
-        for increment in run["increments"]:
-            valid += increment["validity"] * (increment["images"] - before)
-            before = increment["images"]
-        images += before
-    return valid / images
-
-
-def redundancy(matrices: Sequence[Sequence[Sequence[float]]]) -> dict[str, Any]:
-    """Mean matrix over seeds and the mean of its entries off the diagonal (method.md, section 6.1).
-
-    matrices: per seed K x K, entry [i][j] the accuracy on increment j after training on i. With K = 1 there is no
-    off-diagonal and the mean is None.
-    """
-    K = len(matrices[0])
-    matrix = [[fmean(m[i][j] for m in matrices) for j in range(K)] for i in range(K)]
-    off = [matrix[i][j] for i in range(K) for j in range(K) if i != j]
-    return {"matrix": matrix, "mean_off_diagonal": fmean(off) if off else None}
 
 
 def collect(evaluation: Evaluation, run: Run, reference: Classifier) -> dict[str, Any]:
@@ -95,3 +79,93 @@ def collect(evaluation: Evaluation, run: Run, reference: Classifier) -> dict[str
         cells = [Cell("redundancy", evaluators(config)[0], i + 1, seed) for i in range(stages.increments)]
         rows.append([read_cell(run.cell(cell.name), "accuracy")["accuracy"] for cell in cells])
     return {"increments": increments, "redundancy": redundancy(rows) if rows else None}
+
+
+def redundancy(matrices: Sequence[Sequence[Sequence[float]]]) -> dict[str, Any]:
+    """Return the mean matrix over seeds and the mean of its entries off the diagonal (method.md, section 6.1).
+
+    matrices: per seed K x K, entry [i][j] the accuracy on increment j after training on i. With K = 1 there is no
+    off-diagonal and the mean is None.
+    """
+    matrix = mean_matrix(matrices)
+    off = [value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
+    return {"matrix": matrix, "mean_off_diagonal": fmean(off) if off else None}
+
+
+def mean_matrix(matrices: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
+    """Average matrices of one shape entry by entry; of none, return an empty list."""
+    return [[fmean(entries) for entries in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
+
+
+def mean_validity(runs: Iterable[Mapping[str, Any]]) -> float:
+    """Return the percentage of all images of some runs that the reference classifies as labelled.
+
+    runs: their metrics.
+    """
+    valid, images = 0.0, 0
+    for run in runs:
+        before = 0
+        for increment in run["increments"]:
+            valid += increment["validity"] * (increment["images"] - before)
+            before = increment["images"]
+        images += before
+    return valid / images
+
+
+def compare(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Return the body of comparison.json from the metrics of each method's runs, of which there is at least one."""
+    methods: dict[str, Any] = {name: average_runs(runs) for name, runs in metrics.items()}
+    lower = lower_than_baseline(methods)
+    return {
+        "methods": methods,
+        "redundancy_reduction_vs_dit": lower.get("lgd") if BASELINE in methods else None,
+        "differences": paired_differences(metrics),
+        "protocol": next(iter(metrics.values()))[0]["protocol"],
+    }
+
+
+def lower_than_baseline(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return by how many percent each method's redundancy is lower than the baseline's; None where it is not known."""
+    base = methods.get(BASELINE, {}).get("redundancy")
+    known = {name: method["redundancy"] for name, method in methods.items()}
+    return {name: None if value is None or not base else 100 * (base - value) / base for name, value in known.items()}
+
+
+def average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average one method's runs: accuracy by IPC, and by architecture and IPC, redundancy and validity.
+
+    runs: their metrics. Validity and redundancy are means over increments and runs.
+    """
+    headline: dict[str, Any] = {}
+    by_architecture: dict[str, dict[str, Any]] = {}
+    for increments in zip(*(run["increments"] for run in runs), strict=True):
+        ipc = str(increments[0]["ipc"])
+        headline[ipc] = average_cells([increment["accuracy"] for increment in increments])
+        for name in increments[0]["architectures"]:
+            cells = [increment["architectures"][name] for increment in increments]
+            by_architecture.setdefault(name, {})[ipc] = average_cells(cells)
+    matrices = [run["redundancy"] for run in runs if run["redundancy"]]
+    known = [found["mean_off_diagonal"] for found in matrices if found["mean_off_diagonal"] is not None]
+    spread = spread_of(known) if known else {"mean": None, "std": 0.0, "n": 0}
+    return {
+        "accuracy": headline,
+        "architectures": by_architecture,
+        "redundancy": spread["mean"],
+        "redundancy_std": spread["std"],
+        "redundancy_n": spread["n"],
+        "validity": mean_validity(runs),
+        "matrix": mean_matrix([found["matrix"] for found in matrices]),
+    }
+
+
+def average_cells(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average one cell of several runs, last and `best`. `best` is chosen on the test set and flatters.
+
+    The deviation is over the runs' means, that of one run over its seeds; `n` is the number of what it is over.
+    """
+    best = [cell["best"] for cell in cells]
+    return {**_over_runs(cells), "runs": len(cells), "best": _over_runs(best)}
+
+
+def _over_runs(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return spread_of(cells[0]["values"] if len(cells) == 1 else [cell["mean"] for cell in cells])

@@ -16,6 +16,7 @@ from lgd.data.imageset import ImageSet, concatenate
 from lgd.data.splits import cached_splits, cached_test
 from lgd.distillation.layout import Run
 from lgd.distillation.store import read_increment, read_manifest
+from lgd.errors import naming
 from lgd.execution.units import Unit
 from lgd.rng import derive_seed
 from lgd.storage.files import safe_name, write_json
@@ -117,8 +118,8 @@ def train_and_test(
             classifier.train()
 
     derived = derive_seed(evaluation.seed, "evaluation", config.classifier.seed, seed)
-    name = f"evaluation {seed}"
-    classifier = train_classifier(train, network, derived, name, evaluation.device, teacher, watch)
+    with naming(f"evaluation {seed}"):
+        classifier = train_classifier(train, network, derived, evaluation.device, teacher, watch)
     if test is None:
         return classifier, {}
     return classifier, {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": epochs}

@@ -16,7 +16,7 @@ DRAWS = 2000
 def bootstrap_interval(
     differences: Sequence[Sequence[float]], level: float = 0.95, draws: int = DRAWS, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of `differences`, runs x seeds, by a bootstrap in two levels.
+    """Return the percentile interval of the mean of `differences`, runs x seeds, by a two-level bootstrap.
 
     Each draw takes runs with replacement and, in each of them, seeds with replacement: seeds of one run share its
     images, so they are not independent measurements of the method. With one run only the seeds are drawn.
@@ -32,7 +32,7 @@ def bootstrap_interval(
 
 
 def paired_differences(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Accuracy of each later method minus each earlier one, in percentage points, by architecture and IPC.
+    """Return the accuracy of each later method minus each earlier one, in percentage points, by architecture and IPC.
 
     metrics: of each method's runs. Pairs share the run's seed, hence the images' seeds, and the classifier's, hence its
     weights and the order of its batches; a run without its partner is left out.
@@ -65,7 +65,7 @@ def paired_differences(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> li
 
 
 def values_by_cell(runs: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], dict[int, list[float]]]:
-    """The seeds' accuracies of one method: by (IPC, architecture), then by the run's seed."""
+    """Return the seeds' accuracies of one method by (IPC, architecture), then by the run's seed."""
     found: dict[tuple[int, str], dict[int, list[float]]] = {}
     for run in runs:
         for increment in run["increments"]:

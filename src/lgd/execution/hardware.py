@@ -1,4 +1,4 @@
-"""Threads, devices and memory of the machine that a process computes on."""
+"""Threads, devices and memory of this machine."""
 
 from __future__ import annotations
 

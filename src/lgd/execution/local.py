@@ -117,6 +117,7 @@ class Local:
 
 
 def _initialise(parent: int) -> None:
+    """Prepare a worker process."""
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()  # first: importing torch takes seconds
     keep_freed_memory()
     import torch

@@ -1,4 +1,4 @@
-"""A sweep over any fields of the configuration: every combination of their values is a comparison of its own."""
+"""A sweep over fields of the configuration; each combination of values is a comparison of its own."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 from lgd.config import Config, to_dict, with_values
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.evaluation.tables import Table, comma_separated, latex, markdown, number, spread
+from lgd.evaluation.tables import Table, markdown, number, spread, write_tables
 from lgd.progress import log
-from lgd.storage.files import write_json, write_text
+from lgd.storage.files import write_json
 from lgd.storage.object_store import workspace
 
 from .auto import load_config
@@ -22,7 +22,7 @@ from .compare import compare_methods
 from .resolve import resolve
 
 ASSETS = ("dataset", "generator", "reference")
-"""what the generator and the reference are made from"""
+"""sections of the configuration that the generator and the reference depend on"""
 
 
 def ablate(
@@ -32,7 +32,7 @@ def ablate(
     runs: int = 3,
     overwrite: bool = False,
 ) -> tuple[dict[str, Any], str]:
-    """Judge the configuration's method with every combination of the values in `over`; returns results and a table.
+    """Evaluate the configuration's method with every combination of the values in `over`; returns results and a table.
 
     over: such as `guidance.omega=0,0.5,1`. A combination lives in a directory named after its whole configuration, so
     another sweep into the same `out` reuses it, and the generator and reference are shared wherever they are the same.
@@ -70,14 +70,12 @@ def ablate(
         result = {"over": axes, "cells": cells, "failures": failures}
         made = ablation_table(list(axes), cells)
         write_json(root / "ablation.json", result)
-        write_text(root / "ablation.md", f"{made.caption}\n\n{markdown(made)}")
-        write_text(root / "ablation.csv", comma_separated(made))
-        write_text(root / "ablation.tex", latex(made))
+        write_tables(root, [made])
     return result, markdown(made)
 
 
 def parse_axis(text: str) -> tuple[str, list[Any]]:
-    """`field=a,b` to the field and its values: as JSON where they are JSON, otherwise as text. Errors: UserError."""
+    """Parse `field=a,b` into the field and its values, JSON or else text. Errors: UserError."""
     name, equals, values = text.partition("=")
     if not equals or not name or not values:
         raise UserError(f"--over {text!r}: write FIELD=VALUE,VALUE, such as guidance.omega=0,0.5,1")
@@ -91,7 +89,7 @@ def parse_axis(text: str) -> tuple[str, list[Any]]:
 
 
 def literal(text: str) -> Any:
-    """A number or truth value, or the text itself."""
+    """Parse a number or truth value; any other text is returned as it is."""
     try:
         return json.loads(text)
     except ValueError:
@@ -99,17 +97,17 @@ def literal(text: str) -> Any:
 
 
 def show(value: Any) -> str:
-    """A value as the user wrote it."""
+    """Format a value as the user wrote it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def digest(values: dict[str, Any]) -> str:
-    """A short name for a configuration."""
+    """Return a short name for a configuration."""
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def ablation_table(fields: Sequence[str], cells: Sequence[dict[str, Any]]) -> Table:
-    """A row per combination: the swept fields, accuracy by IPC, redundancy, validity."""
+    """Make a table with a row per combination: the swept fields, accuracy by IPC, redundancy, validity."""
     ipcs = sorted({ipc for cell in cells for ipc in cell["accuracy"]}, key=int)
     rows, records = [], []
     for cell in cells:

@@ -71,14 +71,14 @@ def analyze(
 
 
 def measured_by(config: Config) -> dict[str, Any]:
-    """The parts of a configuration that an analysis uses, which all its sets must share."""
+    """Return the parts of a configuration that an analysis uses, and that all its sets must share."""
     whole = to_dict(config)
     shared = {name: whole[name] for name in ("dataset", "reference")}
     return {**shared, "evaluation": {"classifier": whole["evaluation"]["classifier"]}}
 
 
 def shared_config(paths: Sequence[Path], test: str | None) -> Config:
-    """The configuration whose dataset, reference and evaluation classifier measure all sets.
+    """Return the configuration whose dataset, reference and evaluation classifier measure all sets.
 
     Errors: UserError when two runs differ in them, or a plain folder comes without `test`.
     """
@@ -99,7 +99,7 @@ def shared_config(paths: Sequence[Path], test: str | None) -> Config:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A short name for each: its folder's, with as many parents as it takes to tell them apart."""
+    """Return a short, distinct name for each path: its folder's, with as many parents as needed."""
     parts = [path.resolve().parts for path in paths]
     depth = 1
     while len({p[-depth:] for p in parts}) < len(parts):
@@ -118,7 +118,7 @@ def _source(path: Path, name: str, splits: Splits, settings: AnalysisConfig) -> 
 
 
 def _reference_path(places: Sequence[Path], root: Path) -> Path:
-    """The reference that one of the runs left, or the place to train one: its seed does not depend on a run."""
+    """Return the file of a run's reference, or the file to train one into; its seed depends on no run."""
     known = [folder / "reference.safetensors" for place in places for folder in (place, place.parent)]
     return next((path.resolve() for path in known if path.is_file()), root.resolve() / "reference.safetensors")
 

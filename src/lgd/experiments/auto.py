@@ -1,7 +1,7 @@
-"""Settings for images that nobody wrote a preset for: everything follows from their size, channels and number.
+"""Automatic settings for images without a preset: all follow from the images' size, channels and number.
 
 The budget is minutes on two CPU cores for a few thousand small images. More generator.steps and reference epochs give
-better images and a better judge.
+better images and a better reference.
 """
 
 from __future__ import annotations
@@ -31,21 +31,24 @@ from lgd.progress import log
 if TYPE_CHECKING:
     from lgd.data.datasets import Survey
 
-SOURCES = ("folder", "parquet", "hf")
 HALF_PRECISION_FROM = 28
-"""pixels of a side; a smaller image costs the processor more in conversions than it gains"""
+"""side in pixels; for smaller images, conversions cost the processor more than bfloat16 gains"""
 MOST_PATCHES = 11
-"""patches along a side of the denoiser's input"""
+"""largest number of patches along a side of the denoiser's input"""
 
 
 def is_source(name: str) -> bool:
-    """Whether this names images, and not a preset or a file."""
-    kind, colon, _ = name.partition(":")
-    return bool(colon) and kind in SOURCES
+    """Return whether a name stands for images, such as folder:PATH, and not for a preset or a file."""
+    if ":" not in name:
+        return False  # before an import that takes a second
+    from lgd.data.sources import SOURCES
+
+    kind, _, _ = name.partition(":")
+    return kind in SOURCES and bool(SOURCES[kind].argument)
 
 
 def load_config(name: str, dataset: DatasetConfig | None = None) -> Config:
-    """A preset by its name, a TOML file by its path, or the settings for images by their source, such as folder:PATH.
+    """Load a preset by name, a TOML file by path, or choose settings for a source of images such as folder:PATH.
 
     dataset: how to read these images. Errors: UserError.
     """
@@ -72,7 +75,7 @@ def load_config(name: str, dataset: DatasetConfig | None = None) -> Config:
 
 
 def settings_for(found: Survey, half_precision: bool) -> Config:
-    """The configuration for a set of images. half_precision: whether this machine is faster in bfloat16."""
+    """Choose the configuration for a set of images. half_precision: whether this machine is faster in bfloat16."""
     size, classes = found.dataset.size, len(found.class_names)
     small = size < HALF_PRECISION_FROM
     precision: Precision = "bfloat16" if half_precision and not small else "float32"
@@ -109,7 +112,7 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
 
 
 def weaker(strength: float, found: Survey) -> float:
-    """A strength of guidance that is right for the 64 values of digits, at this number of values.
+    """Scale a strength of guidance, tuned on the 64 values of digits, to this number of values.
 
     It is a length in units of the noise's, which has all directions; the sample moves along one.
     """
@@ -118,6 +121,6 @@ def weaker(strength: float, found: Survey) -> float:
 
 
 def patch_for(size: int) -> int:
-    """The smallest patch from 2 that cuts `size` into few enough patches; 1 where none does."""
+    """Return the smallest patch, from 2, that cuts `size` into few enough patches; 1 if there is none."""
     fitting = (patch for patch in range(2, size // 2 + 1) if size % patch == 0 and size // patch <= MOST_PATCHES)
     return next(fitting, 1)

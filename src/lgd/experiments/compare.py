@@ -1,4 +1,4 @@
-"""Methods side by side, on one generator, one reference and the same seeds."""
+"""A comparison of methods on one generator, one reference and the same seeds."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from lgd.config import Config
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import methods_used
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.evaluation.comparison_tables import compare, table, tables
-from lgd.evaluation.tables import markdown, write_tables
+from lgd.evaluation.aggregate import compare
+from lgd.evaluation.comparison_tables import table, tables
+from lgd.evaluation.tables import captioned, write_tables
 from lgd.execution.engines import engine_for
 from lgd.execution.units import attempt
 from lgd.experiments.run_directory import claim
@@ -69,14 +70,13 @@ def compare_methods(
         for method in comparison["methods"].values():
             method.pop("matrix")
         write_json(root / "comparison.json", comparison)
-        captioned = [f"{each.caption}\n\n{markdown(each)}" for each in tables(comparison)]
-        write_text(root / "comparison.md", "\n".join(captioned))
+        write_text(root / "comparison.md", "\n".join(map(captioned, tables(comparison))))
         write_tables(root / "tables", tables(comparison))
     return comparison, table(comparison)
 
 
 def plot_comparison(root: Path, comparison: dict[str, Any]) -> None:
-    """Heat maps side by side and accuracy against IPC."""
+    """Write the figures: redundancy as heat maps side by side, and accuracy against IPC."""
     methods = comparison["methods"]
     matrices = {name: m["matrix"] for name, m in methods.items() if m["matrix"]}
     if matrices:

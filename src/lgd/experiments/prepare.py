@@ -1,4 +1,4 @@
-"""Make what runs sample with, once per assets directory: the generator, the reference, and a method's own assets."""
+"""Make assets once per assets directory: the generator, the reference, and a method's own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lgd.diffusion.folder import open_generator, pin_source
 from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.distillation.methods import Asset, Method
 from lgd.distillation.recipe import Assets
-from lgd.errors import UserError
+from lgd.errors import UserError, naming
 from lgd.execution.hardware import cpu_threads
 from lgd.execution.receipts import write_receipt
 from lgd.execution.units import Engine, unfinished
@@ -105,5 +105,5 @@ def prepare_asset(asset: Asset, assets: Assets, train: ImageSet) -> None:
     claim(folder / "config.json", to_dict(asset.made_from(assets)))
     with timed(assets.root, asset.name), cpu_threads(assets.generator.threads):
         if not (folder / asset.done).exists():
-            with progress_bar(asset.steps(assets), asset.name) as advance:
+            with progress_bar(asset.steps(assets), asset.name) as advance, naming(asset.name):
                 asset.make(assets, folder, train, advance)

@@ -1,4 +1,4 @@
-"""Pictures of what a generator draws, and of how its training went."""
+"""Previews of a generator: its samples by class, and the curve of its training loss."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lgd.storage.files import write_bytes
 def preview_samples(
     generator: Generator, labels: Sequence[int], each: int, config: SamplingConfig, seed: int
 ) -> ImageSet:
-    """`each` images of every one of `labels`, guided towards their class alone; seeded by class and number."""
+    """Sample `each` images of every label with classifier-free guidance alone, seeded by class and number."""
     names = tuple(generator.class_names[label] for label in labels)
     seeds = [derive_seed(seed, "sample", name, number) for name in names for number in range(each)]
     y = torch.tensor([label for label in labels for _ in range(each)])
@@ -30,15 +30,15 @@ def preview_samples(
     for part in torch.arange(len(seeds)).split(config.batch_size):
         streams = [torch.Generator().manual_seed(seeds[i]) for i in part]
         start = noise(streams, generator.latent_shape).to(generator.device)
-        own = y[part].to(generator.device)
-        denoiser = classifier_free(generator, own, config.classifier_free_scale, config.guided_channels)
+        conditions = generator.conditions_of(y[part].to(generator.device), [seeds[i] for i in part])
+        denoiser = classifier_free(generator, conditions, config.classifier_free_scale, config.guided_channels)
         latents = sample(denoiser, generator.schedule(config), start, streams)
         images.append(to_bytes(generator.autoencoder.decode(latents)).cpu())
     return ImageSet(torch.cat(images), torch.arange(len(names)).repeat_interleave(each), names)
 
 
 def write_grid(images: ImageSet, path: Path) -> None:
-    """One row per class, as a PNG file."""
+    """Write a PNG file with one row of images per class."""
     largest = int(images.labels.bincount().max())
     figure = plots.image_grid([images], len(images.class_names), largest)
     figure.axes[0].set_xticks([])
@@ -46,7 +46,7 @@ def write_grid(images: ImageSet, path: Path) -> None:
 
 
 def write_loss(rows: Sequence[Row], path: Path) -> None:
-    """The loss against the steps, as a PNG file."""
+    """Write a PNG file with the loss against the steps."""
     write_bytes(
         path, plots.render(plots.loss_curve([row["step"] for row in rows], [row["loss"] for row in rows]), "png")
     )

@@ -20,7 +20,7 @@ from lgd.config import ReferenceConfig
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
 from lgd.distillation.recipe import Assets
-from lgd.errors import UserError
+from lgd.errors import UserError, naming
 from lgd.execution.hardware import cpu_threads
 from lgd.execution.units import Unit
 from lgd.rng import derive_seed
@@ -40,7 +40,8 @@ def make_reference(assets: Assets, advance: Callable[[], object] = lambda: None)
             reference = foreign_reference(wanted, train, assets.device)
         else:
             seed = derive_seed("reference", wanted.seed)
-            reference = train_classifier(train, wanted, seed, "reference", assets.device, watch=lambda *_: advance())
+            with naming("reference"):
+                reference = train_classifier(train, wanted, seed, assets.device, watch=lambda *_: advance())
     save_classifier(reference, assets.reference_file, wanted, train)
 
 

@@ -1,4 +1,4 @@
-"""A configuration, checked once, becomes an `Experiment`: the pieces that later code takes.
+"""Resolve a configuration: check it once, open its images, and hand out the pieces that later code takes.
 
 Only what the command and its methods use is checked: `random` needs no generator, and `evaluate` no learner.
 """
@@ -16,6 +16,7 @@ from lgd.classifiers.architectures import new_classifier
 from lgd.config import ClassifierConfig, Config, check, to_dict
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
+from lgd.diffusion.folder import check_null
 from lgd.diffusion.train_generator import check_decoder, check_generator
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import check_method, growth_of, methods_used, with_method
@@ -112,13 +113,15 @@ def checks_of(config: Config) -> list[Check]:
 
 
 def has_generator(config: Config, splits: Splits) -> None:
-    """Errors: UserError for a generator that cannot be loaded or trained, or a small decoder that does not fit."""
+    """Check generator and small decoder. Errors: UserError for one that cannot be loaded, guided or does not fit."""
     check_generator(config.generator, splits.train)
+    if config.generator.source:
+        check_null(config.generator.source, config.sampling.classifier_free_scale)
     check_decoder(config.guidance.decoder, config.generator, splits.train.shape)
 
 
 def has_reference(config: Config, splits: Splits) -> None:
-    """Errors: UserError for an architecture that cannot be built, or weights that do not fit or recognise little."""
+    """Check the reference. Errors: UserError, also for weights that do not fit or recognise little."""
     probe(config.reference, splits.train)
     if config.reference.weights:
         foreign_reference(config.reference, splits.train, resolve_device(config.compute.device))
@@ -133,7 +136,7 @@ def has_surrogate(config: Config, splits: Splits) -> None:
 
 
 def has_evaluation(config: Config, splits: Splits) -> None:
-    """Errors: UserError for an unknown protocol, or a classifier or teacher that cannot be built or loaded."""
+    """Check the evaluation. Errors: UserError for an unknown protocol, classifier or teacher."""
     training_for(config.evaluation, 1, splits.train.shape, len(splits.train.class_names))
     for name in evaluators(config.evaluation):
         probe(replace(config.evaluation.classifier, architecture=name), splits.train)

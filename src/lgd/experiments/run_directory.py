@@ -20,7 +20,7 @@ from lgd.storage.files import read_json, write_json
 
 
 def claim(path: Path, config: dict[str, Any]) -> None:
-    """Write the configuration, or make sure that it is the one written here before.
+    """Write the configuration, or compare it with the one that was written here before.
 
     Errors: UserError naming the fields that differ.
     """
@@ -43,7 +43,7 @@ def claim(path: Path, config: dict[str, Any]) -> None:
 def timed(folder: Path, phase: str) -> Iterator[None]:
     """Add the block's wall time to `seconds.json`, also when it ends in an error; a killed process is not counted.
 
-    What of it was spent on waiting for image files stands there too, and is logged.
+    The part spent on waiting for image files is recorded and logged, too.
     """
     path = folder / "seconds.json"
     start, waited_before = time.monotonic(), waiting.seconds
@@ -63,7 +63,7 @@ def timed(folder: Path, phase: str) -> Iterator[None]:
 
 
 def environment() -> dict[str, str]:
-    """Versions that the bytes of an image may depend on."""
+    """Return the versions of software that the bytes of an image may depend on."""
     packages = ("torch", "diffusers", "numpy", "scikit-learn")
     return {
         "lgd": __version__,

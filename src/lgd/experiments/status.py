@@ -1,4 +1,4 @@
-"""`lgd status`: what is done in a run, what is next, and about how long it takes. Reads file names, never torch."""
+"""The status of a run: finished and remaining work, and an estimate of the time left. Loads no torch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Phase:
 
 
 def status(path: Path) -> str:
-    """Lines about a run, or about every run of a compare directory. Errors: UserError when it is neither."""
+    """Describe a run, or every run of a compare directory, in lines. Errors: UserError when it is neither."""
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: neither a run nor a compare directory (no config.json)")
     runs = sorted(child.parent for child in path.glob("*-seed*/config.json"))
@@ -50,7 +50,7 @@ def status(path: Path) -> str:
 
 
 def run_status(root: Path) -> str:
-    """Lines about one run."""
+    """Describe one run in lines."""
     phases = run_phases(root)
     if (root / "metrics.json").is_file():
         metrics = read_json(root / "metrics.json")
@@ -93,7 +93,7 @@ def counted(name: str, event: str, due: Sequence[Path] | None) -> Phase:
 
 
 def time_left(root: Path, phases: list[Phase], now: float | None = None) -> str:
-    """From the pace of the pieces finished since their phase started; phases of unknown pace are not counted."""
+    """Estimate the time left from the pace of each phase; phases of unknown pace are not counted."""
     now = time.time() if now is None else now
     starts: dict[str, float] = {}
     for event in read_events(root):
@@ -115,7 +115,7 @@ def time_left(root: Path, phases: list[Phase], now: float | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the two largest units that matter: 45 s, 3 min, 2 h 10 min."""
+    """Format seconds in the two largest units that matter: 45 s, 3 min, 2 h 10 min."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""`lgd export`: a run's dataset in the formats that other software reads."""
+"""Export a run's dataset in the formats that other software reads."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from lgd.storage.files import write_text
 def export(
     run: Path, to: str, out: Path, overwrite: bool = False, push: str | None = None, statistics: str = ""
 ) -> Path:
-    """Write the dataset of a finished run to the directory `out`, with a card; returns `out`.
+    """Write the dataset of a finished run to the directory `out`, with a card, and return `out`.
 
     to: one of `formats.FORMATS`. push: a dataset repository on the Hugging Face Hub to upload it to. statistics: what
-    tensors are normalised by: cifar, imagenet, none, or MEAN,.../STD,...; empty: by what the data set is. It is made
-    beside its place and renamed: a failure leaves nothing, and what `overwrite` replaces stays until then. Errors:
-    UserError for a target that exists, an unfinished or damaged run, a missing extra or a missing token.
+    tensors are normalised by: cifar, imagenet, none, or MEAN,.../STD,...; empty: by what the data set is.
+    The export is written beside `out` and then renamed: a failure leaves no part of it, and keeps what `overwrite`
+    would replace.
+    Errors: UserError for a target that exists, an unfinished or damaged run, a missing extra or a missing token.
     """
     from .card import card
     from .formats import FORMATS
@@ -54,6 +55,7 @@ def export(
 
 
 def _refuse(out: Path, run: Path, overwrite: bool) -> None:
+    """Errors: UserError for a target that must not be replaced."""
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it")
     if out.is_file():
@@ -66,7 +68,7 @@ def _refuse(out: Path, run: Path, overwrite: bool) -> None:
 
 
 def _hub() -> Any:
-    """The Hub's client. Errors: UserError without a token, before any work is done."""
+    """Return the Hub's client. Errors: UserError without a token, before any work is done."""
     import huggingface_hub
 
     if not huggingface_hub.get_token():

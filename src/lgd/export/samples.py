@@ -1,4 +1,4 @@
-"""The images of a finished run's dataset in the order of its metadata.csv, and what the writers share."""
+"""The images of a finished run's dataset, in the order of its metadata.csv, and functions that the formats share."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Export:
-    """A run's dataset and what its card tells."""
+    """A run's dataset, and the data of its card."""
 
     run: Path
     samples: Sequence[Sample]
@@ -48,12 +48,14 @@ class Export:
     config: dict[str, Any]
     metrics: dict[str, Any]
     environment: dict[str, Any]
+    source: dict[str, Any]
+    """the record of a generator that was not trained in the run; empty for one that was"""
     statistics: str = ""
     """what to normalise images by; empty: by what the data set is"""
 
 
 def read_export(run: Path) -> Export:
-    """Read and check everything first. Errors: UserError naming what is missing, damaged or does not fit."""
+    """Read and check a finished run. Errors: UserError naming what is missing, damaged or does not fit."""
     table = run / "dataset" / "metadata.csv"
     if not table.is_file() or not (run / "metrics.json").is_file():
         raise UserError(f"{run}: no finished run; `lgd status {run}` tells what is missing")
@@ -68,6 +70,9 @@ def read_export(run: Path) -> Export:
     environment = run / "environment.json"
     if not environment.is_file():
         environment = run.parent / "environment.json"
+    source = run / "generator" / "source.json"
+    if not source.is_file():
+        source = run.parent / "generator" / "source.json"
     return Export(
         run,
         samples,
@@ -76,6 +81,7 @@ def read_export(run: Path) -> Export:
         read_json(run / "config.json"),
         read_json(run / "metrics.json"),
         read_json(environment) if environment.is_file() else {},
+        read_json(source) if source.is_file() else {},
     )
 
 

@@ -25,11 +25,11 @@ def write_webdataset(export: Export, root: Path, advance: Advance) -> str:
     for number, (start, shard) in enumerate(shards(export)):
         with tarfile.open(root / f"train-{number:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
             for i, sample in enumerate(shard, start):
-                told = {"class_name": sample.class_name, "increment": sample.increment, "slot": sample.slot}
+                facts = {"class_name": sample.class_name, "increment": sample.increment, "slot": sample.slot}
                 members = {
                     "png": sample.path.read_bytes(),
                     "cls": str(sample.label).encode(),
-                    "json": json.dumps(told).encode(),
+                    "json": json.dumps(facts).encode(),
                 }
                 if export.logits is not None:
                     buffer = io.BytesIO()

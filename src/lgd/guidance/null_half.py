@@ -18,34 +18,37 @@ from lgd.config import SamplingConfig
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.sampler import next_sample
 from lgd.diffusion.types import Prediction, Step
+from lgd.errors import UserError
 
 
 class NullHalf:
     """Classifier-free guidance that also samples the null half.
 
-    labels (B,) into the generator's classes; streams: of the null half's noise, one per image. `predict` is a denoiser,
-    to be called once at every step, from the noisiest on. After each call `x0` is the null half's clean latent
-    (B, C, H, W), with the call's autograd graph.
+    conditions (B,): of the images; streams: of the null half's noise, one per image. `predict` is a denoiser, to be
+    called once at every step, from the noisiest on. After each call `x0` is the null half's clean latent (B, C, H, W),
+    with the call's autograd graph. Errors: UserError for a generator without a null class.
     """
 
     x0: Tensor
 
     def __init__(
-        self, generator: Generator, labels: Tensor, sampling: SamplingConfig, streams: Sequence[torch.Generator]
+        self, generator: Generator, conditions: Tensor, sampling: SamplingConfig, streams: Sequence[torch.Generator]
     ) -> None:
         self.generator = generator
         self.sampling = sampling
         self.streams = streams
         self.scheduler: Any = generator.schedule(sampling)
-        ids = generator.ids_of(labels)
-        self.ids = torch.cat([ids, torch.full_like(ids, generator.null_id)])
+        null = generator.null_condition
+        if null is None:
+            raise UserError("influence.halves: the generator has no null class, so there is no other half")
+        self.conditions = torch.cat([conditions, torch.full_like(conditions, null)])
         self.x_t: Tensor | None = None
 
     def predict(self, x_t: Tensor, step: Step) -> Prediction:
         """Return the class half's prediction at x_t (B, C, H, W)."""
         null_x_t = x_t.detach() if self.x_t is None else self.x_t
         C = self.sampling.guided_channels or x_t.shape[1]
-        of_class, of_null = self.generator.output(torch.cat([x_t, x_t]), step, self.ids).chunk(2)
+        of_class, of_null = self.generator.output(torch.cat([x_t, x_t]), step, self.conditions).chunk(2)
         mixed = of_null[:, :C] + self.sampling.classifier_free_scale * (of_class[:, :C] - of_null[:, :C])
         own, null = (
             self.generator.prediction(torch.cat([mixed, output[:, C:]], dim=1), x, step)

@@ -18,6 +18,7 @@ from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.store import SelectedImage
+from lgd.evaluation.tables import Table, markdown
 
 from .counting import operations
 from .measure import Clock, Times, take_turns
@@ -204,6 +205,15 @@ def device_name(device: str) -> str:
         return platform.processor() or platform.machine()
 
 
+COLUMNS = {
+    "sampled/s": "{sampled_per_second:.3g}",
+    "kept/s": "{kept_per_second:.3g}",
+    "spread": "± {spread:.0%}",
+    "cost per sampled": "{cost_per_sampled:.2f}",
+    "cost per kept": "{cost_per_kept:.2f}",
+}
+
+
 def table(result: dict[str, Any]) -> str:
     """Format the result as text and a Markdown table."""
     d, peaks = result["denoiser"], result["matmul"]
@@ -215,17 +225,13 @@ def table(result: dict[str, Any]) -> str:
         f"sampling: {result['steps']} steps, window {result['window']}, {result['classes']} classes x"
         f" {result['candidates']} candidates",
         "",
-        "| variant | sampled/s | kept/s | spread | cost per sampled | cost per kept | mean score |",
-        "|---|---:|---:|---:|---:|---:|---:|",
     ]
+    rows = []
     for name, r in result["sampling"].items():
         score = "-" if r["mean_score"] is None else f"{r['mean_score']:.3f}"
-        lines.append(
-            f"| {name} | {r['sampled_per_second']:.3g} | {r['kept_per_second']:.3g} | ± {r['spread']:.0%} |"
-            f" {r['cost_per_sampled']:.2f} | {r['cost_per_kept']:.2f} | {score} |"
-        )
+        rows.append([name, *(form.format(**r) for form in COLUMNS.values()), score])
     lines += [
-        "",
+        markdown(Table("bench", "", ["variant", *COLUMNS, "mean score"], rows)),
         "costs are in unguided images; sampled: images before selection, kept: images after it",
         "time of the last variant: " + ", ".join(f"{name} {share:.0%}" for name, share in result["profile"].items()),
     ]

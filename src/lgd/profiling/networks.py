@@ -14,7 +14,8 @@ from lgd.config import Config, Precision, from_dict, with_defaults, with_values
 from lgd.data.splits import cached_splits
 from lgd.diffusion.autoencoder import Autoencoder, Latents
 from lgd.diffusion.autoencoder_networks import in_precision
-from lgd.diffusion.generator import SIZES, Generator, without_own_dropout
+from lgd.diffusion.families.dit import SIZES, without_own_dropout
+from lgd.diffusion.generator import Generator
 from lgd.distillation.layout import Run
 from lgd.distillation.recipe import Growth, Recipe, assets_of, recipe_of
 from lgd.distillation.resources import Resources

@@ -18,6 +18,7 @@ from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import learner_units, sampling_units
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import cells_of
+from lgd.evaluation.tables import Table, markdown
 from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
 
 from .counting import count
@@ -172,17 +173,14 @@ def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
         f"{sizes.classes} classes, {sizes.images} training and {sizes.test} test images of {sizes.shape}",
         f"rates: {rates.float32 / 1e12:.2f} TFLOP/s in float32, {rates.bfloat16 / 1e12:.2f} in bfloat16",
         "",
-        "| phase | time | workers | memory at work | from |",
-        "|---|---:|---:|---:|---|",
     ]
+    rows = []
     for p in found.phases:
         source = "trials" if p.tried else "operations"
-        lines.append(f"| {p.name} | {clock(p.wall)} | {p.workers} | {p.bytes / 2**20:.0f} MiB | {source} |")
-    lines += [
-        f"| all | {clock(found.seconds)} | | {found.peak / 2**20:.0f} MiB with the process itself | |",
-        "",
-    ]
-    return "\n".join(lines)
+        rows.append([p.name, clock(p.wall), str(p.workers), f"{p.bytes / 2**20:.0f} MiB", source])
+    rows.append(["all", clock(found.seconds), "", f"{found.peak / 2**20:.0f} MiB with the process itself", ""])
+    header = ["phase", "time", "workers", "memory at work", "from"]
+    return "\n".join([*lines, markdown(Table("plan", "", header, rows))])
 
 
 def clock(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from lgd.config import Config
 from lgd.data.splits import cached_splits
@@ -10,8 +11,18 @@ from lgd.errors import UserError
 
 KNOWN_SETS = {"imagenet1k": (1000, 1_281_167, 50_000), "imagenette": (10, 12_894, 500), "imagewoof": (10, 12_954, 500)}
 """classes, training images and test images of the sets of presets"""
-PIPELINES = {"facebook/DiT-XL-2-256": 32, "facebook/DiT-XL-2-512": 64}
-"""side of the latents of published pipelines: DiT-XL/2 with Stable Diffusion's autoencoder"""
+DIT_XL = {"num_layers": 28, "num_attention_heads": 16, "attention_head_dim": 72, "in_channels": 4, "out_channels": 8}
+SD_1 = {"cross_attention_dim": 768, "sample_size": 64}
+SD_2 = {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
+PIPELINES: dict[str, tuple[str, dict[str, Any]]] = {
+    "facebook/DiT-XL-2-256": ("dit", {**DIT_XL, "sample_size": 32}),
+    "facebook/DiT-XL-2-512": ("dit", {**DIT_XL, "sample_size": 64}),
+    "CompVis/stable-diffusion-v1-4": ("unet-text", SD_1),
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": ("unet-text", SD_1),
+    "stabilityai/stable-diffusion-2-1-base": ("unet-text", {**SD_2, "sample_size": 64}),
+    "stabilityai/stable-diffusion-2-1": ("unet-text", {**SD_2, "sample_size": 96}),
+}
+"""family and denoiser's configuration of published pipelines with Stable Diffusion's autoencoder"""
 LARGEST_IN_MEMORY = 2**30
 """bytes of decoded images; larger sets are read from disk when they are needed"""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, DiTTransformer2DModel
+from diffusers import DDPMScheduler
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn import functional as F
@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from lgd.classifiers.architectures import Classifier, batch_size_for, new_classifier
 from lgd.config import ClassifierConfig, Config, Precision
 from lgd.diffusion.autoencoder import Latents, Pixels, open_latents, small_decoder
-from lgd.diffusion.folder import load_source
-from lgd.diffusion.generator import Generator, new_denoiser, without_own_dropout
+from lgd.diffusion.families import FAMILIES
+from lgd.diffusion.families.dit import DIT, new_denoiser
+from lgd.diffusion.folder import load_source, with_conditions
+from lgd.diffusion.generator import Generator
 from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
@@ -31,7 +33,7 @@ from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import in_window, learnability_guided
 from lgd.guidance.score import learnability
 
-from .networks import WIDTHS, XL, sd_vae
+from .networks import WIDTHS, sd_vae
 from .sizes import PIPELINES, Sizes
 
 Built = tuple[Callable[[], Any], list[nn.Module]]
@@ -128,32 +130,23 @@ class Workloads:
 
     def generator(self, precision: Precision) -> Generator:
         """Open the generator, or make an untrained one of its size. Errors: UserError when its size is unknown."""
-        own, shape = self.config.generator, self.sizes.shape
-        names, ids = tuple(map(str, range(self.sizes.classes))), tuple(range(self.sizes.classes))
-        scheduler = dict(DDPMScheduler().config)
-        autoencoder: Pixels | Latents = Pixels()
-        place = Path(own.source.removeprefix(PREFIX)).expanduser() if own.source else None
-        if place is not None and place.is_dir():
+        own, shape, classes = self.config.generator, self.sizes.shape, self.sizes.classes
+        names = tuple(map(str, range(classes)))
+        if own.source and Path(own.source.removeprefix(PREFIX)).expanduser().is_dir():
             with unset_fake_temporarily():
-                found = load_source(own.source, shape, self.device, precision)
-            return replace(found, class_names=names, class_ids=tuple(i % found.null_id for i in ids))
-        if place is not None:
-            side = PIPELINES.get(own.source.removeprefix(PREFIX).partition("@")[0])
-            if side is None:
+                found = load_source(own.source, shape, self.device, precision, own.time_frequencies)
+            return with_conditions(found, names, found.family.placeholder(found.denoiser, classes))
+        family, scheduler = DIT, dict(DDPMScheduler().config)
+        autoencoder: Pixels | Latents = Pixels()
+        if own.source:
+            published = PIPELINES.get(own.source.removeprefix(PREFIX).partition("@")[0])
+            if published is None:
                 raise UserError(f"generator.source: {own.source} is not on this machine, so its size is unknown")
-            blocks, heads, head_width = XL
+            family, sizes = FAMILIES[published[0]], published[1]
             with default_precision(precision):
-                denoiser: Any = DiTTransformer2DModel(
-                    num_layers=blocks,
-                    num_attention_heads=heads,
-                    attention_head_dim=head_width,
-                    in_channels=4,
-                    out_channels=8,
-                    sample_size=side,
-                )
+                denoiser = family.network(**sizes)
                 network = self.on_device(sd_vae(WIDTHS["sd"]).eval().requires_grad_(False))
-            autoencoder = Latents(network, shape, 8 * side, (0.0,), (1 / 0.18215,))
-            scheduler = dict(DDPMScheduler(variance_type="learned_range").config)
+            autoencoder = Latents(network, shape, 8 * sizes["sample_size"], (0.0,), (1 / 0.18215,))
         else:
             latent = shape
             if own.autoencoder:
@@ -162,9 +155,10 @@ class Workloads:
                 self.on_device(autoencoder.network)
                 latent = autoencoder.shape
             with default_precision(precision):
-                denoiser = new_denoiser(own, latent, self.sizes.classes)
-        denoiser = self.on_device(without_own_dropout(denoiser).eval().requires_grad_(False))
-        return Generator(denoiser, scheduler, autoencoder, names, ids)
+                denoiser = new_denoiser(own, latent, classes)
+        denoiser = self.on_device(denoiser.eval().requires_grad_(False))
+        made = Generator(denoiser, scheduler, autoencoder, names, (), family)
+        return with_conditions(made, names, family.placeholder(denoiser, classes))
 
     def sampling(self, method: str, kept: float) -> list[tuple[float, Workload]]:
         """Return the work to make `kept` images: numbers of unguided steps, guided steps and decoded images."""
@@ -192,7 +186,8 @@ class Workloads:
             labels = torch.zeros(batch, dtype=torch.long, device=self.device)
             x = torch.randn(batch, *generator.latent_shape, device=self.device)
             sampling = config.sampling
-            inner = classifier_free(generator, labels, sampling.classifier_free_scale, sampling.guided_channels)
+            conditions = generator.conditions_of(labels, range(batch))
+            inner = classifier_free(generator, conditions, sampling.classifier_free_scale, sampling.guided_channels)
             networks: list[nn.Module] = [generator.denoiser]
             here = Step(20, 400, 0.2)
             if guidance is None:

@@ -1,4 +1,4 @@
-"""The figures of a finished analysis, drawn from its directory alone."""
+"""The figures of a finished analysis, from its directory alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lgd.storage.files import read_json
 from . import plots
 
 
-def draw_analysis(root: Path) -> dict[str, Figure]:
+def plot_analysis(root: Path) -> dict[str, Figure]:
     """Draw the figures of all measures that have results, by name. Errors: UserError for what is no analysis."""
     analysis = read_json(root / "analysis.json")
     if not isinstance(analysis, dict) or "groups" not in analysis:
@@ -36,5 +36,5 @@ def draw_analysis(root: Path) -> dict[str, Figure]:
 
 def write_figures(root: Path) -> None:
     """Draw and save the figures under `root`/figures as SVG and PNG."""
-    for name, figure in draw_analysis(root).items():
+    for name, figure in plot_analysis(root).items():
         plots.save(figure, root / "figures" / name)

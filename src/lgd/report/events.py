@@ -1,4 +1,4 @@
-"""What happened in a run and when, as one JSON object a line in its events.jsonl."""
+"""The events of a run with their times, one JSON object per line in events.jsonl."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lgd.storage.files import LARGEST_JSON, parse_json, read_limited, written
 
 
 def record(root: Path, event: str, **values: Any) -> None:
-    """Append one event with the time, in seconds since 1970. A line is written at once, so that none is torn."""
+    """Append an event with the time, in seconds since 1970, in a single write."""
     line = json.dumps({"time": round(time.time(), 3), "event": event, **values}, allow_nan=False)
     with (root / "events.jsonl").open("a", encoding="utf-8") as file:
         file.write(line + "\n")
@@ -21,7 +21,7 @@ def record(root: Path, event: str, **values: Any) -> None:
 
 
 def read_events(root: Path) -> list[dict[str, Any]]:
-    """The events in order; a last line that a killed process left unfinished is passed over."""
+    """Read the events in order; a last line that a killed process left unfinished is skipped."""
     path = root / "events.jsonl"
     if not path.is_file():
         return []
@@ -38,7 +38,7 @@ def read_events(root: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def phase(root: Path, name: str) -> Iterator[None]:
-    """Record that a phase started and that it finished, or how it failed."""
+    """Record the start of a phase, and its end or the error that stopped it."""
     start = time.monotonic()
     record(root, "started", phase=name)
     try:

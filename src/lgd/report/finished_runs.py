@@ -1,16 +1,16 @@
-"""The runs a report is about, read from their directories."""
+"""The runs of a report, read from their directories."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from lgd.analysis.inputs import expand, is_run
 from lgd.errors import UserError
-from lgd.evaluation.aggregate import mean_validity
+from lgd.evaluation.aggregate import average_runs
 from lgd.storage.files import read_json
 
 
@@ -26,9 +26,12 @@ class FinishedRun:
     class_names: tuple[str, ...]
 
 
-def read_subjects(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
-    """Finished runs, and notes on the unfinished ones. Errors: UserError when none is finished or one is no run."""
-    subjects, notes = [], []
+def read_runs(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
+    """Read the finished runs; return them, and notes on the others.
+
+    Errors: UserError when none is finished or a path is no run.
+    """
+    runs, notes = [], []
     for path in expand(paths):
         if not is_run(path):
             raise UserError(f"{path}: neither a run nor a compare directory; `lgd analyze` takes plain folders")
@@ -36,7 +39,7 @@ def read_subjects(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
             notes.append(f"{path.name} is not finished and left out.")
             continue
         config, environment = read_json(path / "config.json"), path / "environment.json"
-        subjects.append(
+        runs.append(
             FinishedRun(
                 path,
                 str(config["method"]),
@@ -46,36 +49,26 @@ def read_subjects(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
                 tuple(read_json(path / "classes.json")),
             )
         )
-    if not subjects:
+    if not runs:
         raise UserError(f"{paths[0]}: no finished run; `lgd status {paths[0]}` tells what is missing")
-    return subjects, notes
+    return runs, notes
 
 
-def by_method(subjects: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Runs of each method, in the order they were given."""
+def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """Group runs by method, in their order."""
     found: dict[str, list[FinishedRun]] = {}
-    for subject in subjects:
-        found.setdefault(subject.method, []).append(subject)
+    for run in runs:
+        found.setdefault(run.method, []).append(run)
     return found
 
 
 def averaged(runs: Sequence[FinishedRun]) -> dict[str, Any]:
-    """One method's numbers: over its runs of most increments, or over the seeds of its only run."""
+    """Average one method's runs, those with the most increments."""
     longest = max(len(run.metrics["increments"]) for run in runs)
     kept = [run.metrics for run in runs if len(run.metrics["increments"]) == longest]
-    accuracy = {}
-    for increments in zip(*(metrics["increments"] for metrics in kept), strict=True):
-        means = [one["accuracy"]["mean"] for one in increments]
-        over_runs = {"mean": fmean(means), "std": stdev(means), "n": len(means)} if len(means) > 1 else {}
-        accuracy[str(increments[0]["ipc"])] = over_runs or increments[0]["accuracy"]
-    matrices = [m["redundancy"] for m in kept if m["redundancy"]]
-    known = [m["mean_off_diagonal"] for m in matrices if m["mean_off_diagonal"] is not None]
     return {
+        **average_runs(kept),
         "runs": len(kept),
-        "accuracy": accuracy,
-        "validity": mean_validity(kept),
-        "redundancy": fmean(known) if known else None,
-        "matrices": [m["matrix"] for m in matrices],
         "reference": fmean(m["reference"]["accuracy"] for m in kept),
         "minutes": fmean(sum(m.get("seconds", {}).values()) for m in kept) / 60,
     }

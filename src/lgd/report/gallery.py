@@ -1,14 +1,13 @@
-"""The gallery of a report: a sample of the images with everything their manifest tells of them."""
+"""The gallery of a report: a sample of the images with the entries of their manifest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lgd.analysis.inputs import run_config
@@ -25,47 +24,38 @@ from .finished_runs import FinishedRun, by_method
 from .thumbnails import BUDGET, fitting, from_tensor, opened
 
 LIMIT = 1000
-"""images shown; of larger sets a sample, even over methods, classes and increments"""
+"""images shown; of larger sets, a sample that is balanced over methods, classes and increments"""
 
 Item = tuple[FinishedRun, Path, Row]
 
 
-def gallery(subjects: Sequence[FinishedRun], reference: Path | None) -> tuple[dict[str, Any], list[str]]:
-    """The data of the gallery, and notes on what could not be shown. The first run of every method is shown.
+def gallery(runs: Sequence[FinishedRun], reference: Path | None) -> tuple[dict[str, Any], list[str]]:
+    """Return the data of the gallery, of the first run of every method, and notes on what could not be shown.
 
     reference: weights of the reference classifier, for nearest real neighbours.
     """
     notes: list[str] = []
-    shown = [runs[0] for runs in by_method(subjects).values()]
-    items = [item for subject in shown for item in _items(subject, notes)]
+    shown = [own[0] for own in by_method(runs).values()]
+    items = [item for run in shown for item in _items(run, notes)]
     kept = sample(items, LIMIT)
-    near, real, told = _neighbours(kept, reference)
-    notes += told
-
-    def stored() -> Iterator[Image.Image]:
-        for _, path, _ in kept:
-            yield opened(path)
-
-    def neighbours() -> Iterator[Image.Image]:
-        for image in real:
-            yield from_tensor(image)
-
+    near, real, more = _neighbours(kept, reference)
+    notes += more
     data = {
-        "methods": [subject.method for subject in shown],
+        "methods": [run.method for run in shown],
         "classes": list(shown[0].class_names),
         "total": len(items),
-        "images": fitting(stored, BUDGET * 2 // 3 if near else BUDGET),
-        "real": fitting(neighbours, BUDGET // 3),
+        "images": fitting(lambda: (opened(path) for _, path, _ in kept), BUDGET * 2 // 3 if near else BUDGET),
+        "real": fitting(lambda: map(from_tensor, real), BUDGET // 3),
         "items": [
-            {"method": subject.method, **_told(row), **({"near": near[i]} if near else {})}
-            for i, (subject, _, row) in enumerate(kept)
+            {"method": run.method, **_facts(row), **({"near": near[i]} if near else {})}
+            for i, (run, _, row) in enumerate(kept)
         ],
     }
     return data, notes
 
 
 def sample(items: Sequence[Item], limit: int) -> list[Item]:
-    """At most `limit` items: first one of each method, class and increment, then a second of each, and so on."""
+    """Return at most `limit` items: one of each method, class and increment, then a second of each, and so on."""
     if len(items) <= limit:
         return list(items)
     strata: dict[tuple[str, int, int], list[Item]] = {}
@@ -80,20 +70,20 @@ def sample(items: Sequence[Item], limit: int) -> list[Item]:
     return sorted(dealt[:limit], key=lambda item: place[id(item)])
 
 
-def _items(subject: FinishedRun, notes: list[str]) -> list[Item]:
+def _items(run: FinishedRun, notes: list[str]) -> list[Item]:
     found, missing = [], 0
-    for folder in sorted(path.parent for path in subject.path.glob("increments/*/done")):
+    for folder in sorted(path.parent for path in run.path.glob("increments/*/done")):
         for row in read_manifest(folder):
             if (folder / row.file).is_file():
-                found.append((subject, folder / row.file, row))
+                found.append((run, folder / row.file, row))
             else:
                 missing += 1
     if missing:
-        notes.append(f"{missing} images listed in the manifests of {subject.path.name} are missing.")
+        notes.append(f"{missing} images listed in the manifests of {run.path.name} are missing.")
     return found
 
 
-def _told(row: Row) -> dict[str, Any]:
+def _facts(row: Row) -> dict[str, Any]:
     chosen = row.candidates[row.chosen]
     return {
         "label": row.label,
@@ -111,7 +101,7 @@ def _told(row: Row) -> dict[str, Any]:
 
 
 def _neighbours(items: Sequence[Item], reference: Path | None) -> tuple[list[list[Any]], Sequence[Tensor], list[str]]:
-    """Per item the position among the returned real images, their label and the distance; and why there is none."""
+    """Return per item its nearest real image (position, label, distance), the real images, and why there are none."""
     if reference is None or not items:
         return [], [], ["Nearest real images are left out: no reference classifier was found beside the runs."]
     config = run_config(items[0][0].path)

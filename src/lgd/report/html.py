@@ -1,4 +1,4 @@
-"""One self-contained HTML page about runs: no network, light and dark, for a phone as for a desk."""
+"""One self-contained HTML page about runs, which needs no network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from lgd import __version__
@@ -17,16 +16,15 @@ from lgd.analysis.table import table_rows
 from lgd.data.titles import title_of
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
-from lgd.evaluation.comparison_tables import mean_matrix
 from lgd.progress import progress_bar
 from lgd.storage.files import read_json, write_text
 
 from . import plots
-from .analysis import draw_analysis
-from .finished_runs import FinishedRun, averaged, by_method, read_subjects
+from .analysis import plot_analysis
+from .finished_runs import FinishedRun, averaged, by_method, read_runs
 from .gallery import gallery
 from .reproduce import command
-from .svg import inline_svg
+from .thumbnails import data_uri
 
 ACCURACY = (
     "Accuracy by images per class",
@@ -52,18 +50,18 @@ def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwr
     if analysis is None and (paths[0] / "analysis" / "analysis.json").is_file():
         analysis = paths[0] / "analysis"
     with progress_bar(3, "report") as advance, reading(" and ".join(map(str, paths))):
-        subjects, notes = read_subjects(paths)
+        runs, notes = read_runs(paths)
         advance("gallery")
-        data, told = gallery(subjects, _reference(subjects, analysis))
+        data, more = gallery(runs, _reference(runs, analysis))
         advance("figures")
-        page = render(subjects, data, [*notes, *told], analysis)
+        page = render(runs, data, [*notes, *more], analysis)
         advance("writing")
         write_text(out, page)
 
 
-def render(subjects: Sequence[FinishedRun], data: dict[str, Any], notes: Sequence[str], analysis: Path | None) -> str:
-    """The page as text. Everything that is not ours is escaped by the template."""
-    methods = {name: averaged(runs) for name, runs in by_method(subjects).items()}
+def render(runs: Sequence[FinishedRun], data: dict[str, Any], notes: Sequence[str], analysis: Path | None) -> str:
+    """Return the page as text. The template escapes all names and values."""
+    methods = {name: averaged(own) for name, own in by_method(runs).items()}
     measured = read_json(analysis / "analysis.json") if analysis else None
     environment = Environment(
         loader=PackageLoader("lgd.report"),
@@ -72,7 +70,7 @@ def render(subjects: Sequence[FinishedRun], data: dict[str, Any], notes: Sequenc
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    first = subjects[0]
+    first = runs[0]
     if measured:
         notes = [*notes, *(f"{name}: {note}" for name, one in measured["sets"].items() for note in one["notes"])]
     return environment.get_template("report.html").render(
@@ -84,62 +82,64 @@ def render(subjects: Sequence[FinishedRun], data: dict[str, Any], notes: Sequenc
         methods=methods,
         ipcs=sorted({int(ipc) for method in methods.values() for ipc in method["accuracy"]}),
         reference=first.metrics["reference"]["accuracy"],
-        figures=_figures(subjects, methods, analysis),
+        figures=_figures(runs, methods, analysis),
         analysis_rows=table_rows(measured) if measured else [],
         measures=[measure for measure in MEASURES.values() if not measure.plot],
         groups=list(measured["groups"]) if measured else [],
         data=data,
         notes=notes,
-        subjects=[
+        runs=[
             {
-                "name": s.path.name,
-                "command": command(s.config, s.path.name),
-                "config": json.dumps(s.config, indent=1, ensure_ascii=False),
-                "environment": s.environment,
+                "name": run.path.name,
+                "command": command(run.config, run.path.name),
+                "config": json.dumps(run.config, indent=1, ensure_ascii=False),
+                "environment": run.environment,
             }
-            for s in subjects
+            for run in runs
         ],
     )
 
 
-def _reference(subjects: Sequence[FinishedRun], analysis: Path | None) -> Path | None:
-    path = subjects[0].path.resolve()
+def _reference(runs: Sequence[FinishedRun], analysis: Path | None) -> Path | None:
+    path = runs[0].path.resolve()
     folders = [path, path.parent, *([analysis] if analysis else [])]
     return next((f / "reference.safetensors" for f in folders if (f / "reference.safetensors").is_file()), None)
 
 
 def _figures(
-    subjects: Sequence[FinishedRun], methods: dict[str, dict[str, Any]], analysis: Path | None
-) -> list[dict[str, str | bool | Markup]]:
-    """Title, drawing and the sentence on how to read it."""
-    drawn: dict[str, Figure] = {"accuracy": plots.accuracy_curves({n: m["accuracy"] for n, m in methods.items()})}
-    matrices = {name: matrix for name, m in methods.items() if (matrix := mean_matrix(m["matrices"]))}
+    runs: Sequence[FinishedRun], methods: dict[str, dict[str, Any]], analysis: Path | None
+) -> list[dict[str, str | bool]]:
+    """Return each figure's name, title, image and the sentence on how to read it."""
+    figures: dict[str, Figure] = {"accuracy": plots.accuracy_curves({n: m["accuracy"] for n, m in methods.items()})}
+    matrices = {name: m["matrix"] for name, m in methods.items() if m["matrix"]}
     if matrices:
-        drawn["redundancy"] = plots.redundancy_maps(matrices, {name: methods[name]["redundancy"] for name in matrices})
-    scores = _scores(subjects)
+        figures["redundancy"] = plots.redundancy_maps(
+            matrices, {name: methods[name]["redundancy"] for name in matrices}
+        )
+    scores = _scores(runs)
     if any(scores):
-        drawn["scores"] = plots.score_histogram(scores)
+        figures["scores"] = plots.score_histogram(scores)
     if analysis:
         # The run's own redundancy, of its evaluation, goes before the analysis's.
-        drawn = {**draw_analysis(analysis), **drawn}
+        figures = {**plot_analysis(analysis), **figures}
     captions = {name: (measure.title, measure.how_to_read) for name, measure in MEASURES.items()}
     return [
         {
             "name": name,
             "title": title,
-            "wide": drawn[name].get_figwidth() > 1.6 * drawn[name].get_figheight(),
-            "svg": inline_svg(drawn[name], f"f-{name}", title),
+            "wide": figures[name].get_figwidth() > 1.6 * figures[name].get_figheight(),
+            "image": data_uri(plots.render(figures[name], "svg"), "svg+xml"),
             "read": sentence,
         }
         for name, (title, sentence) in {"accuracy": ACCURACY, **captions, "scores": SCORES}.items()
-        if name in drawn
+        if name in figures
     ]
 
 
-def _scores(subjects: Sequence[FinishedRun]) -> list[list[float]]:
-    """Scores of the kept images by increment, of the first run that has any."""
-    for subject in subjects:
-        folders = sorted(path.parent for path in subject.path.glob("increments/*/done"))
+def _scores(runs: Sequence[FinishedRun]) -> list[list[float]]:
+    """Return the scores of the kept images by increment, of the first run that has any."""
+    for run in runs:
+        folders = sorted(path.parent for path in run.path.glob("increments/*/done"))
         scores = [
             [score for row in read_manifest(folder) if (score := row.candidates[row.chosen].score) is not None]
             for folder in folders

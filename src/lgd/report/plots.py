@@ -1,4 +1,4 @@
-"""Figures. Every function returns a matplotlib figure; `save` writes it as SVG and PNG."""
+"""Matplotlib figures, and functions that write them as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from lgd.analysis.redundancy import draw_matrices
 from lgd.data.imageset import ImageSet
 from lgd.storage.files import write_bytes
 
-LINES = ("-", "--", ":")  # for each time that the colours come round
+LINES = ("-", "--", ":")
+"""line styles: the next one each time that the colours repeat"""
 IN_THE_AXES = 5
-"""methods of which a legend leaves the curves to be seen"""
+"""number of methods up to which the legend fits inside the axes"""
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -32,16 +33,17 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """The figure as `svg` or `png`, closed."""
+    """Return the figure as `svg` or `png`, the same bytes every time, and close it."""
     options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
     buffer = BytesIO()
-    figure.savefig(buffer, format=kind, bbox_inches="tight", **options)
+    with matplotlib.rc_context({"svg.hashsalt": "lgd"}):
+        figure.savefig(buffer, format=kind, bbox_inches="tight", **options)
     plt.close(figure)
     return buffer.getvalue()
 
 
 def image_grid(increments: Sequence[ImageSet], classes: int = 20, per_increment: int = 10) -> Figure:
-    """One row per class, the increments side by side; at most `classes` rows and `per_increment` images of each."""
+    """Draw a row of images per class, increments side by side: at most `classes` rows and `per_increment` images."""
     names = increments[0].class_names[:classes]
     cells = [
         [part.images[part.indices_of(label)[:per_increment]] for part in increments] for label in range(len(names))
@@ -74,7 +76,7 @@ def image_grid(increments: Sequence[ImageSet], classes: int = 20, per_increment:
 
 
 def column_labels(count: int, inches: float) -> list[str]:
-    """Names of the increments, short where a column of that width has no room; the first says what is counted."""
+    """Return the names of the increments, short enough for columns of a width in inches."""
     if inches >= 0.95:
         return [f"increment {i + 1}" for i in range(count)]
     return [f"incr. {i + 1}" if inches >= 0.6 else f"{i + 1}" for i in range(count)]
@@ -88,10 +90,10 @@ def redundancy_maps(matrices: Mapping[str, Sequence[Sequence[float]]], means: Ma
 
 
 def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Accuracy against IPC with one standard deviation; colours are safe for the colour-blind, markers differ too.
+    """Draw accuracy against images per class (IPC) with one standard deviation.
 
-    A method at one IPC beyond all others, such as everything, is a line across: drawn to scale it would leave the rest
-    no room.
+    Colours are safe for colour-blind readers; markers differ, too. A method at a single IPC above all others, such as
+    the whole real set, becomes a horizontal line: drawn to scale it would leave the other methods no room.
     """
     figure, axis = plt.subplots(figsize=(5, 3.4))
     ceilings = {name for name in methods if is_ceiling(name, methods)}
@@ -121,13 +123,13 @@ def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def is_ceiling(name: str, methods: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a method was judged at a single IPC that is beyond those of all others."""
+    """Return whether a method was evaluated at a single IPC, which is above those of all others."""
     others = [int(ipc) for other, accuracy in methods.items() if other != name for ipc in accuracy]
     return len(methods[name]) == 1 and bool(others) and int(next(iter(methods[name]))) > max(others)
 
 
 def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> Figure:
-    """The loss of a generator's training, on a logarithmic scale."""
+    """Draw the loss of a generator's training on a logarithmic scale."""
     figure, axis = plt.subplots(figsize=(5, 3.4))
     axis.plot(steps, losses, color=COLOURS[0], linewidth=1)
     axis.set_yscale("log")
@@ -138,7 +140,7 @@ def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> Figure:
 
 
 def score_histogram(scores: Sequence[Sequence[float]]) -> Figure:
-    """Learnability of the kept images, one row an increment. scores: per increment, empty where none was computed."""
+    """Draw histograms of the kept images' scores, a row per increment that has any. scores: per increment."""
     kept = [(k + 1, values) for k, values in enumerate(scores) if values]
     values = [v for _, row in kept for v in row]
     low, high = min(values), max(values)
@@ -153,10 +155,10 @@ def score_histogram(scores: Sequence[Sequence[float]]) -> Figure:
         axis.set_title(f"mean {mean:.2f}", loc="right", fontsize=8, pad=2)
         axis.set_ylabel(f"incr. {k}", fontsize=8)
         axis.yaxis.get_major_locator().set_params(integer=True, nbins=3)
-    axes[-1, 0].set_xlabel("learnability score when drawn, nats")
+    axes[-1, 0].set_xlabel("learnability score when sampled, nats")
     return figure
 
 
 def plain(name: str) -> str:
-    """A name as text: matplotlib would read dollar signs as formulas."""
+    """Escape dollar signs, which matplotlib would read as formulas."""
     return name.replace("$", r"\$")

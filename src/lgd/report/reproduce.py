@@ -1,4 +1,4 @@
-"""The command that makes a run again."""
+"""The command that repeats a run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lgd.config import Config, load_config, presets, to_dict
 
 
 def command(config: dict[str, Any], out: str) -> str:
-    """`lgd distill PRESET` with an option for every field that differs from the preset.
+    """Return `lgd distill PRESET` with an option for every field that differs from the preset.
 
     config: as in config.json.
     """
@@ -23,7 +23,7 @@ def command(config: dict[str, Any], out: str) -> str:
 
 
 def flags(base: dict[str, Any], config: dict[str, Any], prefix: str = "") -> list[str]:
-    """Options for the values in `config` that are not those in `base`."""
+    """Return options for the values in `config` that differ from those in `base`."""
     words: list[str] = []
     for key, value in config.items():
         if isinstance(value, dict):

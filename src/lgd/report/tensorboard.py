@@ -1,4 +1,4 @@
-"""A run's measurements as TensorBoard scalars, with the extra `tensorboard`."""
+"""TensorBoard scalars of a run and of a generator's training (extra: tensorboard)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .events import read_events
 
 
 def check_tensorboard() -> None:
-    """Errors: UserError when the extra is not installed."""
+    """Check that TensorBoard is installed. Errors: UserError naming the extra."""
     if find_spec("tensorboard") is None:
         raise UserError("--tensorboard needs the extra tensorboard: pip install 'lgd[tensorboard]'")
 
@@ -35,7 +35,7 @@ def write_scalars(root: Path) -> None:
 
 
 def write_training(root: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write `root`/tensorboard anew: every column of a generator's training.jsonl by step."""
+    """Replace `root`/tensorboard: write every column of a generator's training.jsonl by step."""
     from torch.utils.tensorboard import SummaryWriter
 
     folder = root / "tensorboard"

@@ -1,4 +1,4 @@
-"""Small images as data URIs, within a budget."""
+"""Images as data URIs, and thumbnails within a budget."""
 
 from __future__ import annotations
 
@@ -14,8 +14,13 @@ BUDGET = 10 * 2**20  # bytes of base64 for all thumbnails of a report: it stays 
 SIDES = (160, 128, 96, 64, 48)
 
 
+def data_uri(data: bytes, kind: str) -> str:
+    """Return a file's bytes as the address of an image. kind: png, jpeg or svg+xml."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
 def thumbnail(image: Image.Image, side: int) -> str:
-    """A data URI: as PNG if the image is no larger than `side`, else scaled down, as JPEG."""
+    """Return a data URI: of a PNG if the image is no larger than `side`, else of a JPEG, scaled down."""
     buffer = io.BytesIO()
     if max(image.size) <= side:
         image.save(buffer, "PNG", optimize=True)
@@ -25,11 +30,11 @@ def thumbnail(image: Image.Image, side: int) -> str:
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         small.save(buffer, "JPEG", quality=82)
         kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_uri(buffer.getvalue(), kind)
 
 
 def fitting(images: Callable[[], Iterable[Image.Image]], budget: int = BUDGET) -> list[str]:
-    """Thumbnails of all images, of the largest side in `SIDES` with which they fit the budget together.
+    """Return thumbnails of all images, of the largest side in `SIDES` with which they fit the budget together.
 
     images: called for each attempt, so that no more than one image is in memory.
     """
@@ -46,11 +51,12 @@ def fitting(images: Callable[[], Iterable[Image.Image]], budget: int = BUDGET) -
 
 
 def opened(path: Path) -> Image.Image:
+    """Read an image as grey or RGB."""
     with Image.open(path) as image:
         return image.convert("L" if image.mode == "L" else "RGB")
 
 
 def from_tensor(image: Tensor) -> Image.Image:
-    """uint8 (C, H, W), one or three channels."""
+    """Convert a uint8 tensor (C, H, W) of one or three channels."""
     array = image.permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)

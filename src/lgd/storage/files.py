@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written under a temporary name, then renamed."""
+"""Read and write files. Writers use a temporary name and rename it, so that a file is either complete or absent."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from .locks import HOLDER, LOCK, locked
 if TYPE_CHECKING:
     from torch import Tensor
 
-UNFINISHED = re.compile(r"\..+\.[0-9a-f]+\.tmp")  # the temporary names of `write_file`
-LARGEST_JSON = 256 * 2**20  # bytes; a manifest of a million images stays below
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]+\.tmp")
+"""the temporary names of `write_file`"""
+LARGEST_JSON = 256 * 2**20
+"""bytes; a manifest of a million images is smaller"""
 
 _listeners: list[Callable[[Path], object]] = []
 
 
 @contextmanager
 def on_written(listener: Callable[[Path], object]) -> Iterator[None]:
-    """Tell `listener` about every file that this process finishes in the block, in their order."""
+    """Call `listener` with every file that this process finishes in the block, in order."""
     _listeners.append(listener)
     try:
         yield
@@ -39,23 +41,23 @@ def on_written(listener: Callable[[Path], object]) -> Iterator[None]:
 
 
 def written(path: Path) -> None:
-    """Pass on that `path` is whole, or gone; `write_file` does it by itself."""
+    """Call the listeners with a file that is complete or deleted; `write_file` does so itself."""
     for listener in tuple(_listeners):
         listener(path)
 
 
 def discard(path: Path) -> None:
-    """Delete a file that this process wrote, and pass that on."""
+    """Delete a file that this process wrote, and call the listeners."""
     path.unlink(missing_ok=True)
     written(path)
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write(temporary)` and move the result to `path`; on any failure nothing is left behind.
+    """Call `write(temporary)` and rename the result to `path`; after a failure no temporary file is left.
 
-    Except by SIGKILL: then the temporary file stays until `output_directory` next opens the directory. Temporary names
-    are drawn, because process numbers repeat on the machines that share a directory. Errors: OSError, also where a
-    library hides a full disk in an error of its own.
+    Only SIGKILL leaves one, which `output_directory` removes. Temporary names are random, because process numbers
+    repeat on machines that share a directory. Errors: OSError, also when a library reports a full disk by an error of
+    its own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
@@ -71,7 +73,7 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def is_full_disk(error: BaseException | None) -> bool:
-    """Whether it comes from a full disk: writers in Rust and C++ say so in their message, or in what came before."""
+    """Return whether an error or its cause reports a full disk; libraries in Rust and C++ say so in the message."""
     if error is None:
         return False
     if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
@@ -80,30 +82,32 @@ def is_full_disk(error: BaseException | None) -> bool:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, as `write_file` does."""
     write_file(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, as `write_file` does."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Indented JSON; NaN and infinity are refused, because no other reader understands them."""
+    """Write indented JSON. Errors: ValueError for NaN and infinity, which are not JSON."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Errors: UserError naming the file when it is missing, too large or not JSON; NaN and infinity are not."""
+    """Read JSON. Errors: UserError naming a file that is missing, too large or not JSON (as NaN and infinity)."""
     return _parse(path, parse_json)
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """Errors: as `read_json`."""
+    """Read a JSON value per line. Errors: as `read_json`."""
     return _parse(path, lambda text: [parse_json(line) for line in text.splitlines() if line])
 
 
 def read_limited(path: Path, largest: int) -> str:
-    """The text of a regular file of at most `largest` bytes. Errors: UserError naming it."""
+    """Read the text of a regular file of at most `largest` bytes. Errors: UserError naming it."""
     try:
         if not path.exists():
             raise UserError(f"{path}: no such file")
@@ -129,7 +133,7 @@ def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """JSON of anybody's. Errors: ValueError, also for NaN and infinity, and for what is nested too deep."""
+    """Parse JSON from any source. Errors: ValueError, also for NaN, infinity and too deep nesting."""
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is no number")
@@ -141,13 +145,13 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal digest of the file's bytes."""
+    """Return the hexadecimal digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write safetensors; tensors are moved to the CPU and made contiguous.
+    """Write safetensors, after moving tensors to the CPU.
 
     The metadata becomes one entry, `lgd`, of sorted JSON: safetensors writes several entries in a random order, and
     the same tensors must give the same bytes.
@@ -160,7 +164,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def load_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Read safetensors, or the named ones of them alone; nothing is ever unpickled.
+    """Read the tensors of a safetensors file, or only those in `names`; pickles are refused.
 
     Errors: UserError naming a file that is missing or corrupt or lacks a tensor.
     """
@@ -170,7 +174,7 @@ def load_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, 
 def load_tensors_and_metadata(
     path: Path, names: Collection[str] | None = None
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """As `load_tensors`, with the metadata given to `save_tensors`; a file of another writer has none."""
+    """Read tensors as `load_tensors`, and the metadata given to `save_tensors`; files of other writers have none."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -192,16 +196,16 @@ def load_tensors_and_metadata(
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file starts as pickles do, or as the archives in which torch keeps them."""
+    """Return whether a file starts like a pickle, or like the archives in which torch stores pickles."""
     with path.open("rb") as file:
         return file.read(2) in (b"PK", *(bytes([0x80, version]) for version in range(2, 6)))
 
 
 def safe_name(name: str) -> str:
-    """A file name for any text: percent-encoding of all but letters, digits, `_`, `-`, `.`, `~` and space.
+    """Return a file name for any text: all but letters, digits, `_`, `-`, `.`, `~` and space is percent-encoded.
 
-    `..`, separators, NUL, hidden files and names that Windows reserves cannot come out of it; long names are cut and
-    end in a digest.
+    The name is never `..`, hidden, or reserved by Windows, and holds no separator or NUL. Long names are cut and end in
+    a digest.
     """
     encoded = quote(name, safe=" ", errors="surrogatepass") or "%00"
     if encoded[0] in ". " or _reserved(encoded):
@@ -219,15 +223,16 @@ def _reserved(name: str) -> bool:
 
 
 def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, as `write_file` writes."""
     write_file(target, lambda temporary: shutil.copyfile(source, temporary))
 
 
 @contextmanager
 def output_directory(path: Path, overwrite: bool = False) -> Iterator[Path]:
-    """Make `path` a directory that this process alone writes to, until the block ends.
+    """Make `path` a directory that only this process writes to until the block ends.
 
-    `overwrite` empties it first. Half-written files of a process that was killed are removed. Errors: UserError when
-    it is a file, not writable, not ours, held by another process, or has a link that leads out of it.
+    `overwrite` empties it first. Temporary files of a process that was killed are removed. Errors: UserError when it is
+    a file, not writable, not made by lgd, held by another process, or holds a link that leads out of it.
     """
     path = path.absolute()
     if path.exists() and not path.is_dir():
@@ -253,7 +258,7 @@ def is_private(path: Path) -> bool:
 
 
 def _sweep(root: Path) -> None:
-    """Remove half-written files. Errors: UserError for a link that leads out, for we would write where it points."""
+    """Remove temporary files. Errors: UserError for a link that leads out, since writes would follow it."""
     inside = root.resolve()
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):

@@ -1,8 +1,8 @@
 """Results on an object store that all machines reach: a URL that fsspec opens, such as s3://bucket/run.
 
-Every process works on files in a local copy, the mirror, and knows nothing of the store. What it finishes is sent on
-at once, in the same order, so that a `done` file is the last one there as well. Other machines fetch what they
-lack before they start to work. The copies are thrown away; the store is what counts.
+Every process works on files in a local copy, the mirror. Each file that a process finishes is uploaded at once, in
+the same order, so that a `done` file comes last there, too. Other machines download what they lack before they start.
+The mirrors are deleted in the end; the store keeps the results.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _active: Mirror | None = None
 
 @dataclass(frozen=True)
 class Mirror:
-    """A local directory that stands for a URL; small, so that it travels to worker processes."""
+    """A local directory and the URL that it mirrors. Small enough to be sent to worker processes."""
 
     root: Path
     """the same on every machine"""
@@ -38,14 +38,14 @@ class Mirror:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Send every file that this process finishes in the block."""
+        """Upload every file that this process finishes in the block."""
         with on_written(self.send):
             yield
 
     def send(self, path: Path) -> None:
-        """Send one file below `root`, or delete what is gone from here.
+        """Upload a file below `root`, or delete it there when it is deleted here.
 
-        Before a `done` goes what lies beside it and other software has written.
+        A `done` file comes after the files beside it, which other software may have written.
         """
         if self.root not in path.parents:
             return
@@ -61,7 +61,7 @@ class Mirror:
         store.put_file(str(path), there)
 
     def settle(self, folder: Path) -> None:
-        """Send the files below `folder` that are not there in the same size, `done` last."""
+        """Upload the files below `folder` that the store lacks or has in another size, `done` last."""
         there = self.listing(folder)
         store, base = self.open()
         found = [path for path in sorted(folder.rglob("*")) if path.is_file() and not is_private(path)]
@@ -71,7 +71,7 @@ class Mirror:
                 store.put_file(str(path), f"{base}/{name}")
 
     def fetch(self, phase: str) -> None:
-        """Fetch what this machine lacks, once per `phase`; its other processes wait meanwhile."""
+        """Download the files that this machine lacks, once per `phase`, while its other processes wait."""
         private = self.root.parent
         private.mkdir(mode=0o700, parents=True, exist_ok=True)
         if hasattr(os, "getuid") and private.stat().st_uid != os.getuid():
@@ -90,19 +90,20 @@ class Mirror:
             marker.write_text(phase)
 
     def open(self) -> tuple[Any, str]:
+        """Return fsspec's file system and the path of the URL in it."""
         from fsspec.core import url_to_fs
 
         store, base = url_to_fs(self.url)
         return store, base.rstrip("/")
 
     def remove(self, names: Iterable[str]) -> None:
-        """Delete files there, `config.json` last: without it the rest would be a stranger's."""
+        """Delete files in the store, `config.json` last: it shows that lgd made the rest."""
         store, base = self.open()
         for name in sorted(names, key=lambda name: name == "config.json"):
             store.rm_file(f"{base}/{name}")
 
     def listing(self, folder: Path | None = None) -> dict[str, int]:
-        """Names relative to the root, and sizes. Errors: UserError for a name that leads out of the mirror."""
+        """Return names relative to the root, and sizes. Errors: UserError for a name that leads out of the mirror."""
         store, base = self.open()
         store.invalidate_cache()
         below = "/".join([base, *(folder or self.root).relative_to(self.root).parts])
@@ -119,13 +120,13 @@ def _size(path: Path) -> int:
 
 
 def active_mirror() -> Mirror | None:
-    """That of the `workspace` this process is in."""
+    """Return the mirror of the `workspace` that this process is in."""
     return _active
 
 
 @contextmanager
 def workspace(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """`files.output_directory`, also where `out` is a URL: then the directory is a mirror, gone after the block.
+    """Open an output directory, as `files.output_directory` does. For a URL, it is a mirror until the block ends.
 
     Errors: UserError, as there, and for a store that cannot be opened.
     """
@@ -139,7 +140,7 @@ def workspace(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def fetched(place: str | Path) -> Iterator[Path]:
-    """A directory to read from: the path itself, or a copy of what lies at a URL, gone after the block."""
+    """Return a directory to read: the path itself, or a copy of the files at a URL until the block ends."""
     if is_remote(place):
         with new_mirror(str(place).rstrip("/")) as mirror:
             if not opened(mirror):
@@ -151,12 +152,13 @@ def fetched(place: str | Path) -> Iterator[Path]:
 
 
 def is_remote(place: str | Path) -> bool:
+    """Return whether a place is a URL of an object store."""
     return "://" in str(place) and not str(place).startswith("file://")
 
 
 @contextmanager
 def new_mirror(url: str) -> Iterator[Mirror]:
-    """An empty one, in a directory that nobody else may read."""
+    """Return an empty mirror, in a directory that no other user may read."""
     folder = Path(tempfile.mkdtemp(prefix="lgd-"))
     try:
         yield Mirror(folder / safe_name(url.rpartition("/")[2]), url)
@@ -165,7 +167,7 @@ def new_mirror(url: str) -> Iterator[Mirror]:
 
 
 def opened(mirror: Mirror) -> dict[str, int]:
-    """What is at the URL: names and sizes. Errors: UserError when the store cannot be opened."""
+    """Return the names and sizes of the files at the URL. Errors: UserError when the store cannot be opened."""
     try:
         return mirror.listing()
     except UserError:
@@ -176,7 +178,7 @@ def opened(mirror: Mirror) -> dict[str, int]:
 
 @contextmanager
 def mirrored(url: str, overwrite: bool) -> Iterator[Path]:
-    """A mirror of `url` with all that is there, held by this process alone. Errors: as `workspace`."""
+    """Download a URL into a mirror, and hold both for this process alone. Errors: as `workspace`."""
     global _active
     with new_mirror(url) as mirror:
         opened(mirror)
@@ -200,7 +202,7 @@ def mirrored(url: str, overwrite: bool) -> Iterator[Path]:
 
 @contextmanager
 def exclusively(mirror: Mirror) -> Iterator[None]:
-    """Hold URL/.lock. Errors: UserError naming the holder, unless it was a process of this machine that is gone."""
+    """Hold URL/.lock. Errors: UserError naming the holder, unless it is a process of this machine that has ended."""
     store, base = mirror.open()
     path = f"{base}/{LOCK}"
     me = json.dumps({"process": os.getpid(), "machine": platform.node()}).encode()
@@ -222,7 +224,7 @@ def exclusively(mirror: Mirror) -> Iterator[None]:
 
 
 def is_running(process: int) -> bool:
-    """Return whether a process of this machine is there; True on Windows, where a signal would end it."""
+    """Return whether a process of this machine exists; True on Windows, where a signal would end it."""
     if os.name != "posix":
         return True
     try:
@@ -235,7 +237,7 @@ def is_running(process: int) -> bool:
 
 
 def _holder(text: bytes) -> tuple[int, str]:
-    """Process and machine of a lock; zero and nowhere of anything else."""
+    """Return the process and machine of a lock; 0 and an unknown machine of any other file."""
     try:
         value = parse_json(text[:1000])
         return int(value["process"]), str(value["machine"])

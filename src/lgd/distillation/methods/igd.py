@@ -17,6 +17,7 @@ from lgd.guidance.influence import influence, joint_influence
 from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.null_half import NullHalf
 from lgd.rng import generator as rng
+from lgd.rng import image_seed
 
 from .sampling import Guide, climbing, sample_slots_in_order, without_selection
 
@@ -46,9 +47,11 @@ def with_null_half(resources: Resources, guidance: GuidanceConfig) -> Guide:
     config, size = resources.config, resources.assets.surrogate.image_size
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        names = zip(labels.tolist(), slots.tolist(), strict=True)
+        names = list(zip(labels.tolist(), slots.tolist(), strict=True))
         streams = [rng(config.seed, "null half", resources.increment, label, slot) for label, slot in names]
-        null = NullHalf(resources.generator, labels, config.sampling, streams)
+        seeds = [image_seed(config.seed, resources.increment, label, slot, 0) for label, slot in names]
+        conditions = resources.generator.conditions_of(labels, seeds)
+        null = NullHalf(resources.generator, conditions, config.sampling, streams)
 
         def score(x0: Tensor) -> Tensor:
             images = decode_at(resources.guiding, torch.cat([x0, null.x0]), size)

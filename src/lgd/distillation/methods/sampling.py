@@ -54,7 +54,8 @@ class SamplingContext:
         """Return the denoiser of a batch of candidates under classifier-free, the method's and deviation guidance."""
         generator, sampling, guidance = self.resources.generator, self.config.sampling, self.config.guidance
         labels, slots = torch.tensor([(spec.label, spec.slot) for spec in specs], device=self.resources.device).T
-        plain = classifier_free(generator, labels, sampling.classifier_free_scale, sampling.guided_channels)
+        conditions = generator.conditions_of(labels, [spec.seed for spec in specs])
+        plain = classifier_free(generator, conditions, sampling.classifier_free_scale, sampling.guided_channels)
         newest = [self.memory[spec.label][-guidance.memory :] for spec in specs]
         return deviation_guided(self.guide(plain, labels, slots), newest, guidance)
 

@@ -65,7 +65,7 @@
     row(facts, "learnability score", number(item.score));
     row(facts, "learner's loss, nats", number(item.learner_loss));
     row(facts, "reference's loss, nats", number(item.reference_loss));
-    row(facts, "valid", item.valid === null ? "not judged" : item.valid ? "yes" : "no");
+    row(facts, "valid", item.valid === null ? "not evaluated" : item.valid ? "yes" : "no");
     row(facts, "seed", item.candidates[item.chosen][0] ?? "none: a real image");
     at("rivals").replaceChildren(rivals(item));
     at("rivals").hidden = item.candidates.length < 2;

@@ -1,0 +1,129 @@
+"""Which folders below a root are the parts of a set, and which are classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lgd.errors import UserError
+
+from .class_names import plain_name
+from .part_names import first_choice, part_of
+from .tree import beside, class_folders, contents, holds_images
+
+NAMED = 5
+"""folders that a message names"""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the training part and the test part are, or the whole."""
+
+    parts: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def divide(root: Path, wanted: Sequence[str]) -> Layout:
+    """Find the parts of a set in `root`, whose folders are parts or classes.
+
+    A folder that is named as a training part is one if it holds class folders, and either a test part beside it holds
+    some of the same or nothing else in `root` holds images. wanted: classes that were asked for; one that is named as a
+    part is a class. Errors: UserError where a folder may be either.
+    """
+    folders = class_folders(root)
+    asked = bool(wanted) and {plain_name(name) for name in wanted} <= set(folders)
+    named = {folder: part_of(folder) for folder in folders.values()}
+    training = [folder for folder, role in named.items() if role == "train"]
+    if not training or asked:
+        if not asked:
+            check_classes(root, list(named))
+        return Layout((root,))
+    judging = first_choice(folder for folder, role in named.items() if role in ("test", "validation"))
+    others = [folder for folder, role in named.items() if role is None]
+    divided = [folder for folder in training if class_folders(root / folder)]
+    if not divided:
+        return undivided(root, training, judging, others)
+    if len(divided) > 1:
+        raise UserError(
+            f"{root}: {enumerated(divided)} are training parts by their names; give the parts:"
+            f" folder:{root / divided[0]},{root / (judging or ['TEST'])[0]}"
+        )
+    return with_train(root, divided[0], judging, [folder for folder in others + training if folder != divided[0]])
+
+
+def with_train(root: Path, train: str, judging: Sequence[str], others: Sequence[str]) -> Layout:
+    """The parts of a root whose folder `train` holds class folders. Errors: UserError where it may be a class."""
+    classes = set(class_folders(root / train))
+    with_classes = [folder for folder in judging if class_folders(root / folder)]
+    test = [folder for folder in with_classes if classes & set(class_folders(root / folder))][:1]
+    rivals = [] if test else [folder for folder in others if holds_images(root / folder)]
+    if rivals:
+        if contents(root / train).images:
+            return Layout((root,), (f"{root}: {train!r} is read as a class, beside {enumerated(rivals)}",))
+        raise UserError(
+            f"{root}: {train!r} is a training part by its name and its folders {enumerated(sorted(classes))},"
+            f" or a class beside {enumerated(rivals)}; folder:{root / train} reads the part,"
+            f" --dataset.classes {' '.join(sorted([*rivals, train]))} the classes"
+        )
+    if with_classes and not test:
+        first = root / with_classes[0]
+        raise UserError(
+            f"{first}: its folders ({enumerated(list(class_folders(first)))}) are none of the classes in"
+            f" {root / train}; folder:{root / train} reads the training part alone and splits it"
+        )
+    parts = [train, *test]
+    for part in parts:
+        if (root / part).is_symlink():
+            raise UserError(
+                f"{root / part} is a symbolic link; give where it leads: --dataset.source folder:TRAIN,TEST"
+            )
+    left_out = [f"{folder} (no class folders)" for folder in judging if folder not in with_classes]
+    left_out += [folder for folder in (*with_classes, *others) if folder not in parts]
+    note = f"{root}: {enumerated(parts)} {'are' if len(parts) > 1 else 'is'} read; left out: {', '.join(left_out)}"
+    return Layout(tuple(root / part for part in parts), (*((note,) if left_out else ()), *beside(root).notes(root)))
+
+
+def undivided(root: Path, training: Sequence[str], judging: Sequence[str], others: Sequence[str]) -> Layout:
+    """A root whose `training` holds no class folders: a class beside others. Errors: UserError without others."""
+    if any(holds_images(root / folder) for folder in others):
+        return Layout((root,))
+    train = root / training[0]
+    classes = " ".join(sorted([*training, *judging]))
+    hint = f"; --dataset.classes {classes} reads these folders as the classes" if judging else ""
+    raise UserError(f"{train}: no class folders in it; images are expected in {train / 'CLASS'}{hint}")
+
+
+def check_classes(root: Path, folders: Sequence[str]) -> None:
+    """Errors: UserError for folders that are rather parts than classes: all hold the same folders, and no images."""
+    below: list[set[str]] = []
+    for folder in folders:
+        inside = contents(root / folder)
+        if inside.images:
+            return
+        below.append({plain_name(name) for name in inside.folders})
+    if len(folders) == 1 and len(below[0]) > 1:
+        raise UserError(
+            f"{root}: only the class {folders[0]!r}; it takes two at least. If {enumerated(sorted(below[0]))} in it are"
+            f" the classes: folder:{root / folders[0]}"
+        )
+    common = sorted(set.intersection(*below)) if len(below) > 1 else []
+    if len(common) < 2:
+        return
+    found, inner = enumerated(folders), enumerated(common)
+    if {part_of(name) for name in common} >= {"train"}:
+        raise UserError(
+            f"{root}: {found} each hold the parts {inner}; parts are expected outermost, as in"
+            f" {root / common[0] / folders[0]}. --dataset.classes {' '.join(folders[:2])} ... reads them without parts"
+        )
+    raise UserError(
+        f"{root}: {found} all hold the folders {inner}, as parts of a set do; give the parts:"
+        f" folder:{root / folders[0]},{root / folders[1]}. If they are classes, name them:"
+        f" --dataset.classes {' '.join(folders[:2])} ..."
+    )
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """The first names, and how many more there are, joined by `and`."""
+    shown = [*names[:NAMED], *([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -1,0 +1,73 @@
+"""Class-conditional U-Nets: diffusers' UNet2DModel with a table of classes, in pixels or in latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from diffusers import UNet2DModel
+from torch import Tensor
+
+from lgd.config import Precision, TimeFrequencies
+from lgd.errors import UserError
+from lgd.storage.files import read_json
+
+from ..autoencoder_networks import load_part
+from ..class_map import Vocabulary, pipeline_vocabulary
+from .base import Conditions, Embeddings, Family, numbered, unet_channels
+
+
+def vocabulary(folder: Path) -> Vocabulary:
+    """Return the names of a pipeline's classes: those of `id2label` in model_index.json, as DiTPipeline has it.
+
+    A table with one row more than there are labels ends with the null class. Errors: UserError for a network that
+    takes no classes.
+    """
+    labels = read_json(folder / "model_index.json").get("id2label")
+    rows = read_json(folder / "unet" / "config.json").get("num_class_embeds")
+    if not isinstance(rows, int):
+        raise UserError(f"{folder}: an unconditional UNet2DModel; it needs num_class_embeds to be asked for a class")
+    null = has_null(labels, rows)
+    return replace(pipeline_vocabulary(str(folder), rows - null, labels), has_null=null)
+
+
+def has_null(labels: Mapping[str, str] | None, rows: int) -> bool:
+    return bool(labels) and len(labels or {}) == rows - 1
+
+
+def load(folder: Path, device: str, precision: Precision, frequencies: TimeFrequencies) -> Any:
+    """Load the denoiser of a pipeline. Errors: UserError."""
+    denoiser = load_part(UNet2DModel, folder / "unet", precision)
+    labels, rows = read_json(folder / "model_index.json").get("id2label"), denoiser.config.num_class_embeds
+    denoiser.register_to_config(null_class=rows - 1 if has_null(labels, rows) else None)
+    return denoiser.eval().requires_grad_(False).to(device)
+
+
+def call(denoiser: Any, x_t: Tensor, t: Tensor, conditions: Tensor, embeddings: Embeddings | None) -> Tensor:
+    return denoiser(x_t, t, class_labels=conditions).sample
+
+
+def null(denoiser: Any, embeddings: Embeddings | None) -> int | None:
+    return denoiser.config.get("null_class")
+
+
+def placeholder(denoiser: Any, classes: int) -> Conditions:
+    return Conditions(tuple(label % denoiser.config.num_class_embeds for label in range(classes)))
+
+
+UNET_CLASS = Family(
+    "class-conditional U-Net",
+    pipelines=("DDPMPipeline", "DDIMPipeline"),
+    part="unet",
+    network=UNet2DModel,
+    load=load,
+    call=call,
+    null=null,
+    check=numbered,
+    conditions=numbered,
+    placeholder=placeholder,
+    vocabulary=vocabulary,
+    describe=unet_channels,
+)
