@@ -85,6 +85,21 @@ def test_short_files(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 300
 
 
+POSIX_ONLY = {"fcntl", "grp", "posix", "pty", "pwd", "resource", "termios"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_on_windows(path: Path) -> None:
+    """No module imports at its top what Windows does not have."""
+    names = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    assert not names & POSIX_ONLY
+
+
 @pytest.mark.parametrize("code", ["import lgd", "from lgd.cli.main import main; main(['--help'])"])
 def test_nothing_heavy_at_import(code: str) -> None:
     check = f"{code}\nimport sys; print(sorted({{'torch', 'diffusers', 'matplotlib', 'sklearn'}} & set(sys.modules)))"

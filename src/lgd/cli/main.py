@@ -34,7 +34,7 @@ commands:
   plan      PRESET_OR_TOML                                estimate the time and memory of a run
   bench                                                   measure the cost of guided sampling on this machine
 
-PRESET_OR_TOML may also name images: folder:PATH, parquet:TRAIN,TEST or hf:NAME[@REVISION].
+PRESET_OR_TOML may also name images: folder:PATH, parquet:TRAIN,TEST or hf:NAME[:CONFIG][@REVISION].
 `lgd COMMAND --help` lists every option; presets: {presets}
 Any field of the configuration is an option: --guidance.omega 0.5 --stages.increments 3
 
