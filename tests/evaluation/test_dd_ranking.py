@@ -51,7 +51,7 @@ def test_hard_labels(finished: Path, tiny: Config, tmp_path: Path, capsys: pytes
     train, test = vars(cached_splits(tiny.dataset)).values()
     for seed in range(2):
         derived = derive_seed(tiny.seed, "evaluation", 0, seed)
-        classifier = train_classifier(train, tiny.evaluation.classifier, derived, "real")
+        classifier = train_classifier(train, tiny.evaluation.classifier, derived)
         assert last["real_hard"]["values"][seed] == accuracy(classifier, test)
     for seed in range(2):
         row = {name: column["values"][seed] for name, column in last.items()}
