@@ -208,7 +208,11 @@ def empty(folder: Path) -> None:
         (lambda r: (r / "test" / "dog" / "1.png").write_bytes(b"?"), {}, "test: 1 of 6 .*dog/1.png: .*--skip-broken"),
         (lambda r: None, {"classes": ("cat", "dgo")}, "no class 'dgo'; did you mean 'dog'"),
         (lambda r: None, {"classes": ("cat", "dog", "cat")}, "'cat' comes twice"),
-        (lambda r: None, {"classes": ("cat",)}, "one entry names a list .imagenette, imagewoof. or a file"),
+        (
+            lambda r: None,
+            {"classes": ("cat",)},
+            "one entry names a list .cifar10, cifar100, imagenette, imagewoof. or a file",
+        ),
         (lambda r: (r / "l.txt").write_text("cat"), {"classes": ("LIST",)}, "only the class 'cat'; it takes two"),
         (lambda r: (r / "l.txt").write_bytes(b"\xff"), {"classes": ("LIST",)}, "l.txt: corrupt, not text"),
         (lambda r: Path(os.fsdecode(os.fsencode(r / "train") + b"/\xff")).mkdir(), {}, "not UTF-8; rename it"),

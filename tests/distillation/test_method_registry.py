@@ -170,7 +170,7 @@ def test_modes_are_of_randomly_flipped_images(flip: bool, tiny: Config, assets: 
     config = with_method(with_values(tiny, {"modes.flip": flip}), "mgd3")
     growth = growth_of(config, Run(tmp_path), assets_of(config, assets, "cpu"), train.class_names)
     found = class_modes(Resources(growth, 1, range(3, 4)), 3, count)
-    x = train.pixels(train.indices_of(3)) / 127.5 - 1
+    x, found = train.pixels(train.indices_of(3)).double() / 127.5 - 1, found.double()
     plain, mirrored = (torch.cdist(part.flatten(1), found.flatten(1)).min(1).values < 1e-4 for part in (x, x.flip(-1)))
     assert (plain | mirrored).all()
     assert (count / 3 < mirrored.sum() < 2 * count / 3) if flip else plain.all()

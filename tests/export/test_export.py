@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import tarfile
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +26,8 @@ from lgd.errors import UserError
 from lgd.export import export
 from lgd.export.card import card
 from lgd.export.formats import FORMATS, ExportFormat
-from lgd.export.samples import read_export
+from lgd.export.samples import Export, Sample, read_export
+from lgd.export.tensors import write_pt
 from lgd.storage.files import save_tensors
 
 Pairs = list[tuple[bytes, int]]
@@ -33,12 +35,23 @@ Pairs = list[tuple[bytes, int]]
 
 @pytest.fixture(scope="module")
 def soft_run(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy the finished run, with soft labels that encode the position of their image."""
+    """The finished run with stored soft labels, whose logits tell the position of their image in metadata.csv.
+
+    The file lists the images in another order, as it may.
+    """
     run = tmp_path_factory.mktemp("soft") / "run"
     shutil.copytree(finished, run)
-    soft = torch.arange(60, dtype=torch.float32)[:, None].expand(60, 10) / 100
-    save_tensors(run / "dataset" / "soft_labels.safetensors", {"soft_labels": soft})
+    with (run / "dataset" / "metadata.csv").open() as file:
+        files = [row["file_name"] for row in csv.DictReader(file)]
+    logits = torch.arange(60, dtype=torch.float32)[:, None].expand(60, 10) / 10
+    store_logits(run, files[::-1], logits.flip(0))
     return run
+
+
+def store_logits(run: Path, files: list[str], logits: torch.Tensor) -> None:
+    names = [str(digit) for digit in range(10)]
+    metadata = {"files": json.dumps(files), "class_names": json.dumps(names)}
+    save_tensors(run / "dataset" / "soft_labels.safetensors", {"logits": logits.contiguous()}, metadata)
 
 
 def pixels(image: Image.Image) -> bytes:
@@ -79,7 +92,7 @@ def test_parquet(soft_run: Path, tmp_path: Path) -> None:
     loaded = datasets.load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
     assert sorted((pixels(row["image"]), row["label"]) for row in loaded) == original(soft_run)
     assert loaded.features["label"].names == [str(digit) for digit in range(10)]
-    assert np.allclose(loaded["soft_label"][7], 0.07)
+    assert np.allclose(loaded["logits"][7], 0.7)
 
 
 def test_webdataset(soft_run: Path, tmp_path: Path) -> None:
@@ -95,7 +108,7 @@ def test_webdataset(soft_run: Path, tmp_path: Path) -> None:
     found = [(pixels(Image.open(io.BytesIO(s["png"]))), int(s["cls"])) for s in samples.values()]
     assert sorted(found) == original(soft_run)
     soft = [np.load(io.BytesIO(s["npy"]), allow_pickle=False)[0] for s in samples.values()]
-    assert np.allclose(soft, np.arange(60) / 100)
+    assert np.allclose(soft, np.arange(60) / 10)
     datasets = pytest.importorskip("datasets")
     shards = [str(path) for path in sorted(out.glob("*.tar"))]
     rows = datasets.load_dataset("webdataset", data_files=shards, split="train", cache_dir=str(tmp_path / "cache"))
@@ -114,7 +127,7 @@ def test_pt(soft_run: Path, finished: Path, tmp_path: Path) -> None:
     with (soft_run / "dataset" / "metadata.csv").open() as file:
         labels = [int(row["label"]) for row in csv.DictReader(file)]
     soft = torch.load(out / "labels.pt", weights_only=True)
-    places = (soft[:, 0] * 100).round().long()
+    places = (soft[:, 0] * 10).round().long()
     assert [labels[i] for i in places] == hard.tolist()
     plain = export(finished, "pt", tmp_path / "plain")
     assert torch.equal(torch.load(plain / "labels.pt", weights_only=True), hard)
@@ -140,6 +153,52 @@ def test_the_documented_addition(
     assert "npz          one NumPy file" in capsys.readouterr().out
     assert main(["export", str(finished), "--to", "npy", "--out", str(out)]) == 2
     assert "--to: unknown format 'npy'; did you mean 'npz'?" in capsys.readouterr().err
+
+
+CIFAR = ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "names", "side", "given", "wanted"),
+    [
+        ("parquet:train.parquet,test.parquet", "custom", CIFAR10, 32, "", CIFAR),
+        ("folder:images", "mine", ("Cat", "dog"), 32, "", CIFAR),
+        ("hf:uoft-cs/cifar100", "custom", ("aquarium_fish", "lawn mower", "worm"), 32, "", CIFAR),
+        ("parquet:train.parquet", "cifar10", ("0", "1"), 32, "", CIFAR),
+        ("folder:images", "custom", ("cat", "dog"), 64, "", IMAGENET),
+        ("folder:images", "custom", ("n01440764", "n02102040"), 224, "", IMAGENET),
+        ("folder:images", "custom", ("cat", "piano"), 32, "", IMAGENET),
+        ("folder:images", "custom", CIFAR10, 32, "imagenet", IMAGENET),
+        ("folder:images", "custom", CIFAR10, 32, "0.5,0.4,0.3/0.1,0.2,0.25", ((0.5, 0.4, 0.3), (0.1, 0.2, 0.25))),
+        ("folder:images", "custom", CIFAR10, 32, "none", ((0.0,) * 3, (1.0,) * 3)),
+    ],
+)
+def test_tensors_are_normalised_as_ddranking_normalises_the_data_set(
+    source: str, name: str, names: tuple[str, ...], side: int, given: str, wanted: tuple[tuple[float, ...], ...],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    pixels = np.arange(side * side * 3, dtype=np.uint8).reshape(side, side, 3)
+    Image.fromarray(pixels).save(tmp_path / "0.png")
+    sample = Sample(tmp_path / "0.png", "0.png", 1, names[1], 1, 0, None, "")
+    content = Export(tmp_path, [sample], names, None, {"dataset": {"source": source}, "name": name}, {}, {}, {}, given)
+    (tmp_path / "out").mkdir()
+    told = write_pt(content, tmp_path / "out", lambda: None)
+    images = torch.load(tmp_path / "out" / "images.pt", weights_only=True)
+    for channel in range(3):
+        expected = (pixels[:, :, channel] / 255 - wanted[0][channel]) / wanted[1][channel]
+        assert np.allclose(images[0, channel], expected, atol=1e-6)
+    assert (str(wanted[0]) in told) is (given != "none")
+
+
+@pytest.mark.parametrize("given", ["cifra", "0.5/0.2", "1,2,3/1,0,1", "1,2,3"])
+def test_statistics_that_do_not_fit_are_refused(given: str, finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--statistics: ") if given != "0.5/0.2" else nullcontext():
+        export(finished, "pt", tmp_path / "out", statistics=given)  # its images are grey: one number fits
+    assert (tmp_path / "out").exists() is (given == "0.5/0.2")
+    with pytest.raises(UserError, match=r"--statistics: parquet keeps images as they are"):
+        export(finished, "parquet", tmp_path / "other", statistics="cifar")
 
 
 def test_soft_labels_travel_with_folders(soft_run: Path, tmp_path: Path) -> None:
@@ -215,8 +274,8 @@ def test_damaged_runs_are_refused(soft_run: Path, tmp_path: Path, damage: str) -
     elif damage == "changed":
         image.write_bytes(next(run.glob("dataset/4/*.png")).read_bytes())
     else:
-        save_tensors(run / "dataset" / "soft_labels.safetensors", {"soft_labels": torch.ones(59, 10)})
-    with pytest.raises(UserError, match=r"soft_labels.*59" if damage == "shape" else str(image)):
+        store_logits(run, ["0/01-0000.png"], torch.ones(59, 10))
+    with pytest.raises(UserError, match=r"soft_labels.*\(59, 10\)" if damage == "shape" else str(image)):
         export(run, "hf", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -62,7 +62,16 @@ def evaluate(arguments: Sequence[str]) -> int:
     from lgd.storage.files import write_json
 
     compute = {name: value for name in ("engine", "address") if (value := getattr(options, name))}
-    result = evaluate(options.dataset, options.test, options.seeds, options.epochs_factor, compute, options.out)
+    result = evaluate(
+        options.dataset,
+        options.test,
+        options.seeds,
+        options.epochs_factor,
+        compute,
+        options.out,
+        dd_ranking=options.dd_ranking,
+        real_accuracy=options.real_accuracy,
+    )
     if options.json is not None:
         write_json(options.json, result)
     for name, last in result["architectures"].items():
@@ -70,6 +79,9 @@ def evaluate(arguments: Sequence[str]) -> int:
         print(
             f"{name}: {plus_minus(last, 2)} % over {last['n']} seeds after the last epoch; best {plus_minus(best, 2)} %"
         )
+    for name, ranking in result.get("dd_ranking", {}).items():
+        lrs, ars = (" and ".join(plus_minus(ranking[at][score]) for at in ("last", "best")) for score in ("lrs", "ars"))
+        print(f"{name}: DD-Ranking at the last and the best: label-robust {lrs} %, augmentation-robust {ars} %")
     return 0
 
 
@@ -131,7 +143,7 @@ def export(arguments: Sequence[str]) -> int:
     options = parse(ExportOptions, "lgd export", arguments)
     from lgd.export import export
 
-    export(options.run, options.to, options.out, options.overwrite, options.push)
+    export(options.run, options.to, options.out, options.overwrite, options.push, options.statistics)
     return 0
 
 

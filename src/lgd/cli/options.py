@@ -65,6 +65,11 @@ class EvaluateOptions:
     """File to which the result is written, too."""
     out: str | None = None
     """Directory or URL that keeps finished classifiers; the same command then continues after an interruption."""
+    dd_ranking: bool = False
+    """Also print DD-Ranking's label-robust and augmentation-robust scores (docs/protocols.md), which take three to five
+    more classifiers per seed."""
+    real_accuracy: float | None = None
+    """Accuracy in percent of a classifier trained on all real images, for the label-robust score. Default: measured."""
     engine: Literal["local", "ray"] | None = None
     """Engine that runs the work: local (processes on this machine) or ray (a Ray cluster; docs/scaling.md). Default:
     the preset's."""
@@ -148,6 +153,9 @@ class ExportOptions:
     """Replace an existing directory."""
     push: str | None = None
     """Dataset repository of the Hugging Face Hub to which the result is uploaded, too."""
+    statistics: str = ""
+    """Mean and standard deviation that normalise the tensors of pt: cifar, imagenet, none, or numbers per channel as
+    MEAN,MEAN,MEAN/STD,STD,STD. Empty: those of the data set."""
     quiet: bool = False
     """Print warnings and errors only."""
 

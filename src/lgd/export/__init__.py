@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from lgd.progress import log, progress_bar
 from lgd.storage.files import write_text
 
 
-def export(run: Path, to: str, out: Path, overwrite: bool = False, push: str | None = None) -> Path:
+def export(
+    run: Path, to: str, out: Path, overwrite: bool = False, push: str | None = None, statistics: str = ""
+) -> Path:
     """Write the dataset of a finished run to the directory `out`, with a card, and return `out`.
 
-    to: one of `formats.FORMATS`. push: a dataset repository on the Hugging Face Hub to upload it to.
+    to: one of `formats.FORMATS`. push: a dataset repository on the Hugging Face Hub to upload it to. statistics: what
+    tensors are normalised by: cifar, imagenet, none, or MEAN,.../STD,...; empty: by what the data set is.
     The export is written beside `out` and then renamed: a failure leaves no part of it, and keeps what `overwrite`
     would replace.
     Errors: UserError for a target that exists, an unfinished or damaged run, a missing extra or a missing token.
@@ -26,9 +30,11 @@ def export(run: Path, to: str, out: Path, overwrite: bool = False, push: str | N
 
     if to not in FORMATS:
         raise UserError(f"--to: unknown format {to!r}{nearest(to, FORMATS)}")
+    if statistics and not FORMATS[to].normalises:
+        raise UserError(f"--statistics: {to} keeps images as they are; only tensors are normalised (--to pt)")
     _refuse(out, run, overwrite)
     hub = _hub() if push else None
-    content = read_export(run)
+    content = replace(read_export(run), statistics=statistics)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)

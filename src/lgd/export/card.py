@@ -49,7 +49,7 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         ipc=increments[-1]["ipc"],
         increments=len(increments),
         how_to_read=how_to_read,
-        soft_labels=export.soft_labels is not None,
+        soft_labels=export.logits is not None,
         seed=config["seed"],
         version=__version__,
         generator=_line(generator_of(export)),

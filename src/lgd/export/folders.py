@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lgd.storage.files import copy_file, save_tensors, write_json
+from lgd.storage.files import copy_file, write_json
 
 from .samples import Advance, Export, write_order
 
@@ -25,7 +25,7 @@ def _write(export: Export, root: Path, table: str, advance: Advance) -> None:
     for sample in export.samples:
         copy_file(sample.path, root / sample.file)
         advance()
-    if export.soft_labels is not None:
-        save_tensors(root / "soft_labels.safetensors", {"soft_labels": export.soft_labels})
+    if export.logits is not None:
+        copy_file(export.run / "dataset" / "soft_labels.safetensors", root / "soft_labels.safetensors")
     write_order(export, root / table)
     write_json(root / "classes.json", list(export.class_names))

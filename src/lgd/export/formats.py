@@ -24,6 +24,8 @@ class ExportFormat:
     """pattern of the files that the Hub's viewer reads; empty: the Hub finds them by itself"""
     image_table: str = ""
     """the CSV file with the SHA-256 of every PNG; empty: the card lists every file"""
+    normalises: bool = False
+    """whether it takes `statistics`"""
 
 
 FORMATS = {
@@ -31,6 +33,6 @@ FORMATS = {
     "hf": ExportFormat('for datasets.load_dataset("imagefolder")', write_hf, image_table="metadata.csv"),
     "parquet": ExportFormat("Parquet files with an image column", write_parquet, viewer_files="data/*.parquet"),
     "webdataset": ExportFormat("tar files", write_webdataset, viewer_files="*.tar"),
-    "pt": ExportFormat("tensors for DD-Ranking", write_pt),
+    "pt": ExportFormat("tensors for DD-Ranking", write_pt, normalises=True),
 }
 """by the name in --to"""

@@ -18,15 +18,15 @@ def write_parquet(export: Export, root: Path, advance: Advance) -> str:
         import pyarrow.parquet as pq
     except ImportError:
         raise UserError("parquet needs the extra hf: pip install 'lgd[hf]'") from None
-    soft = export.soft_labels
+    logits = export.logits
     columns: dict[str, Any] = {
         "image": datasets.Image(),
         "label": datasets.ClassLabel(names=list(export.class_names)),
         "increment": datasets.Value("int32"),
         "score": datasets.Value("float64"),
     }
-    if soft is not None:
-        columns["soft_label"] = datasets.Sequence(datasets.Value("float32"))
+    if logits is not None:
+        columns["logits"] = datasets.Sequence(datasets.Value("float32"))
     schema = datasets.Features(columns).arrow_schema
     files = shards(export)
     for number, (start, shard) in enumerate(files):
@@ -34,7 +34,7 @@ def write_parquet(export: Export, root: Path, advance: Advance) -> str:
         for i, sample in enumerate(shard, start):
             image = {"bytes": sample.path.read_bytes(), "path": sample.file}
             row = {"image": image, "label": sample.label, "increment": sample.increment, "score": sample.score}
-            rows.append(row if soft is None else {**row, "soft_label": soft[i].tolist()})
+            rows.append(row if logits is None else {**row, "logits": logits[i].tolist()})
             advance()
         path = root / "data" / f"train-{number:05d}-of-{len(files):05d}.parquet"
         path.parent.mkdir(exist_ok=True)

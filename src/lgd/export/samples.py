@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lgd.errors import UserError, reading
-from lgd.storage.files import load_tensors, read_json, sha256, write_text
+from lgd.storage.files import read_json, sha256, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,13 +43,15 @@ class Export:
     run: Path
     samples: Sequence[Sample]
     class_names: tuple[str, ...]
-    soft_labels: Tensor | None
-    """(N, classes) of probabilities in the order of `samples`; None where the run has none"""
+    logits: Tensor | None
+    """of the teacher of soft labels, (N, classes) in the order of `samples`; None where the run stored none"""
     config: dict[str, Any]
     metrics: dict[str, Any]
     environment: dict[str, Any]
     source: dict[str, Any]
     """the record of a generator that was not trained in the run; empty for one that was"""
+    statistics: str = ""
+    """what to normalise images by; empty: by what the data set is"""
 
 
 def read_export(run: Path) -> Export:
@@ -75,7 +77,7 @@ def read_export(run: Path) -> Export:
         run,
         samples,
         names,
-        _read_soft_labels(run, len(samples), len(names)),
+        _read_logits(run, samples, names),
         read_json(run / "config.json"),
         read_json(run / "metrics.json"),
         read_json(environment) if environment.is_file() else {},
@@ -111,20 +113,12 @@ def _read_table(table: Path, names: tuple[str, ...]) -> list[Sample]:
     return samples
 
 
-def _read_soft_labels(run: Path, images: int, classes: int) -> Tensor | None:
-    """Read `soft_labels` of soft_labels.safetensors, which lies in the run or in its dataset."""
-    for path in (run / "dataset" / "soft_labels.safetensors", run / "soft_labels.safetensors"):
-        if path.is_file():
-            tensors = load_tensors(path)
-            if "soft_labels" not in tensors:
-                raise UserError(f"{path}: no tensor named soft_labels")
-            soft = tensors["soft_labels"].float()
-            if tuple(soft.shape) != (images, classes):
-                raise UserError(
-                    f"{path}: shape {tuple(soft.shape)}, but there are {images} images of {classes} classes"
-                )
-            return soft
-    return None
+def _read_logits(run: Path, samples: Sequence[Sample], class_names: tuple[str, ...]) -> Tensor | None:
+    """Read what the evaluation stored of the teacher's soft labels, if it did."""
+    from lgd.evaluation.soft_labels import FILE, stored_soft_labels
+
+    path = run / "dataset" / FILE
+    return stored_soft_labels(path, [s.file for s in samples], class_names).float() if path.is_file() else None
 
 
 def shards(export: Export) -> list[tuple[int, Sequence[Sample]]]:
@@ -133,7 +127,7 @@ def shards(export: Export) -> list[tuple[int, Sequence[Sample]]]:
 
 
 def write_order(export: Export, path: Path) -> None:
-    """Write a CSV row per image, in the order of the soft labels."""
+    """Write a CSV row per image, in the order of the samples."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["file_name", "label", "class_name", "increment", "slot", "score", "sha256"])

@@ -15,7 +15,9 @@ from .samples import Advance, Export, shards, write_order
 
 
 def write_webdataset(export: Export, root: Path, advance: Advance) -> str:
-    """Write train-NNNNNN.tar with KEY.png, KEY.cls, KEY.json and, for soft labels, KEY.npy; the same bytes every time.
+    """Write train-NNNNNN.tar with KEY.png, KEY.cls, KEY.json and, of soft labels, the logits as KEY.npy.
+
+    The bytes are the same every time.
 
     Scores are in order.csv alone: images of the seed set have none, and readers that take the columns' types from the
     first samples would stumble over the first number.
@@ -29,9 +31,9 @@ def write_webdataset(export: Export, root: Path, advance: Advance) -> str:
                     "cls": str(sample.label).encode(),
                     "json": json.dumps(facts).encode(),
                 }
-                if export.soft_labels is not None:
+                if export.logits is not None:
                     buffer = io.BytesIO()
-                    np.save(buffer, export.soft_labels[i].numpy(), allow_pickle=False)
+                    np.save(buffer, export.logits[i].numpy(), allow_pickle=False)
                     members["npy"] = buffer.getvalue()
                 for suffix, content in members.items():
                     entry = tarfile.TarInfo(f"{i:08d}.{suffix}")
