@@ -186,10 +186,11 @@ UNPICKLING = {"eval", "exec", "pickle.load", "pickle.loads", "torch.load", "jobl
 
 
 def test_nothing_of_a_users_is_ever_unpickled() -> None:
-    """Searches the sources for calls that unpickle."""
+    """Searches the sources for calls that unpickle; torch's reader that builds tensors alone is no such call."""
     import lgd
 
     for path in Path(lgd.__file__).parent.rglob("*.py"):
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-        assert not UNPICKLING & {ast.unparse(call.func) for call in calls}, path
+        restricted = [call for call in calls if "weights_only=True" in map(ast.unparse, call.keywords)]
+        assert not UNPICKLING & {ast.unparse(call.func) for call in calls if call not in restricted}, path
         assert not [word for call in calls for word in call.keywords if ast.unparse(word) == "allow_pickle=True"], path
