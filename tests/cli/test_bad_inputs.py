@@ -29,6 +29,8 @@ import torch
 from PIL import Image
 from tests.cli.test_main import toml
 from tests.conftest import tiny_config
+from tests.diffusion.original_dit import random_weights
+from tests.diffusion.pipelines import save_pipeline
 from tests.diffusion.unets import save_class_unet, save_stable_diffusion
 
 from lgd.cli.main import main
@@ -129,6 +131,23 @@ class Bomb:
 PICKLE = pickle.dumps(Bomb())
 
 
+def checkpoint(name: str, value: Any) -> Damage:
+    """A file of torch."""
+    return lambda place: torch.save(value, place / name)
+
+
+def dit_weights(width: int = 16, without: str = "") -> dict[str, Any]:
+    weights = random_weights(width=width, classes=10)
+    weights.pop(without, None)
+    return weights
+
+
+def pipeline_of_unknown_frequencies(place: Path) -> None:
+    """P, a DiTPipeline as somebody saved it who trained it with diffusers' class."""
+    save_pipeline(place / "P")
+    (place / "P/generator.json").unlink()
+
+
 def png(width: int, height: int) -> bytes:
     """Return a small PNG file whose header claims a large image."""
 
@@ -216,6 +235,7 @@ FOLDER = "lgd distill folder:PHOTOS --out OUT --quiet"
 TABLE_OF = "lgd distill parquet:T.parquet --out OUT --quiet"
 PROMPTED = f"{FOLDER} --generator.source pretrained:SD"
 TRAIN = "lgd generator train PRESET --out GEN --quiet"
+IMPORT = "lgd generator import --quiet --out GEN --heads 2"
 TUNE = f"{TRAIN} --generator.source RUN/generator --generator.tune difffit"
 SAMPLE = "lgd generator sample RUN/generator --out OUT.png --quiet"
 REFERENCE = "lgd reference train PRESET --out OUT --quiet"
@@ -359,6 +379,22 @@ CASES = [
               written("RUN/generator/transformer/diffusion_pytorch_model.bin", PICKLE))),
     Case("fine-tuning for images of another size", "lgd generator train folder:PHOTOS --out GEN --quiet --dataset.size 6"
          " --generator.source RUN/generator --generator.tune full", photos),
+    Case("an import without a source", "lgd generator import --out GEN"),
+    Case("... of nothing", f"{IMPORT} none.pt"),
+    Case("... of a pickle that runs code", f"{IMPORT} W.pt", written("W.pt", PICKLE)),
+    Case("... of a checkpoint that runs code", f"{IMPORT} W.pt --vae V", checkpoint("W.pt", {"model": dit_weights(), "args": Bomb()})),
+    Case("... of text", f"{IMPORT} W.pt", written("W.pt", "weights")),
+    Case("... of weights without an autoencoder", f"{IMPORT} W.pt", checkpoint("W.pt", dit_weights())),
+    Case("... of an unknown width", f"{IMPORT} W.pt --heads 0", checkpoint("W.pt", dit_weights(width=20))),
+    Case("... with a missing name", f"{IMPORT} W.pt", checkpoint("W.pt", dit_weights(without="blocks.1.mlp.fc1.bias"))),
+    Case("... with an unknown name", f"{IMPORT} W.pt", checkpoint("W.pt", {**dit_weights(), "blocks.0.\x1b[2J\n": torch.ones(2)})),
+    Case("... with a layer of another width", f"{IMPORT} W.pt", checkpoint("W.pt", {**dit_weights(), "blocks.0.mlp.fc1.bias": torch.ones(3)})),
+    Case("... with a tensor larger than the file", f"{IMPORT} W.pt",
+         checkpoint("W.pt", {**dit_weights(), "final_layer.linear.bias": torch.ones(1).expand(2**40)})),
+    Case("... whose time frequencies nothing tells", f"{IMPORT} P", pipeline_of_unknown_frequencies),
+    Case("... onto a generator", f"{IMPORT} W.pt --out RUN/generator", written("RUN/generator/config.json", "{}")),
+    Case("a generator whose time frequencies nothing tells", f"{DISTILL} --generator.source P", pipeline_of_unknown_frequencies),
+    Case("... whose record says others", SAMPLE, written("RUN/generator/generator.json", '{"time_frequencies": "cosine"}')),
     Case("a class map that does not exist", f"{TUNE} --generator.class-map none.toml"),
     Case("... with an id that does not exist", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\n3 = 12345\n")),
     Case("... with a class that does not exist", f"{TUNE} --generator.class-map M.toml", written("M.toml", "[classes]\nant = 1\n")),

@@ -131,7 +131,7 @@ def test_a_run_with_the_trained_generator(trained: Path, tiny: object, tmp_path:
         (["generator"], None),
         (["generator", "trian", "digits"], "unknown verb 'trian' of lgd generator; did you mean 'train'?"),
         (["generator", "train"], "generator train needs a preset"),
-        (["generator", "train", "digits", "--out", "OUT", "--generator.source", "X"], "is there already"),
+        (["generator", "train", "digits", "--out", "OUT", "--generator.source", "X"], "is trained already"),
         (["generator", "train", "digits", "--out", "OUT", "--generator.image-size", "16"], "only an autoencoder sees"),
         (["generator", "train", "digits", "--out", "OUT", "--generator.autoencoder", "X"], "X: no such folder"),
         (["generator", "train", "digits", "--out", "OUT", "--save-every", "0"], "--save-every must be above 0"),

@@ -137,8 +137,8 @@ def with_map(text: str) -> Callable[[Path], object]:
     ("spoil", "more", "message"),
     [
         (remove("vae/config.json"), [], "it lacks vae/config.json"),
-        (remove(WEIGHTS), [], "transformer: no weights as safetensors; docs/generators.md says"),
-        (as_pickle, [], "diffusion_pytorch_model.bin: a pickle, which can run any code and is not read here"),
+        (remove(WEIGHTS), [], "transformer: no weights as safetensors; `lgd generator import`"),
+        (as_pickle, [], "diffusion_pytorch_model.bin: a pickle, which is not read here"),
         (lambda f: new_vae(3).save_pretrained(f / "vae"), [], "the vae's latents have 3 channels, the transformer's 4"),
         (with_map('[classes]\ndark = "lion"\nlight = "lynx"\n'), [], "classes 'lion', 'lynx' are unknown to"),
         (with_map("[classes]\ndark = 1000\n"), [], "has no class 1000, only 0 to 999"),

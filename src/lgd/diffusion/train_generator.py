@@ -80,10 +80,10 @@ def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
     elif not (family := source_family(config.source)).trains:
         raise UserError(f"generator.tune: {config.source} is a {family.summary}; only DiTs are fine-tuned")
     else:
-        saved_frequencies(source_folder(config.source), config.time_frequencies)
         known = source_vocabulary(config.source)
         assert known is not None
         start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
+        saved_frequencies(source_folder(config.source), config.time_frequencies)
 
 
 def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:

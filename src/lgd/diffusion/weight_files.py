@@ -96,7 +96,7 @@ def unpickled(path: Path) -> Any:
                 ) from None
             reason = text.strip().splitlines()[0] if text.strip() else type(error).__name__
             reason = "a TorchScript program" if "TorchScript" in text else reason
-            raise UserError(f"{path}: cannot be read as weights: {reason}") from None
+            raise UserError(f"{path}: cannot be read as weights: {reason}; {INSTEAD}") from None
 
 
 def check_tensor(path: Path, name: object, tensor: object) -> None:
