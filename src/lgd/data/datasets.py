@@ -43,7 +43,7 @@ def load_splits(config: DatasetConfig) -> Splits:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a set before its images are used."""
+    """The facts of a set before its images are used."""
 
     dataset: DatasetConfig
     """with size, channels and bits"""

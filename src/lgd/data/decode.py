@@ -45,7 +45,7 @@ class BrokenImageError(ValueError):
 
 @dataclass(frozen=True)
 class Header:
-    """What is known of an image before it is resized."""
+    """The facts of an image before it is resized."""
 
     grey: bool
     width: int

@@ -152,9 +152,10 @@ def cached(name: str, cache: Path) -> list[Cached]:
 def chosen(
     there: Sequence[Cached], text: str, config: str | None, revision: str | None, main: str
 ) -> tuple[Cached, list[str]]:
-    """What is asked for among what is cached, and messages. main: the commit of the main branch, where it is known.
+    """Choose the wanted splits among the cached ones; returns them with messages.
 
-    Errors: UserError where it is not there, or several configurations are.
+    main: the commit of the main branch, where it is known. Errors: UserError where it is not there, or several
+    configurations are.
     """
     name = text.partition("@")[0].partition(":")[0]
     listed = ", ".join(f"{one.config}@{one.revision}" for one in there)

@@ -62,7 +62,7 @@ class ImageSet:
         return replace(self, store=self.images.to(device))
 
     def digest(self) -> str:
-        """Of the labels and of some of the images, evenly spread: changes when a set is not what it was."""
+        """Digest the labels and some evenly spread images; it changes when the set changes."""
         found = blake2b(repr(self.class_names).encode() + self.labels.numpy().tobytes(), digest_size=16)
         chosen = torch.linspace(0, len(self) - 1, min(len(self), 256)).long()
         found.update(self.pixels(chosen).numpy().tobytes())

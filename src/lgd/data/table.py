@@ -178,7 +178,7 @@ def holds_images(kind: Any) -> bool:
 
 
 def in_words(kind: Any) -> str:
-    """What a column that holds no images holds, and what to do about it."""
+    """Describe a column that holds no images, and say what to do."""
     from pyarrow import types
 
     if is_text(kind):

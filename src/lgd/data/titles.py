@@ -1,4 +1,4 @@
-"""What an image set is called in a title, where the paths of a machine do not belong."""
+"""Names of image sets for titles, without paths of a machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .part_names import part_among, part_of
 
 
 def title_of(source: str) -> str:
-    """Of `digits` and of the Hub its name, else that of the folder or file.
+    """Return the name of `digits` or of a set on the Hub, else that of the folder or file.
 
     A name that only says which part it is, such as train.parquet or train-00000-of-00001.parquet, gives way to its
     folder's. Where nothing is left, the source.

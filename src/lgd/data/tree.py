@@ -213,7 +213,7 @@ def _suffix(entry: os.DirEntry[str]) -> str:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """What is in a folder. Errors: UserError."""
+    """List the contents of a folder. Errors: UserError."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

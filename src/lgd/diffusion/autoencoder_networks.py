@@ -50,7 +50,7 @@ def to_network(x: Tensor, network: Any) -> Tensor:
 
 
 def channels(network: Any) -> int:
-    """Of a latent."""
+    """Return the number of channels of a latent."""
     return CHANNELS if isinstance(network, TAEF2) else int(network.config.latent_channels)
 
 

@@ -1,4 +1,4 @@
-"""From the classes of an image set to the ids that a generator was trained with."""
+"""The map from the classes of an image set to the class ids of a generator."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 5
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What a generator's classes are called."""
+    """The names of a generator's classes."""
 
     where: str
     """the generator, for error messages"""
@@ -62,7 +62,7 @@ def plain(name: str) -> str:
 
 
 def vocabulary(where: str, size: int, names: Iterable[tuple[str, int]]) -> Vocabulary:
-    """Of pairs of a name and an id; a name may come with several ids, and an id with several names."""
+    """Build a vocabulary from pairs of name and id; a name may come with several ids, and an id with several names."""
     pairs = list(names)
     return Vocabulary(where, size, _gather(pairs), _gather([(plain(name), number) for name, number in pairs]))
 
@@ -75,7 +75,7 @@ def _gather(pairs: Iterable[tuple[str, int]]) -> dict[str, frozenset[int]]:
 
 
 def pipeline_vocabulary(where: str, size: int, id2label: Mapping[str, str] | None) -> Vocabulary:
-    """Of a DiTPipeline's `id2label`, whose labels are lists of words with commas.
+    """Build the vocabulary of a DiTPipeline's `id2label`, whose labels are lists of words with commas.
 
     Where these are ImageNet's, the classes are known by their WordNet ids as well.
     """

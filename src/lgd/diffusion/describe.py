@@ -34,7 +34,7 @@ def describe(source: str) -> str:
 
 
 def tuned(folder: Path) -> list[tuple[str, str]]:
-    """What it was, or is being, tuned from."""
+    """Describe the source that a generator is tuned from."""
     if not (folder / "source.json").is_file():
         return []
     record = read_json(folder / "source.json")
@@ -86,7 +86,7 @@ def learned(net: dict[str, Any]) -> str:
 
 
 def autoencoder(folder: Path) -> str:
-    """What the latents are of."""
+    """Describe the autoencoder of the latents."""
     for part in ("vae", "autoencoder"):
         if (folder / part / "config.json").is_file():
             return f"of {read_json(folder / part / 'config.json')['_class_name']}" + image_size(folder)
@@ -99,7 +99,7 @@ def image_size(folder: Path) -> str:
 
 
 def imported(folder: Path) -> list[tuple[str, str]]:
-    """What `lgd generator import` recorded of the weights."""
+    """Describe the record that `lgd generator import` wrote."""
     if not (folder / "vae" / VAE_RECORD).is_file() or not (folder / RECORD).is_file():
         return []
     own, vae = read_json(folder / RECORD), read_json(folder / "vae" / VAE_RECORD)
@@ -136,7 +136,7 @@ def noise(scheduler: dict[str, Any]) -> str:
 
 
 def count_parameters(folder: Path) -> int:
-    """Of the weight files, without reading the weights."""
+    """Count the parameters in the weight files, without reading the weights."""
     from safetensors import SafetensorError, safe_open
 
     total = 0

@@ -52,7 +52,7 @@ QKV = ("attn1.to_q", "attn1.to_k", "attn1.to_v")
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the shapes of a DiT's weights say of it."""
+    """The size of a DiT, from the shapes of its weights."""
 
     width: int
     depth: int

@@ -51,7 +51,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Choices:
-    """What the user says of the weights beside where they are."""
+    """The user's options for imported weights."""
 
     heads: int = 0
     """of attention; 0: by the width, as DiT-XL, L, B and S have them"""

@@ -87,7 +87,7 @@ class Scoring:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What is trained beside the evaluation's own classifiers, which with hard labels are the hard ones, too."""
+        """List the trainings beside the evaluation's own classifiers, which with hard labels serve as hard ones."""
         soft = ("synthetic-hard",) if self.evaluation.teacher else ()
         real = ("real-hard",) if self.real_accuracy is None else ()
         return (*real, *soft, "random", "synthetic-plain", "random-plain")
