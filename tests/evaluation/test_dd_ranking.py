@@ -14,7 +14,7 @@ from lgd.cli.main import main
 from lgd.config import Config, with_values
 from lgd.data.splits import cached_splits
 from lgd.errors import UserError
-from lgd.evaluation.dd_ranking import augmentation_robust, label_robust, normalised
+from lgd.evaluation.dd_ranking import Ranking, augmentation_robust, label_robust, normalised
 from lgd.experiments.evaluate import evaluate
 from lgd.rng import derive_seed
 from lgd.storage.files import read_json
@@ -31,7 +31,7 @@ def test_the_scores_of_hand_values() -> None:
 
 
 def scored(config: Config, folder: Path, run: Path) -> dict[str, Any]:
-    return evaluate(run, str(toml(config, folder / "a.toml")), 2, cells=folder / "cells", dd_ranking=True)
+    return evaluate(run, str(toml(config, folder / "a.toml")), 2, cells=folder / "cells", dd_ranking=Ranking())
 
 
 def values(config: Config, folder: Path, run: Path, name: str, changes: dict[str, object]) -> list[float]:

@@ -57,21 +57,19 @@ def compare(arguments: Sequence[str]) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     options = parse(EvaluateOptions, "lgd evaluate", arguments)
+    from lgd.evaluation.dd_ranking import Ranking
     from lgd.evaluation.tables import plus_minus
     from lgd.experiments.evaluate import evaluate
     from lgd.storage.files import write_json
 
-    compute = {name: value for name in ("engine", "address") if (value := getattr(options, name))}
-    result = evaluate(
-        options.dataset,
-        options.test,
-        options.seeds,
-        options.epochs_factor,
-        compute,
-        options.out,
-        dd_ranking=options.dd_ranking,
-        real_accuracy=options.real_accuracy,
-    )
+    given = {
+        "compute.engine": options.engine,
+        "compute.address": options.address,
+        "evaluation.epochs_factor": options.epochs_factor,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    ranking = Ranking(options.real_accuracy) if options.dd_ranking else None
+    result = evaluate(options.dataset, options.test, options.seeds, changes, options.out, ranking)
     if options.json is not None:
         write_json(options.json, result)
     for name, last in result["architectures"].items():

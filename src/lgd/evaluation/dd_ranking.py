@@ -68,6 +68,14 @@ def augmentation_robust(
 
 
 @dataclass(frozen=True)
+class Ranking:
+    """The options of DD-Ranking's scores."""
+
+    real_accuracy: float | None = None
+    """of a classifier trained on all real images, in percent; None: measured"""
+
+
+@dataclass(frozen=True)
 class Scoring:
     """A set whose scores are asked for. Errors: UserError when nothing can label random images as the set is."""
 

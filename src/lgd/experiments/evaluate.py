@@ -15,7 +15,7 @@ from lgd.data.folder import folder_files, read_folder
 from lgd.errors import UserError
 from lgd.evaluation.aggregate import summarise
 from lgd.evaluation.cells import folder_done, folder_units
-from lgd.evaluation.dd_ranking import Scoring, score_units, scores
+from lgd.evaluation.dd_ranking import Ranking, Scoring, score_units, scores
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import FILE, needs_teacher, stored_soft_labels
 from lgd.execution.engines import engine_for
@@ -31,27 +31,19 @@ def evaluate(
     folder: str | Path,
     test: str,
     seeds: int = 5,
-    epochs_factor: float | None = None,
-    compute: Mapping[str, str] | None = None,
+    changes: Mapping[str, Any] | None = None,
     cells: str | Path | None = None,
-    *,
-    dd_ranking: bool = False,
-    real_accuracy: float | None = None,
+    dd_ranking: Ranking | None = None,
 ) -> dict[str, Any]:
     """Measure the accuracy on a preset's test set of `seeds` fresh classifiers trained on an image folder or a run.
 
-    epochs_factor: in place of the preset's. compute: fields of `ComputeConfig` in place of the preset's. cells: a
-    directory or URL that keeps finished classifiers, so that the same call goes on where it stopped. dd_ranking: also
-    compute DD-Ranking's scores. real_accuracy: of a classifier trained on all real images, in percent, for them; None:
-    measured. Errors: UserError naming the first file or class that does not fit; IncompleteError with the classifiers
-    that failed.
+    changes: values of the preset's fields, by dotted names. cells: a directory or URL that keeps finished classifiers, so
+    that the same call goes on where it stopped. dd_ranking: also compute DD-Ranking's scores. Errors: UserError naming
+    the first file or class that does not fit; IncompleteError with the classifiers that failed.
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")
-    changes: dict[str, Any] = {f"compute.{name}": value for name, value in (compute or {}).items()}
-    if epochs_factor is not None:
-        changes["evaluation.epochs_factor"] = epochs_factor
-    experiment = resolve(with_values(load_config(test), changes), methods=(), checks=[has_evaluation])
+    experiment = resolve(with_values(load_config(test), changes or {}), methods=(), checks=[has_evaluation])
     evaluation = experiment.evaluation(None)
     names, shape = experiment.class_names, experiment.splits.train.shape
     with fetched(folder) as given:
@@ -68,7 +60,7 @@ def evaluate(
         digest = sha256(train.pixels(torch.arange(len(train))).numpy().tobytes()).hexdigest()
         claim(root / "config.json", {**experiment.record("seed", "dataset", "evaluation"), "images": digest})
         units = folder_units(evaluation, train, seeds, root, stored)
-        scoring = Scoring(evaluation, train, stored, seeds, root, real_accuracy) if dd_ranking else None
+        scoring = Scoring(evaluation, train, stored, seeds, root, dd_ranking.real_accuracy) if dd_ranking else None
         engine.run([*units, *(score_units(scoring) if scoring else [])], "evaluation")
         files = {
             name: [folder_done(root, name, seed) for seed in range(seeds)] for name in evaluators(evaluation.config)
