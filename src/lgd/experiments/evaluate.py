@@ -37,7 +37,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure the accuracy on a preset's test set of `seeds` fresh classifiers trained on an image folder or a run.
 
-    changes: values of the preset's fields, by dotted names. cells: a directory or URL that keeps finished classifiers, so
+    changes: values of fields by dotted names. cells: a directory or URL that keeps finished classifiers, so
     that the same call goes on where it stopped. dd_ranking: also compute DD-Ranking's scores. Errors: UserError naming
     the first file or class that does not fit; IncompleteError with the classifiers that failed.
     """
