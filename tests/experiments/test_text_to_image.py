@@ -14,7 +14,7 @@ from tests.diffusion.unets import save_stable_diffusion
 
 from lgd.cli.main import main
 from lgd.config import Config, with_values
-from lgd.distillation.methods.sampling import CandidateSpec, SamplingContext, from_noise
+from lgd.distillation.methods.sampling import CandidateSpec, SamplingContext, sample_candidates
 from lgd.experiments.distill import distill
 from lgd.export import export
 from lgd.profiling.plan import Rates, plan
@@ -85,10 +85,10 @@ def test_an_image_depends_on_its_own_seed_alone(config: Config, run: Path) -> No
     labels = torch.tensor([case.label for case in cases])
     conditions = resources.generator.conditions_of(labels, [case.seed for case in cases])
     assert len(set(conditions.tolist())) > 2
-    together = from_noise(context, cases)
+    together = sample_candidates(context, cases)
     for place in (0, 3):
-        np.testing.assert_allclose(from_noise(context, [cases[place]])[0], together[place], rtol=0, atol=1e-3)
-    backwards = from_noise(context, cases[::-1]).flip(0)
+        np.testing.assert_allclose(sample_candidates(context, [cases[place]])[0], together[place], rtol=0, atol=1e-3)
+    backwards = sample_candidates(context, cases[::-1]).flip(0)
     np.testing.assert_allclose(backwards, together, rtol=0, atol=1e-3)
 
 
