@@ -129,7 +129,7 @@ def drawn(source: Path) -> tuple[Tensor, list[Tensor]]:
     generator = replace(generator, class_names=("a", "b"), class_ids=IDS)
     config = SamplingConfig("ddpm", STEPS, classifier_free_scale=4.0, guided_channels=3)
     streams, same = ([torch.Generator().manual_seed(seed) for seed in (5, 6)] for _ in range(2))
-    denoiser = classifier_free(generator, torch.tensor([0, 1]), 4.0, 3)
+    denoiser = classifier_free(generator, generator.conditions_of(torch.tensor([0, 1]), (5, 6)), 4.0, 3)
     latents = sample(denoiser, generator.schedule(config), noise(streams, generator.latent_shape), streams)
     return latents, [noise(same, generator.latent_shape) for _ in range(STEPS)]
 
