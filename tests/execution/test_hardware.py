@@ -2,54 +2,57 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from lgd.execution.hardware import cpu_threads
+from lgd.execution.hardware import cpu_threads, keep_freed_memory
 
-MEASURE = """
-import resource, sys
+FREE_AFTER = """
+import ctypes
 {before}
 import torch
 
-def faults(megabytes):
-    torch.ones(megabytes, 2**18)
-    start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(20):
-        torch.ones(megabytes, 2**18)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - start
+class Mallinfo2(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in
+                "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
 
-print(faults(20), faults(200))
+mallinfo2 = ctypes.CDLL(None).mallinfo2
+mallinfo2.restype = Mallinfo2
+torch.ones(20, 2**18)
+print(mallinfo2().fordblks)
 """
 
 
-def page_faults(before: str) -> tuple[int, int]:
-    """Count the page faults of twenty tensors of 20 and of 200 MB, one after the other, in a separate process."""
+def free_bytes(before: str) -> int:
+    """Return the bytes that the allocator of a separate process holds after a tensor of 20 MB was freed."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("THP_", "MALLOC_", "GLIBC_"))}
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE.format(before=before)], env=own, capture_output=True, text=True, check=True
-    )
-    small, large = map(int, done.stdout.split())
-    return small, large
+    command = [sys.executable, "-c", FREE_AFTER.format(before=before)]
+    return int(subprocess.run(command, env=own, capture_output=True, text=True, check=True).stdout)
 
 
-def huge_pages() -> bool:
-    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    return setting.exists() and "[never]" not in setting.read_text()
+def has_mallinfo() -> bool:
+    return sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallinfo2")
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts Linux's page faults")
-def test_memory_of_tensors_is_used_again() -> None:
-    small, large = page_faults("")
-    kept_small, kept_large = page_faults("from lgd.execution.hardware import keep_freed_memory; keep_freed_memory()")
-    assert kept_small < small / 20
-    if huge_pages():
-        assert kept_large < large / 20
+@pytest.mark.skipif(not has_mallinfo(), reason="asks glibc's allocator")
+def test_memory_of_tensors_is_kept() -> None:
+    tensor = 20 * 2**20
+    assert free_bytes("") < tensor
+    assert free_bytes("from lgd.execution.hardware import keep_freed_memory; keep_freed_memory()") >= tensor
+
+
+def test_huge_pages_are_asked_for_unless_the_user_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    keep_freed_memory()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    keep_freed_memory()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
 
 
 def test_threads_are_set_for_the_block_alone() -> None:
