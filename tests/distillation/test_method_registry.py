@@ -129,7 +129,7 @@ def test_ablations_change_their_fields_alone(tiny: Config) -> None:
 
 
 def test_an_unknown_method_lists_the_known(tiny: Config) -> None:
-    with pytest.raises(UserError, match=r"did you mean 'k-center'.*Known: dit, full, herding, igd"):
+    with pytest.raises(UserError, match=r"did you mean 'k-center'.*Known: dit, full, herding, hybrid, igd"):
         method_named("kcenter")
 
 

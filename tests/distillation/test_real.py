@@ -22,6 +22,7 @@ from lgd.distillation.selection import CandidateScores, rule_named
 from lgd.distillation.store import Candidate, Row, read_latents, read_manifest
 from lgd.errors import UserError
 from lgd.experiments.distill import distill
+from lgd.experiments.resolve import resolve
 from lgd.experiments.status import run_status
 from lgd.storage.files import load_tensors
 
@@ -151,3 +152,12 @@ def test_too_small_a_pool_and_a_seed_method_with_a_generator_are_refused(setting
         check_method(with_values(settings, {"real.pool": 8}), small_set())
     with pytest.raises(UserError, match=r"real\.seed_method: 'dit' cannot .* use one of random, herding, k-c"):
         check_method(with_values(settings, {"real.seed_method": "dit"}), small_set())
+
+
+def test_a_generator_that_is_not_used_is_told_and_not_opened(
+    settings: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = with_values(settings, {"generator.source": str(tmp_path / "none")})
+    with caplog.at_level(logging.INFO, "lgd"):
+        resolve(config)
+    assert "generator.source: not used, because lgd-real selects real images" in caplog.messages
