@@ -24,6 +24,7 @@ from lgd.diffusion.describe import describe
 from lgd.diffusion.families import FAMILIES, Embeddings
 from lgd.diffusion.families.dit import DIT
 from lgd.diffusion.families.flow import noise_levels, schedule
+from lgd.diffusion.families.unet_class import UNET_CLASS
 from lgd.diffusion.finetune import check_targets, for_lora, merge
 from lgd.diffusion.folder import check_null, licence_of, load_source, open_generator, pin_source
 from lgd.diffusion.generator import Generator
@@ -143,6 +144,22 @@ def export_of(record: dict[str, Any], source: str) -> str:
     """Return what a card says about the generator of a run with this record."""
     config = {"generator": {"source": source}, "dataset": {"source": "folder:PHOTOS"}}
     return generator_of(SimpleNamespace(config=config, source=record))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("null", [True, False])
+def test_rows_of_a_class_unet_start_where_their_old_ones_are(null: bool, tmp_path: Path) -> None:
+    """Without a null class, new classes and the null class start from the mean row."""
+    save_class_unet(tmp_path / "unet", 1, ("cat", "dog") if null else ())
+    old = load_source(f"pretrained:{tmp_path / 'unet'}", (1, 8, 8)).denoiser
+    new = UNET_CLASS.with_classes(old, [1, None])  # type: ignore[misc]
+    table = old.class_embedding.weight
+    spare = table[2] if null else table.mean(0)
+    torch.testing.assert_close(new.class_embedding.weight, torch.stack([table[1], spare, spare]))
+    assert UNET_CLASS.null(new, None) == 2
+    x, t = torch.randn(1, 1, 8, 8), torch.tensor([300])
+    with torch.no_grad():
+        outputs = [net(x, t, class_labels=torch.tensor([k])).sample for net, k in ((new, 0), (old, 1))]
+    torch.testing.assert_close(*outputs)
 
 
 def test_the_adapter_is_peft_s(tmp_path: Path) -> None:
