@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,8 @@ def start_ids(class_names: Sequence[str], known: Vocabulary, table: Mapping[str,
 
 def check_targets(targets: Collection[str], weights: Mapping[str, tuple[int, ...]]) -> None:
     """Check that LoRA finds layers to update, and its library. weights: shapes by name. Errors: UserError."""
-    try:
-        import peft  # noqa: F401
-    except ImportError:
-        raise UserError("generator.tune: lora needs the library peft: pip install 'lgd[lora]'") from None
+    if find_spec("peft") is None:
+        raise UserError("generator.tune: lora needs the library peft: pip install 'lgd[lora]'")
     layers = [name.removesuffix(".weight") for name, shape in weights.items() if len(shape) in (2, 4)]
     if not chosen(layers, targets):
         ends = {found[0] for layer in layers if (found := re.search(r"[^.]+(\.\d+)?$", layer))}
