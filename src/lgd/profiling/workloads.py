@@ -105,7 +105,7 @@ class Workloads:
 
         def build() -> Built:
             network, x = self.classifier(config).eval(), torch.rand(batch, *self.sizes.shape, device=self.device)
-            return without_gradient(lambda: network(x)), [network]
+            return torch.no_grad()(lambda: network(x)), [network]
 
         return Workload(batch, build, bfloat16=False)
 
@@ -208,7 +208,7 @@ class Workloads:
             networks: list[nn.Module] = [generator.denoiser]
             here = Step(20, 400, 0.2)
             if guidance is None:
-                return without_gradient(lambda: inner(x, here)), networks
+                return torch.no_grad()(lambda: inner(x, here)), networks
             decoder, used = self.guidance_decoder(generator)
             networks += used
             if guidance == "score":
@@ -229,7 +229,7 @@ class Workloads:
 
             own = replace(config.guidance, window=(0, 50), every=1, strength=1.0)
             guided = learnability_guided(inner, score, own)
-            return without_gradient(lambda: guided(x, here)), networks
+            return torch.no_grad()(lambda: guided(x, here)), networks
 
         return Workload(batch, build, half)
 
@@ -239,7 +239,7 @@ class Workloads:
         def build() -> Built:
             generator = self.generator(self.config.sampling.precision)
             z = torch.randn(batch, *generator.latent_shape, device=self.device)
-            return without_gradient(lambda: generator.autoencoder.decode(z)), networks_of(generator.autoencoder)
+            return torch.no_grad()(lambda: generator.autoencoder.decode(z)), networks_of(generator.autoencoder)
 
         return Workload(batch, build, self.config.sampling.precision == "bfloat16")
 
@@ -289,13 +289,3 @@ def backward_and_update(parameters: list[nn.Parameter], loss: Tensor) -> None:
     gradients = torch.autograd.grad(loss, parameters)
     for gradient in gradients:
         gradient.mul_(gradient).sqrt_()
-
-
-def without_gradient(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Wrap a function so that torch records no gradients in it."""
-
-    def run() -> Any:
-        with torch.no_grad():
-            return function()
-
-    return run
