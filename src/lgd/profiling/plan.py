@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import psutil
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lgd.config import Config
@@ -158,13 +159,7 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
 
 def resident() -> int:
     """Return the memory of this process in bytes."""
-    try:
-        with open("/proc/self/status") as file:  # noqa: PTH123
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(psutil.Process().memory_info().rss)
 
 
 def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
