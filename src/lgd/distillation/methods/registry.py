@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
@@ -117,14 +117,16 @@ def methods_used(config: Config) -> list[Method]:
 
 def sections_used(used: Sequence[Method]) -> set[str]:
     """Return the names of the configuration's sections that runs of these methods read."""
-    found = {"dataset", "reference", "stages", "evaluation", "compute", *(method.section for method in used)}
-    if any(method.needs_generator for method in used):
-        found |= {"generator", "sampling"}
-    if any(method.needs_learner for method in used):
-        found |= {"learner"}
-    if any(method.guidance for method in used):
-        found |= {"guidance"}
-    return found - {""}
+    read = {
+        "generator": any(method.needs_generator for method in used),
+        "sampling": any(method.needs_generator for method in used),
+        "learner": any(method.needs_learner for method in used),
+        "guidance": any(method.guidance for method in used),
+        **{method.section: method in used for method in METHODS.values() if method.section},
+    }
+    return {
+        field.name for field in fields(Config) if is_dataclass(field.default_factory) and read.get(field.name, True)
+    }
 
 
 def check_method(config: Config, train: ImageSet) -> None:
