@@ -64,7 +64,7 @@ def parse(options: type[T], program: str, arguments: Sequence[str], default: T |
         if "stages.images_per_increment" in names:
             raise UserError("--per-class and --stages.images-per-increment both set the size of the set; give one")
         found = replace(found, config=with_per_class(found.config, found.per_class))
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def one_line(read: Callable[[], T]) -> T:

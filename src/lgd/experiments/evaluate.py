@@ -95,7 +95,7 @@ def settings_for(given: Path, folder: str | Path, test: str | None) -> Config:
         return own
     named = load_config(test)
     if own is not None:
-        parts = [{name: to_dict(config)[name] for name in ("dataset", "evaluation")} for config in (own, named)]
-        if changed := differences(*parts):
+        there, here = ({name: to_dict(config)[name] for name in ("dataset", "evaluation")} for config in (own, named))
+        if changed := differences(there, here):
             log.info(f"{test} evaluates otherwise than {folder} did: {'; '.join(changed)}")
     return named
