@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
@@ -65,8 +65,16 @@ METHODS = {
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
     "dit": Method(sample_unguided, "unguided diffusion"),
-    "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
-    "mgd3": Method(sample_mgd3, "diffusion guided to the modes of each class", one_real_image_each=True),
+    "igd": Method(
+        sample_igd,
+        "diffusion guided by influence",
+        assets=(SURROGATE,),
+        guidance=influence_guidance,
+        section="influence",
+    ),
+    "mgd3": Method(
+        sample_mgd3, "diffusion guided to the modes of each class", section="modes", one_real_image_each=True
+    ),
     "lgd-real": LGD_REAL,
     "lgd-real-easiest": replace(
         LGD_REAL,
@@ -132,6 +140,21 @@ def real_image_units(growth: Growth) -> list[Unit]:
     recipes = {recipe.method: recipe for recipe in (growth.seed, growth.later)}.values()
     units = [unit for recipe in recipes for unit in method_named(recipe.method).units(growth, recipe)]
     return list({unit.done: unit for unit in units}.values())
+
+
+def sections_used(used: Sequence[Method]) -> set[str]:
+    """Return the names of the configuration's sections that runs of these methods read."""
+    read = {
+        "generator": any(method.needs_generator for method in used),
+        "sampling": any(method.needs_generator for method in used),
+        "learner": any(method.needs_learner for method in used),
+        "guidance": any(method.guidance or method.needs_learner for method in used),
+        "real": any(REAL in method.sources for method in used),
+        **{method.section: method in used for method in METHODS.values() if method.section},
+    }
+    return {
+        field.name for field in fields(Config) if is_dataclass(field.default_factory) and read.get(field.name, True)
+    }
 
 
 def check_method(config: Config, train: ImageSet) -> None:
