@@ -167,7 +167,9 @@ def open_generator(
     Embedded prompts are kept in `trained`. Errors: as `load_generator`, and naming the classes without a condition.
     """
     if not config.source or config.tune != "none":
-        return load_generator(trained, image_shape, device, precision)
+        generator, known = load_generator(trained, image_shape, device, precision), source_vocabulary(str(trained))
+        assert known is not None
+        return replace(generator, class_names=tuple(class_names), class_ids=map_classes(class_names, known, {}))
     found = source_family(config.source).conditions(request_of(config, class_names, trained))
     generator = load_source(config.source, image_shape, device, precision, config.time_frequencies)
     return with_conditions(generator, class_names, found)
