@@ -24,7 +24,7 @@ from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
 from lgd.distillation.methods.sampled import sample_unguided
 from lgd.export.samples import read_export
-from lgd.storage.files import read_json
+from lgd.storage.files import read_json, save_tensors
 
 ORDERS = (("3", "1", "7"), ("7", "3", "1"))
 
@@ -109,5 +109,5 @@ def test_a_classifier_counts_its_classes_as_its_file_does(tiny: Config, tmp_path
     again = load_foreign_classifier(tmp_path / "bare.safetensors", tiny.reference, train, order)
     assert torch.equal(again(x), classifier(x))
     tensors = {**classifier.state_dict(), **{f"network.{k}": v for k, v in mixed.items()}}
-    save_file(tensors, tmp_path / "own.safetensors", {"class_names": json.dumps(order)})
+    save_tensors(tmp_path / "own.safetensors", tensors, {"class_names": json.dumps(order)})
     assert torch.equal(load_classifier(tmp_path / "own.safetensors", tiny.reference, train)(x), classifier(x))
