@@ -208,8 +208,7 @@ def load_classifier(
 
 def with_columns(classifier: Classifier, columns: Tensor) -> Classifier:
     """Reorder the rows of the head, so that logit k is that of its class `columns[k]` before."""
-    head = classifier.network[-1]
-    for parameter in (head.weight, head.bias):
+    for parameter in classifier.network[-1].parameters():
         parameter.data = parameter.data[columns]
     return classifier
 

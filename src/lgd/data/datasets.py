@@ -38,7 +38,8 @@ def load_splits(config: DatasetConfig) -> Splits:
         sets = list(stratified_split(sets[0], config.test_fraction, config.split_seed))
     if config.eval_split == "validation":
         sets = list(stratified_split(sets[0], config.validation_fraction, config.split_seed))
-    return Splits(*sets, parts[0].class_order)
+    train, test = sets
+    return Splits(train, test, parts[0].class_order)
 
 
 @dataclass(frozen=True)

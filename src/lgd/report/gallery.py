@@ -108,6 +108,7 @@ def _neighbours(items: Sequence[Item], reference: Path | None) -> tuple[list[lis
     config = run_config(items[0][0].path)
     try:
         real = cached_splits(config.dataset).train
+        label_in_run = places(real.class_names, items[0][0].class_names, items[0][0].path)
         network = load_classifier(reference, config.reference, real)
         images = torch.stack([decode_image(path) for _, path, _ in items])
         labels = torch.tensor([real.class_names.index(row.class_name) for *_, row in items])
@@ -118,6 +119,6 @@ def _neighbours(items: Sequence[Item], reference: Path | None) -> tuple[list[lis
     distance, place = nearest(queries, map(unit, feature_batches(network, real)))
     used = place.unique(sorted=True)
     position = {int(p): i for i, p in enumerate(used)}
-    shown = places(real.class_names, items[0][0].class_names, items[0][0].path)[real.labels[place]].tolist()
+    shown = label_in_run[real.labels[place]].tolist()
     near = [[position[int(p)], label, round(float(d), 4)] for p, label, d in zip(place, shown, distance, strict=True)]
     return near, list(real.pixels(used)), []
