@@ -18,6 +18,7 @@ from torch import Tensor
 from lgd.config import Config, from_dict
 from lgd.data.folder import decode_image, describe
 from lgd.data.imageset import ImageSet, concatenate
+from lgd.distillation.layout import runs_below
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError
 from lgd.rng import generator
@@ -65,12 +66,12 @@ def run_config(path: Path) -> Config:
 
 
 def expand(paths: Sequence[Path]) -> list[Path]:
-    """Replace every compare directory by its runs. Errors: UserError for a path that is missing or given twice."""
+    """Replace every directory of compare or ablate by its runs. Errors: UserError for a path missing or given twice."""
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}: no such directory")
-        runs = sorted(p.parent for p in path.glob("*/classes.json") if is_run(p.parent))
+        runs = [run for run in runs_below(path) if is_run(run)]
         found += runs if runs and not is_run(path) else [path]
     twice = [path for path in found if found.count(path) > 1]
     if twice:

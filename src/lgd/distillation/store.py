@@ -38,7 +38,7 @@ from lgd.storage.files import (
 )
 from lgd.storage.object_store import fetched
 
-from .layout import Run
+from .layout import Run, runs_below
 
 
 @dataclass(frozen=True)
@@ -249,6 +249,10 @@ def load(run: str | Path) -> DistilledSet:
     run: directory or URL. Errors: UserError when it is no run, has no finished increment, or a file is corrupt.
     """
     with fetched(run) as root:
+        if runs := runs_below(root):
+            raise UserError(
+                f"{run}: holds {len(runs)} runs; load one of them, such as {runs[0].relative_to(root)} in it"
+            )
         names = tuple(read_json(root / "classes.json"))
         folders = sorted(path.parent for path in root.glob("increments/*/done"))
         if not folders:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loky import cpu_count
+from psutil import pid_exists
 
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.progress import progress_bar
@@ -126,8 +127,11 @@ def _initialise(parent: int) -> None:
 
 
 def _leave_with(parent: int) -> None:
-    """End this worker process when its parent has ended, for whatever reason."""
-    while os.getppid() == parent:
+    """End this worker process when its parent has ended, for whatever reason.
+
+    Windows keeps telling the number of a parent that has ended; elsewhere the number changes.
+    """
+    while os.getppid() == parent and pid_exists(parent):
         time.sleep(0.5)
     os._exit(1)
 

@@ -12,8 +12,8 @@ from lgd.distillation.layout import Run
 from lgd.distillation.methods import methods_used
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.evaluation.aggregate import compare
-from lgd.evaluation.comparison_tables import table, tables
-from lgd.evaluation.tables import captioned, write_tables
+from lgd.evaluation.comparison_tables import overview, tables
+from lgd.evaluation.tables import captioned, explained, write_tables
 from lgd.execution.engines import engine_for
 from lgd.execution.units import attempt
 from lgd.experiments.run_directory import claim
@@ -72,7 +72,7 @@ def compare_methods(
         write_json(root / "comparison.json", comparison)
         write_text(root / "comparison.md", "\n".join(map(captioned, tables(comparison))))
         write_tables(root / "tables", tables(comparison))
-    return comparison, table(comparison)
+    return comparison, explained(overview(comparison))
 
 
 def plot_comparison(root: Path, comparison: dict[str, Any]) -> None:
