@@ -77,17 +77,12 @@ def python_page() -> str:
 
 def commands_page() -> str:
     """Return the commands with their options, from the dataclasses that make the command line."""
+    from lgd.cli.support import PARTS
+
     parts = ["# Commands\n\nCommands with a configuration also take [its fields](configuration.md) as options.\n"]
-    for module in ("lgd.cli.options", "lgd.cli.generator", "lgd.cli.profiling"):
-        for name, options in vars(import_module(module)).items():
-            if name.endswith("Options") and options.__module__ == module:
-                command = name.removesuffix("Options").lower()
-                command = {"reference": "reference train"}.get(command, command)
-                group = "generator " if module == "lgd.cli.generator" else ""
-                table = re.sub(
-                    r"^\| `(\w+)`", lambda m: f"| `--{m[1].replace('_', '-')}`", option_table(options), flags=re.M
-                )
-                parts += [f"## lgd {group}{command}\n\n{escaped(options.__doc__)}\n", table]
+    for command, options in PARTS.items():
+        table = re.sub("^\\| `[a-z_]+`", as_option, option_table(options), flags=re.MULTILINE)
+        parts += [f"## lgd {command}\n\n{escaped(options.__doc__ or '')}\n", table]
     return "\n".join(parts)
 
 
@@ -128,6 +123,8 @@ def option_table(kind: type, prefix: str = "") -> str:
         (f"`{name}`", escaped(values), f"`{default}`" if default else "", escaped(text))
         for name, values, default, text in option_rows(kind, prefix)
     ]
+    if not rows:
+        return ""
     return tabulate(rows, ["name", "values", "default", "meaning"], tablefmt="pipe", disable_numparse=True) + "\n"
 
 
