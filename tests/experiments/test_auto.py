@@ -222,7 +222,7 @@ def test_reference_of_the_user_s_own(grey: Path, tmp_path: Path, capsys: pytest.
         ("none.safetensors", [], "no such file"),
         ("r", [], "a directory, not a safetensors file"),
         ("bare.safetensors", ["--reference.width", "16"], "not the weights of this convnet"),
-        ("r/reference.safetensors", ["--dataset.classes", "light", "dark"], "class 0 is 'dark' there, 'light' here"),
+        ("bare.safetensors", ["--dataset.classes", "light", "dark"], "are its classes light, dark in this order"),
     ):
         given = ["--reference.weights", str(tmp_path / name)]
         capsys.readouterr()

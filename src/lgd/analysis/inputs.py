@@ -118,17 +118,18 @@ def _read_run(source: SetSource, problems: dict[str, list[Path]], notes: list[st
     increments = []
     for folder in sorted(path.parent for path in source.path.glob("increments/*/done")):
         images, labels, rows = [], [], read_manifest(folder)
+        known = {name: label for label, name in enumerate(source.class_names)}
         listed = {folder / row.file for row in rows}
         problems["not in a manifest"] += [path for path in folder.glob("*/*.png") if path not in listed]
         for row in rows:
             path = folder / row.file
             if not path.is_file():
                 problems["listed in a manifest but missing"].append(path)
-            elif sha256(path) != row.sha256 or not 0 <= row.label < len(source.class_names):
-                problems["not what the manifest says (label or SHA-256)"].append(path)
+            elif sha256(path) != row.sha256 or row.class_name not in known:
+                problems["not what the manifest says (class or SHA-256)"].append(path)
             else:
                 images.append(_decode(path, source.shape))
-                labels.append(row.label)
+                labels.append(known[row.class_name])
         if images:
             increments.append(ImageSet(torch.stack(images), torch.tensor(labels), source.class_names))
         else:

@@ -57,7 +57,7 @@ class Experiment:
         return assets_of(self.config, root, self.device)
 
     def growth(self, run: Run, assets: Assets) -> Growth:
-        return growth_of(self.config, run, assets, self.class_names)
+        return growth_of(self.config, run, assets, self.splits.class_order)
 
     def evaluation(self, assets: Assets | None) -> Evaluation:
         """Return how sets are evaluated; the reference in `assets` is the teacher of soft labels by default.
@@ -127,7 +127,7 @@ def has_reference(config: Config, splits: Splits) -> None:
     """Check the reference. Errors: UserError, also for weights that do not fit or recognise little."""
     probe(config.reference, splits.train)
     if config.reference.weights:
-        foreign_reference(config.reference, splits.train, resolve_device(config.compute.device))
+        foreign_reference(config.reference, splits, resolve_device(config.compute.device))
 
 
 def has_learner(config: Config, splits: Splits) -> None:

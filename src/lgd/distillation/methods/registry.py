@@ -104,10 +104,10 @@ def seed_config(config: Config) -> Config:
     return with_method(single, config.stages.seed_method)
 
 
-def growth_of(config: Config, run: Run, assets: Assets, class_names: tuple[str, ...]) -> Growth:
+def growth_of(config: Config, run: Run, assets: Assets, class_order: tuple[str, ...]) -> Growth:
     """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
     first = config if seed_method(config) == config.method else seed_config(config)
-    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_names)
+    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_order)
 
 
 def methods_used(config: Config) -> list[Method]:
