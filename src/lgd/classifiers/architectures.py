@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -44,7 +45,7 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Sequential, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("mean", mean.view(1, -1, 1, 1))
@@ -57,8 +58,16 @@ class Classifier(nn.Module):
         return self.network(self.normalise(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the features before the last layer, (B, D)."""
-        return self.network[:-1](self.normalise(images)).flatten(1)
+        """Return the input of the linear layer that is called last, (B, D). Errors: UserError where there is none."""
+        found: list[Tensor] = []
+        with ExitStack() as hooks:
+            for layer in self.network.modules():
+                if isinstance(layer, nn.Linear):
+                    hooks.enter_context(layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0])))
+            self(images)
+        if not found:
+            raise UserError(f"{type(self.network).__name__}: no linear layer, whose input would be the features")
+        return found[-1].flatten(1)
 
 
 def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: Tensor, std: Tensor) -> Classifier:
@@ -66,11 +75,43 @@ def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: T
 
     Errors: UserError for an unknown architecture or one that does not fit the image size.
     """
+    network: nn.Module
     if config.architecture in ARCHITECTURES:
         network = ARCHITECTURES[config.architecture](shape, classes, config)
+    elif ":" in config.architecture:
+        network = from_factory(config.architecture, shape, classes)
     else:
         network = from_timm(config.architecture, shape, classes)
     return Classifier(network, mean, std)
+
+
+def from_factory(path: str, shape: Shape, classes: int) -> nn.Module:
+    """Build a network of the user's: package.module:factory, called with ((C, H, W), classes).
+
+    The network takes normalised images (B, C, H, W) and gives logits (B, classes). Errors: UserError for a factory
+    that cannot be imported or called, or makes no network of this many logits.
+    """
+    module, _, name = path.partition(":")
+    try:
+        factory = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: cannot be imported ({error}); its module must be installed or in PYTHONPATH") from None
+    with torch.device("cpu"):
+        try:
+            network = factory(shape, classes)
+            if not isinstance(network, nn.Module):
+                raise UserError(f"{path}: returned {type(network).__name__} for {shape}, {classes}; expected nn.Module")
+            with torch.no_grad():
+                logits = network.eval()(torch.zeros(2, *shape))
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+            if isinstance(error, UserError):
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"{path}: failed on images of {shape} with {classes} classes: {reason}") from None
+    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
+        given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(f"{path}: returned {given} for 2 images of {shape}; expected logits (2, {classes})")
+    return network.train()
 
 
 def from_timm(name: str, shape: Shape, classes: int) -> nn.Sequential:

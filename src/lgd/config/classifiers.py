@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .section import Section
 from .types import Count, Positive, Share, Size, Strength, Whole
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Section):
     """How a classifier is trained."""
 
     epochs: Count = 100
@@ -57,7 +58,7 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class ClassifierConfig:
+class ClassifierConfig(Section):
     """A classifier and its training."""
 
     architecture: str = "convnet"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lgd.errors import NonFiniteError
 
+from .denoiser import predicted
 from .types import Denoiser, Prediction, Step
 
 
@@ -33,7 +34,7 @@ def sample(
     """
     x_t = noise * scheduler.init_noise_sigma
     for step in steps_of(scheduler):
-        prediction = denoiser(scheduler.scale_model_input(x_t, step.timestep), step)
+        prediction = predicted(denoiser, scheduler.scale_model_input(x_t, step.timestep), step)
         x_t = next_sample(scheduler, prediction, step, x_t, generators)
         if not torch.isfinite(x_t).all():
             raise NonFiniteError(f"sampling: NaN or infinite values at step index {step.index} (t = {step.timestep})")

@@ -9,9 +9,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lgd.config import with_values
+from lgd.data.arrays import write_arrays
 from lgd.data.folder import folder_files, read_folder
+from lgd.data.imageset import ImageSet
+from lgd.data.memory import check_shape, image_set, matched
 from lgd.errors import UserError
 from lgd.evaluation.aggregate import summarise
 from lgd.evaluation.cells import folder_done, folder_units
@@ -28,30 +32,29 @@ from .run_directory import claim
 
 
 def evaluate(
-    folder: str | Path,
-    test: str,
+    images: Any,
+    test: Any,
     seeds: int = 5,
     changes: Mapping[str, Any] | None = None,
     cells: str | Path | None = None,
     dd_ranking: Ranking | None = None,
 ) -> dict[str, Any]:
-    """Measure the accuracy on a preset's test set of `seeds` fresh classifiers trained on an image folder or a run.
+    """Measure the accuracy on test images of `seeds` fresh classifiers trained on a set, in percent.
 
-    changes: values of fields by dotted names. cells: a directory or URL that keeps finished classifiers, so
-    that the same call goes on where it stopped. dd_ranking: also compute DD-Ranking's scores. Errors: UserError naming
-    the first file or class that does not fit; IncompleteError with the classifiers that failed.
+    images: an image folder, a run, or images in memory: an `lgd.ImageSet`, a torch Dataset, or (images, labels). test:
+    a preset, TOML file or source that has test images, or images in memory. changes: values of fields by dotted names.
+    cells: a directory or URL that keeps finished classifiers, so that the same call goes on where it stopped.
+    dd_ranking: also compute DD-Ranking's scores. Errors: UserError naming the first file or class that does not fit;
+    IncompleteError with the classifiers that failed.
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")
-    experiment = resolve(with_values(load_config(test), changes or {}), methods=(), checks=[has_evaluation])
-    evaluation = experiment.evaluation(None)
-    names, shape = experiment.class_names, experiment.splits.train.shape
-    with fetched(folder) as given:
-        place = given / "dataset" if (given / "dataset" / "metadata.csv").is_file() else given
-        train = read_folder(place, names, shape)
-        stored = None
-        if needs_teacher(evaluation.config) and evaluation.config.teacher.stored:
-            stored = stored_soft_labels(place / FILE, folder_files(place, names), names)
+    named = isinstance(test, str | Path)
+    config = load_config(str(test) if named else both_in_memory(images, image_set(test)))
+    experiment = resolve(with_values(config, changes or {}), methods=(), checks=[has_evaluation])
+    evaluation, real = experiment.evaluation(None), experiment.splits.test
+    labelled = named and needs_teacher(evaluation.config) and evaluation.config.teacher.stored
+    train, stored = read_set(images, real, labelled) if named else (experiment.splits.train, None)
     with (
         TemporaryDirectory() as temporary,
         workspace(cells or temporary) as root,
@@ -68,11 +71,34 @@ def evaluate(
         accuracies = {name: summarise([read_json(file) for file in own]) for name, own in files.items()}
         ranking = {"dd_ranking": scores(scoring, files)} if scoring else {}
     return {
-        "dataset": str(folder),
-        "test": test,
+        "dataset": str(images),
+        "test": str(test) if named else experiment.config.dataset.source,
         "images": len(train),
         "protocol": {"name": evaluation.config.protocol, "epochs_factor": evaluation.config.epochs_factor},
         "accuracy": next(iter(accuracies.values())),
         "architectures": accuracies,
         **ranking,
     }
+
+
+def both_in_memory(images: Any, real: ImageSet) -> str:
+    """Write a set and its test images, both as the test images are, and return their source. Errors: UserError."""
+    return write_arrays(read_set(images, real, False)[0], real)
+
+
+def read_set(images: Any, real: ImageSet, labelled: bool) -> tuple[ImageSet, Tensor | None]:
+    """Return an image folder, the dataset of a run, or images in memory, over the classes of real images.
+
+    labelled: also read the logits that are stored beside the images of a folder. Errors: UserError, also for images
+    of another shape than the real ones.
+    """
+    names = real.class_names
+    if not isinstance(images, str | Path):
+        train = matched(image_set(images), names)
+        check_shape(train, real.shape)
+        return train, None
+    with fetched(images) as given:
+        place = given / "dataset" if (given / "dataset" / "metadata.csv").is_file() else given
+        train = read_folder(place, names, real.shape)
+        stored = stored_soft_labels(place / FILE, folder_files(place, names), names) if labelled else None
+    return train, stored

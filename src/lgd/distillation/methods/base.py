@@ -42,6 +42,8 @@ class Method:
     """whether it needs a learner, and so a seed set of another method"""
     needs_generator: bool = True
     """whether it samples from the generator"""
+    needs_reference: bool = True
+    """whether it uses the reference, apart from the evaluation"""
     assets: tuple[Asset, ...] = ()
     """networks of its own"""
     guidance: Callable[[Recipe], GuidanceConfig] | None = None

@@ -1,9 +1,11 @@
-"""The registry of methods: METHODS, by the names that `--method` takes."""
+"""The registry of methods: METHODS, by the names that `--method` takes, and those of installed plug-ins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
@@ -18,6 +20,9 @@ from .coresets import select_full, select_herding, select_k_center, select_rando
 from .igd import influence_guidance, sample_igd
 from .mgd3 import sample_mgd3
 from .sampled import sample_lgd, sample_unguided
+
+PLUGINS = "lgd.methods"
+"""group of entry points; each names a `Method` of an installed package, which never replaces one of ours"""
 
 SURROGATE = Asset(
     "surrogate",
@@ -47,7 +52,13 @@ METHODS = {
     "dit": Method(sample_unguided, "unguided diffusion"),
     "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
     "mgd3": Method(sample_mgd3, "diffusion guided to the modes of each class", one_real_image_each=True),
-    "random": Method(select_random, "real images chosen at random", needs_generator=False, one_real_image_each=True),
+    "random": Method(
+        select_random,
+        "real images chosen at random",
+        needs_generator=False,
+        needs_reference=False,
+        one_real_image_each=True,
+    ),
     "herding": Method(
         select_herding,
         "real images by herding: they keep the mean of the features",
@@ -64,6 +75,7 @@ METHODS = {
         select_full,
         "the whole real set: a ceiling",
         needs_generator=False,
+        needs_reference=False,
         fixed_size=True,
         fields={"stages.increments": 1, "evaluation.redundancy_seeds": 0},
     ),
@@ -71,10 +83,26 @@ METHODS = {
 
 
 def method_named(name: str) -> Method:
-    """Return the method of this name. Errors: UserError that lists the known ones."""
-    if name not in METHODS:
-        raise UserError(f"unknown method {name!r}{nearest(name, METHODS)}")
-    return METHODS[name]
+    """Return the method of this name, ours or an installed package's. Errors: UserError that lists the known ones."""
+    if name in METHODS:
+        return METHODS[name]
+    points = {point.name: point for point in entry_points(group=PLUGINS)}
+    if name not in points:
+        raise UserError(f"unknown method {name!r}{nearest(name, {*METHODS, *points})}")
+    return plugin(points[name])
+
+
+@cache
+def plugin(point: EntryPoint) -> Method:
+    """Import the method of an installed package. Errors: UserError naming the package and what it lacks."""
+    where = f"method {point.name!r} of {point.dist.name if point.dist else 'a package'} ({point.value})"
+    try:
+        method = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{where}: cannot be imported: {error}") from None
+    if not isinstance(method, Method):
+        raise UserError(f"{where}: a {type(method).__name__}; expected an lgd.Method")
+    return method
 
 
 def with_method(config: Config, name: str) -> Config:
