@@ -80,7 +80,7 @@ def labels_of(labels: Any, count: int, class_names: Sequence[str] = ()) -> tuple
     names = tuple(map(composed, class_names)) or tuple(dict.fromkeys(texts))
     if set(texts) <= set(names):
         numbers = [names.index(text) for text in texts]
-    elif unique.dtype.kind in "iu" and 0 <= unique[0] and unique[-1] < len(names):
+    elif unique.dtype.kind in "iu" and unique[0] >= 0 and unique[-1] < len(names):
         numbers = unique.tolist()
     else:
         known = ", ".join(names[:10]) + ", ..." * (len(names) > 10)

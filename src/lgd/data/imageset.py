@@ -86,7 +86,9 @@ class ImageSet:
         for role, wanted, usual in (("image", image, ("image", "img")), ("label", label, ("label", "labels", "class"))):
             found = [name for name in ([wanted] if wanted else usual) if name in columns]
             if not found:
-                raise UserError(f"datasets: no {role} column {wanted or ' or '.join(usual)!r}; it has {', '.join(columns)}")
+                raise UserError(
+                    f"datasets: no {role} column {wanted or ' or '.join(usual)!r}; it has {', '.join(columns)}"
+                )
             chosen.append(found[0])
         names = getattr(dataset.features[chosen[1]], "names", None) or ()
         return cls.from_pil((row[chosen[0]] for row in dataset), list(dataset[chosen[1]]), names, size)

@@ -26,7 +26,7 @@ def configuration(images: Any, labels: Any, test: Any, settings: Mapping[str, An
     budget = {name: values.pop(name) for name in ("per_class", "increments") if name in values}
     if isinstance(images, Config | str | Path):
         if labels is not None or test is not None:
-            raise UserError(f"labels, test: only with images in memory; {str(images):.80} says where they are itself")
+            raise UserError(f"labels, test: only with images in memory; {images!s:.80} says where they are itself")
         config = images if isinstance(images, Config) else load_config(str(images), dataset_of(values))
     else:
         config = load_config(in_memory(image_set(images, labels), test), dataset_of(values))

@@ -23,11 +23,11 @@ from lgd.diffusion.train_generator import check_decoder, check_generator
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import check_method, growth_of, methods_used, with_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
+from lgd.errors import UserError
 from lgd.evaluation.cells import Evaluation
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
-from lgd.errors import UserError
 from lgd.execution.hardware import check_device, resolve_device, worker_count
 from lgd.execution.ray import check_cluster
 from lgd.rng import seeded_initialisation

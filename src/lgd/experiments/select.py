@@ -92,8 +92,8 @@ def makes_a_set(config: Config, splits: Splits) -> None:
 class ImageSelector(BaseEstimator):
     """Select images as a scikit-learn estimator does.
 
-        selector = lgd.ImageSelector(per_class=10, method="herding").fit(images, labels)
-        images[selector.get_support()], labels[selector.get_support()]
+    selector = lgd.ImageSelector(per_class=10, method="herding").fit(images, labels)
+    images[selector.get_support()], labels[selector.get_support()]
     """
 
     def __init__(self, per_class: int = 10, method: str = "herding", seed: int = 0) -> None:
