@@ -22,8 +22,9 @@ class Section:
             if name not in known:
                 raise UserError(f"{cls.__name__}: unknown field {name!r}{nearest(name, known)}")
         if values and all(field.kw_only for field in known.values()):
+            given = repr(values[0])
             raise UserError(
-                f"{cls.__name__}({values[0]!r}): fields are given by name; lgd.load_config({values[0]!r}) reads a preset"
+                f"{cls.__name__}({given}): fields are given by name; lgd.load_config({given}) reads a preset"
             )
         return super().__new__(cls)
 
@@ -31,7 +32,7 @@ class Section:
         for field in fields(self):  # type: ignore[arg-type]
             value, section = getattr(self, field.name), field.default_factory
             if isinstance(value, Mapping) and section is not MISSING and is_dataclass(section):
-                object.__setattr__(self, field.name, section(**value))  # type: ignore[operator]
+                object.__setattr__(self, field.name, section(**value))
             else:
                 object.__setattr__(self, field.name, plain(value))
 

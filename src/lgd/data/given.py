@@ -106,7 +106,7 @@ def pixels_of_items(items: Iterable[Any], size: int = 0) -> Tensor:
         return pixels_of(np.stack(arrays))
     facts = Facts()
     for place, image in enumerate(images):
-        facts.add(Header(is_grey(image), *image.size, False), f"image {place}", False)
+        facts.add(Header(is_grey(image), image.width, image.height, False), f"image {place}", False)
     channels = chosen_channels(facts, "images", tell)
     if size == 0 and len({image.size for image in images}) == 1:
         flat = [np.asarray(to_mode(image, channels)) for image in images]

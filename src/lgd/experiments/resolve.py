@@ -155,8 +155,8 @@ def check_importable(config: Config) -> None:
     alone = config.compute.engine == "local" and worker_count(config.compute) == 1
     if not alone and (found := re.search(r'"(__main__:[^"]+)"', json.dumps(to_dict(config)))):
         raise UserError(
-            f"{found[1]}: worker processes cannot import what a notebook or script defines; put it into a module, or set"
-            " compute.workers to 1"
+            f"{found[1]}: worker processes cannot import what a notebook or script defines; put it into a module, or"
+            " set compute.workers to 1"
         )
 
 

@@ -75,7 +75,8 @@ def select_into(config: Config, out: str | Path, overwrite: bool = False) -> Sel
         run, assets = Run(root), experiment.assets(root)
         claim(run.config, experiment.record())
         write_json(run.root / "classes.json", list(experiment.class_names))
-        if any(method.needs_reference for method in (used := methods_used(experiment.config))):
+        used = methods_used(experiment.config)
+        if any(method.needs_reference for method in used):
             prepare(assets, used, engine, compute.engine == "ray")
         with timed(root, "stages"):
             grow(experiment.growth(run, assets), engine)
