@@ -95,9 +95,7 @@ def from_factory(path: str, shape: Shape, classes: int) -> nn.Module:
     try:
         factory = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"{path}: cannot be imported ({error}); its module must be installed or in PYTHONPATH"
-        ) from None
+        raise UserError(f"{path}: cannot be imported: {error}; install its module or add it to PYTHONPATH") from None
     with torch.device("cpu"):
         try:
             network = factory(shape, classes)

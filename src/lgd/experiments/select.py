@@ -14,7 +14,7 @@ from lgd.data.imageset import ImageSet, Splits
 from lgd.data.labelled import LabelledImages
 from lgd.data.memory import image_set
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import METHODS, check_method, method_named, methods_used
+from lgd.distillation.methods import METHODS, check_method, methods_used
 from lgd.distillation.stages import grow
 from lgd.distillation.store import load, read_manifest
 from lgd.errors import UserError
@@ -52,9 +52,6 @@ def select(
     so that the same call continues; None: none is kept. The reference, whose features or losses decide, is trained on
     all images, with the settings that `lgd distill` chooses. Selection takes no step that needs test images.
     """
-    if method_named(method).needs_generator:
-        real = ", ".join(name for name, one in METHODS.items() if not one.needs_generator)
-        raise UserError(f"method {method!r} samples from a generator; to select real images: {real}")
     if not isinstance(images, str | Path | Config):
         images, labels = image_set(images, labels), None
         settings = {"dataset.test_fraction": 0.0, **settings}
@@ -86,7 +83,10 @@ def select_into(config: Config, out: str | Path, overwrite: bool = False) -> Sel
 
 
 def makes_a_set(config: Config, splits: Splits) -> None:
-    """Check the method of a configuration, as `check_method` does. Errors: UserError."""
+    """Check that the method selects real images, and as `check_method` does. Errors: UserError."""
+    if any(method.needs_generator for method in methods_used(config)):
+        real = ", ".join(name for name, one in METHODS.items() if not one.needs_generator)
+        raise UserError(f"method {config.method!r} samples from a generator; to select real images: {real}")
     check_method(config, splits.train)
 
 
