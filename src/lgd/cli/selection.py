@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import tyro
 
-from lgd.config import Config, with_per_class
+from lgd.config import Config
 
 from .options import Fields
 from .parsing import parse, preset_first
@@ -33,9 +33,9 @@ def select(arguments: Sequence[str]) -> int:
     preset, config, rest = preset_first("select", arguments)
     default = SelectOptions(tyro.MISSING, config=replace(config, method="herding"))
     options = parse(SelectOptions, f"lgd select {preset}", rest, default)
-    from lgd.experiments.select import select_into
+    from lgd.experiments.select import select_into, selecting
 
-    found = select_into(with_per_class(options.config, options.per_class), options.out, options.overwrite)
+    found = select_into(selecting(options.config, options.per_class), options.out, options.overwrite)
     classes = len(found.class_names)
     print(f"{options.out}/dataset: {len(found)} real images of {classes} classes by {options.config.method}")
     return 0

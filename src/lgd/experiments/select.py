@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from lgd.config import Config
+from lgd.config import Config, with_per_class, with_values
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.labelled import LabelledImages
 from lgd.data.memory import image_set
@@ -55,9 +55,19 @@ def select(
     if not isinstance(images, str | Path | Config):
         images, labels = image_set(images, labels), None
         settings = {"dataset.test_fraction": 0.0, **settings}
-    config = configuration(images, labels, None, {**settings, "per_class": per_class, "method": method})
+    config = selecting(configuration(images, labels, None, {**settings, "method": method}), per_class)
     with TemporaryDirectory() as temporary:
-        return select_into(config, temporary if out is None else out)
+        return select_into(config, Path(temporary, "selection") if out is None else out)
+
+
+def selecting(config: Config, per_class: int) -> Config:
+    """Return the configuration of a selection of `per_class` images per class; one process does it, unless told.
+
+    Without a learner there is one increment. Errors: UserError.
+    """
+    learns = any(method.needs_learner for method in methods_used(config))
+    sized = with_per_class(config, per_class, None if learns else 1)
+    return with_values(sized, {"compute.workers": config.compute.workers or 1})
 
 
 def select_into(config: Config, out: str | Path, overwrite: bool = False) -> Selection:
