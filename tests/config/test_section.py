@@ -43,7 +43,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "a section's": (lambda: GuidanceConfig(omgea=1), "unknown field 'omgea'; did you mean 'omega'?"),  # type: ignore[call-arg]
     "in a dict": (lambda: Config(guidance={"omgea": 1}), "GuidanceConfig: unknown field 'omgea'"),  # type: ignore[arg-type]
     "replaced": (lambda: Config().replace("guidance.omgea", 1), "no field 'omgea'; did you mean 'omega'?"),
-    "a preset": (lambda: Config("digits"), r"Config('digits'): give fields by name; lgd.load_config('digits')"),  # type: ignore[misc]
+    "a preset": (lambda: Config("digits"), "Config('digits'): give fields by name; lgd.load_config('digits')"),  # type: ignore[misc]
     "a lambda": (lambda: ClassifierConfig(lambda: 1), "worker processes cannot import it; define it with `def`"),  # type: ignore[arg-type,return-value]
 }
 

@@ -162,7 +162,7 @@ def test_images_in_memory_are_a_source_by_their_content() -> None:
     assert survey(DatasetConfig(source)).test == 6
     assert torch.equal(ImageSet.from_source(source, "test").images, test.images)
     cached_file(source.partition(":")[2]).unlink()
-    with pytest.raises(UserError, match="no such file: .*; call the function again with the same images to write it"):
+    with pytest.raises(UserError, match=r"no such file: .*; call the function again with the same images to write it"):
         load_splits(DatasetConfig(source))
 
 
@@ -199,7 +199,7 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "objects": (pickled(), "cannot be read as a NumPy archive: Object arrays cannot be loaded"),
     "no labels": (archive(train_images=PIXELS), "no array 'train_labels'; it has train_images"),
     "other names": (archive(x=PIXELS), "no array 'train_images'; it has x"),
-    "wrong shape": (archive(train_images=PIXELS[0, 0], train_labels=NUMBERS), "an array of shape (8, 3); expected"),
+    "wrong shape": (archive(train_images=PIXELS[0, 0], train_labels=NUMBERS), "shape (8, 3); expected (N, H, W)"),
 }
 
 

@@ -23,9 +23,7 @@ class Section:
                 raise UserError(f"{cls.__name__}: unknown field {name!r}{nearest(name, known)}")
         if values and all(field.kw_only for field in known.values()):
             given = repr(values[0])
-            raise UserError(
-                f"{cls.__name__}({given}): fields are given by name; lgd.load_config({given}) reads a preset"
-            )
+            raise UserError(f"{cls.__name__}({given}): give fields by name; lgd.load_config({given}) reads a preset")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
