@@ -28,10 +28,8 @@ def test_sections_may_be_given_as_dicts() -> None:
 
 
 def sections(node: Any) -> list[Any]:
-    return [
-        node,
-        *(s for f in fields(node) if is_dataclass(getattr(node, f.name)) for s in sections(getattr(node, f.name))),
-    ]
+    inner = [value for field in fields(node) if is_dataclass(value := getattr(node, field.name))]
+    return [node, *(found for value in inner for found in sections(value))]
 
 
 def test_every_part_of_a_configuration_is_a_section() -> None:
@@ -70,14 +68,11 @@ def test_a_function_stands_for_its_import_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "increments", "found"),
-    [(10, None, (5, 2)), (8, None, (4, 2)), (1, None, (1, 1)), (7, 7, (7, 1)), (6, 2, (2, 3))],
+    ("count", "increments", "found"), [(10, None, 5), (8, None, 4), (1, None, 1), (7, 7, 7), (6, 2, 2)]
 )
-def test_images_per_class_are_spread_over_the_increments(
-    count: int, increments: int | None, found: tuple[int, int]
-) -> None:
+def test_images_per_class_are_spread_over_the_increments(count: int, increments: int | None, found: int) -> None:
     stages = with_per_class(Config(), count, increments).stages
-    assert (stages.increments, stages.images_per_increment) == found
+    assert (stages.increments, stages.images_per_increment) == (found, count // found)
 
 
 def test_images_per_class_that_cannot_be_spread_are_told() -> None:

@@ -248,7 +248,7 @@ def test_settings_that_do_not_fit_are_told(tmp_path: Path) -> None:
     for call, message in (
         (
             lambda: lgd.distill("digits", tmp_path, labels=LABELS),
-            "labels, test: only with images in memory; digits says",
+            "labels, test: only with images in memory; digits",
         ),
         (lambda: lgd.distill("digits", tmp_path, sede=1), "no field 'sede'; did you mean 'seed'?"),
         (lambda: lgd.distill(IMAGES, tmp_path, labels=LABELS, dataset__sise=1), "DatasetConfig: unknown field 'sise'"),

@@ -53,8 +53,8 @@ def eight_bits(array: np.ndarray) -> np.ndarray:
         return (array * 255).round().astype(np.uint8)
     if array.dtype.kind == "b":
         return array.astype(np.uint8) * 255
-    if least < 0 or most > 255 or most <= 1:
-        hint = "; integers up to 1 would be black: multiply by 255" if 0 <= least <= most <= 1 else ""
+    if least < 0 or most > 255 or most == 1:
+        hint = "; integers up to 1 would be black: multiply by 255" if 0 <= least <= most == 1 else ""
         raise UserError(f"{told}; expected uint8 in 0 to 255, or floats in [0, 1]{hint}")
     return array.astype(np.uint8)
 
@@ -84,7 +84,7 @@ def labels_of(labels: Any, count: int, class_names: Sequence[str] = ()) -> tuple
         numbers = unique.tolist()
     else:
         known = ", ".join(names[:10]) + ", ..." * (len(names) > 10)
-        wrong = next(text for text in texts if text not in names)
+        wrong = next(text for text in reversed(texts) if text not in names)
         raise UserError(f"labels: {wrong!r} is not one of the {len(names)} classes: {known}")
     return torch.tensor(numbers)[torch.from_numpy(places.reshape(-1))], names
 
