@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
-from torch import nn
+from tests.factories import no_network, perceptron, three_logits
 from torch.utils.data import TensorDataset
 
 import lgd
@@ -27,29 +27,6 @@ IMAGES, LABELS = (DIGITS.images[:300] / 16).astype(np.float32), DIGITS.target[:3
 TEST = (DIGITS.images[300:400] / 16).astype(np.float32), DIGITS.target[300:400]
 QUICK: dict[str, Any] = {"reference__training__epochs": 1, "reference__width": 8}
 ONCE = {"evaluation.classifier.training.epochs": 2, "evaluation.classifier.width": 8, "compute.workers": 1}
-
-
-def perceptron(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Build a network that is no Sequential and whose head is registered first."""
-    return Perceptron(shape, classes)
-
-
-class Perceptron(nn.Module):
-    def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__()
-        self.head = nn.Linear(16, classes)
-        self.body = nn.Linear(int(np.prod(shape)), 16)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(self.body(images.flatten(1)).relu())
-
-
-def ten_logits(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), 3))
-
-
-def no_network(shape: tuple[int, int, int], classes: int) -> str:
-    return "network"
 
 
 def test_everything_is_visible_and_nothing_heavy_is_loaded() -> None:
@@ -86,7 +63,7 @@ def test_a_set_is_distilled_from_memory_and_continues(run: Path, tiny: Config) -
     assert len(data) == sum("dataset" in path.parts for path in before) == 40
     assert "lgd, 4 images per class, " in repr(data)
     config = read_json(run / "config.json")
-    assert (config["seed"], config["learner"]["architecture"]) == (3, f"{__name__}:perceptron")
+    assert (config["seed"], config["learner"]["architecture"]) == (3, "tests.factories:perceptron")
     assert read_json(run / "images.json")["test"]["images"] == len(TEST[0])
     (run / "metrics.json").unlink()
     distil(tiny, run)
@@ -200,7 +177,7 @@ def test_sets_are_compared_analysed_and_reported(tmp_path: Path) -> None:
 
 
 NETWORKS: dict[str, tuple[Any, str]] = {
-    "other logits": (ten_logits, "ten_logits: returned (2, 3) for 2 images of (1, 8, 8); expected logits (2, 10)"),
+    "other logits": (three_logits, "three_logits: returned (2, 3) for 2 images of (1, 8, 8); expected logits (2, 10)"),
     "no network": (no_network, "no_network: returned str for (1, 8, 8), 10; expected nn.Module"),
     "no such module": ("nowhere:net", "nowhere:net: cannot be imported: No module named 'nowhere'; install its module"),
     "no such name": ("torch:nothing", "torch:nothing: cannot be imported: module 'torch' has no attribute 'nothing'"),
