@@ -100,7 +100,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     "no labels": (PIXELS, None, "images: an array of shape (12, 8, 8, 3) without labels; give labels="),
     "fewer labels": (PIXELS, NAMES[:3], "labels: of shape (3,) for 12 images; expected one label each, (12,)"),
     "one-hot labels": (PIXELS, np.eye(3)[NUMBERS], "labels: of shape (12, 3) for 12 images; expected one label each"),
-    "labels with a fraction": (PIXELS, NUMBERS + 0.5, "labels: float64, such as np.float64(0.5); expected whole"),
+    "labels with a fraction": (PIXELS, NUMBERS + 0.5, "labels: float64, such as 0.5; expected whole"),
     "floats of 255": (
         FLOATS * 255,
         NAMES,
@@ -194,9 +194,9 @@ def archive(**arrays: np.ndarray) -> bytes:
 
 
 DAMAGED: dict[str, tuple[bytes, str]] = {
-    "not an archive": (b"hello", "cannot be read as a NumPy archive"),
-    "cut off": (archive(train_images=PIXELS)[:-60], "cannot be read as a NumPy archive"),
-    "objects": (pickled(), "cannot be read as a NumPy archive: Object arrays cannot be loaded"),
+    "not an archive": (b"hello", "not an archive of numbers and text, as np.savez writes it"),
+    "cut off": (archive(train_images=PIXELS)[:-60], "not an archive of numbers and text, as np.savez writes it"),
+    "objects": (pickled(), "not an archive of numbers"),
     "no labels": (archive(train_images=PIXELS), "no array 'train_labels'; it has train_images"),
     "other names": (archive(x=PIXELS), "no array 'train_images'; it has x"),
     "wrong shape": (archive(train_images=PIXELS[0, 0], train_labels=NUMBERS), "shape (8, 3); expected (N, H, W)"),

@@ -62,7 +62,8 @@ class ClassifierConfig(Section):
     """A classifier and its training."""
 
     architecture: str = "convnet"
-    """Name of the architecture: convnet, resnetap10, resnet18, vgg11, alexnet, vit, or a model of timm where timm is
+    """Name of the architecture: convnet, resnetap10, resnet18, vgg11, alexnet, vit, the import path of a function that
+    makes a network, such as my_package.networks:small (docs/python.md), or a model of timm where timm is
     installed."""
     width: Size = 64
     """Channels of a ConvNet; published results use 128. The other architectures have their published widths."""

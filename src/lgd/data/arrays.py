@@ -53,8 +53,8 @@ def read_archive(path: Path, text: str) -> Mapping[str, Any]:
     except FileNotFoundError:
         missing = "" if text.endswith(".npz") else "; call the function again with the same images to write it"
         raise UserError(f"arrays:{text}: no such file: {path}{missing}") from None
-    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read as a NumPy archive: {' '.join(str(error).split())}") from None
+    except (OSError, ValueError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
+        raise UserError(f"{path}: not an archive of numbers and text, as np.savez writes it") from None
     for name in ("train_images", "train_labels", *(["test_labels"] if "test_images" in arrays else [])):
         if name not in arrays:
             raise UserError(f"{path}: no array {name!r}; it has {', '.join(arrays) or 'none'}")

@@ -74,7 +74,9 @@ def labels_of(labels: Any, count: int, class_names: Sequence[str] = ()) -> tuple
     if values.dtype.kind == "f" and (values == values.round()).all():
         values = values.astype(np.int64)
     if values.dtype.kind not in "iubUSO" or (values.dtype.kind == "O" and not all(isinstance(v, str) for v in values)):
-        raise UserError(f"labels: {values.dtype}, such as {values.flat[0]!r:.40}; expected whole numbers or names")
+        raise UserError(
+            f"labels: {values.dtype}, such as {values.ravel()[:1].tolist()[0]!r:.40}; expected whole numbers or names"
+        )
     unique, places = np.unique(values, return_inverse=True)
     texts = [composed(value.decode() if isinstance(value, bytes) else str(value)) for value in unique]
     names = tuple(map(composed, class_names)) or tuple(dict.fromkeys(texts))
