@@ -113,7 +113,8 @@ def train(arguments: Sequence[str]) -> int:
     options = parse(TrainOptions, f"lgd generator train {preset}", rest, TrainOptions(tyro.MISSING, config=config))
     from lgd.config import check, to_dict
     from lgd.data.splits import cached_splits
-    from lgd.diffusion.train_generator import GeneratorTraining, check_generator, make_generator
+    from lgd.diffusion.starts import check_generator
+    from lgd.diffusion.train_generator import GeneratorTraining, make_generator
     from lgd.execution.hardware import check_device, cpu_threads, resolve_device
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
     from lgd.experiments.run_directory import claim
@@ -122,7 +123,7 @@ def train(arguments: Sequence[str]) -> int:
 
     config = check(options.config)
     if config.generator.source and config.generator.tune == "none":
-        raise UserError("generator.source: is trained already; --generator.tune full or difffit trains it further")
+        raise UserError("generator.source: is trained already; --generator.tune full or lora trains it further")
     if options.save_every <= 0:
         raise UserError(f"--save-every must be above 0, not {options.save_every}")
     if options.tensorboard:

@@ -6,7 +6,7 @@ from .classifiers import ClassifierConfig, ReferenceConfig, TrainingConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig, TeacherConfig
 from .fields import ComputeConfig, Config, StagesConfig
-from .generator import GeneratorConfig, PromptConfig
+from .generator import GeneratorConfig, LoraConfig, PromptConfig
 from .reading import LARGEST_TOML, load_config, presets
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig, SurrogateConfig
 from .types import Count, Positive, Precision, Share, Size, Strength, TimeFrequencies, Whole
@@ -22,6 +22,7 @@ __all__ = [
     "GeneratorConfig",
     "GuidanceConfig",
     "InfluenceConfig",
+    "LoraConfig",
     "ModesConfig",
     "Positive",
     "Precision",

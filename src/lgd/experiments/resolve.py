@@ -19,7 +19,7 @@ from lgd.config import ClassifierConfig, Config, check, to_dict
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import check_null
-from lgd.diffusion.train_generator import check_decoder, check_generator
+from lgd.diffusion.starts import check_decoder, check_generator
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import check_method, growth_of, methods_used, with_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
@@ -119,7 +119,7 @@ def checks_of(config: Config) -> list[Check]:
 def has_generator(config: Config, splits: Splits) -> None:
     """Check generator and small decoder. Errors: UserError for one that cannot be loaded, guided or does not fit."""
     check_generator(config.generator, splits.train)
-    if config.generator.source:
+    if config.generator.source and config.generator.tune == "none":
         check_null(config.generator.source, config.sampling.classifier_free_scale)
     check_decoder(config.guidance.decoder, config.generator, splits.train.shape)
 

@@ -19,6 +19,7 @@ from lgd.config import ClassifierConfig, Config, Precision
 from lgd.diffusion.autoencoder import Latents, Pixels, open_latents, small_decoder
 from lgd.diffusion.families import FAMILIES
 from lgd.diffusion.families.dit import DIT, new_denoiser
+from lgd.diffusion.finetune import for_tuning
 from lgd.diffusion.folder import load_source, with_conditions
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.pretrained import PREFIX
@@ -111,14 +112,16 @@ class Workloads:
         half = half_precision(own, self.device.partition(":")[0])
 
         def build() -> Built:
-            denoiser: Any = self.generator("float32").denoiser.train().requires_grad_(True)
+            made = self.generator("float32")
+            denoiser: Any = made.denoiser.train().requires_grad_(True)
+            denoiser = for_tuning(denoiser, own)
             C, side = denoiser.config.in_channels, denoiser.config.sample_size
             batch = min(own.batch_size, self.sizes.images)
             x = torch.randn(batch, C, side, side, device=self.device)
             t = torch.zeros(batch, dtype=torch.long, device=self.device)
             # The optimiser's moments and the average
-            extra = [torch.zeros_like(p) for p in denoiser.parameters() for _ in range(3)]
-            state = begin(denoiser, own, batch)
+            extra = [torch.zeros_like(p) for p in denoiser.parameters() if p.requires_grad for _ in range(3)]
+            state = begin(denoiser, own, batch, made.family, made.embeddings)
             trained = state.optimiser.param_groups[0]["params"]
 
             def step() -> None:
