@@ -23,7 +23,7 @@ def denoiser_of(network: Callable[[Tensor, Tensor], Tensor], predicts: str = "ep
         raise UserError(f"predicts: unknown {predicts!r}{nearest(predicts, (*KINDS, FLOW))}")
 
     def denoise(x_t: Tensor, step: Step) -> Prediction:
-        x, time = network_input(x_t, step, predicts)
+        x, time = network_input(x_t, step.timestep, step.alpha_bar, predicts)
         output = network(x, torch.full((len(x),), time, device=x.device))
         if not isinstance(output, Tensor) or output.shape != x_t.shape:
             raise shape_error("network", output, x_t)
