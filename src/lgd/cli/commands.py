@@ -10,6 +10,7 @@ MODULES = {
     "generator": ("generator",),
     "profiling": ("bench", "plan"),
     "selection": ("select",),
+    "support": ("doctor", "completion"),
 }
 COMMANDS = {name: module for module, names in MODULES.items() for name in names}
 

@@ -102,7 +102,7 @@ def imagenet() -> tuple[str, ...]:
 @cache
 def imagenet_labels() -> dict[str, str]:
     """Return the words of each of ImageNet's 1000 classes, separated by commas, by WordNet id, in their order."""
-    lines = resources.files(__package__).joinpath("imagenet.txt").read_text().splitlines()
+    lines = resources.files(__package__).joinpath("imagenet.txt").read_text("utf-8").splitlines()
     return dict(line.split(" ", 1) for line in lines)
 
 

@@ -194,9 +194,7 @@ def open_generator(
     Embedded prompts are kept in `trained`. Errors: as `load_generator`, and naming the classes without a condition.
     """
     if not config.source or config.tune != "none":
-        if not is_pipeline(str(trained)):
-            return load_generator(trained, image_shape, device, precision)
-        config = replace(config, source=str(trained), class_map="")
+        config = replace(config, source=str(trained), class_map="", time_frequencies="auto")
     found = source_family(config.source).conditions(request_of(config, class_names, trained))
     generator = load_source(config.source, image_shape, device, precision, config.time_frequencies)
     return with_conditions(generator, class_names, found)

@@ -87,7 +87,7 @@ def sample_group(growth: Growth, increment: int, classes: range, done: Path) -> 
     selected = method_named(resources.config.method).sample(resources)
     if method_named(growth.later.method).needs_generator:
         selected = [with_latent(image, resources) for image in selected]
-    write_group(done, selected, growth.class_names, increment)
+    write_group(done, selected, growth.class_order, increment)
 
 
 def with_latent(image: SelectedImage, resources: Resources) -> SelectedImage:

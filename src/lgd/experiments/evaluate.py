@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lgd.config import with_values
+from lgd.analysis.inputs import is_run
+from lgd.config import Config, differences, to_dict, with_values
 from lgd.data.arrays import write_arrays
 from lgd.data.folder import folder_files, read_folder
 from lgd.data.imageset import ImageSet
@@ -23,6 +25,7 @@ from lgd.evaluation.dd_ranking import Ranking, Scoring, score_units, scores
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import FILE, needs_teacher, stored_soft_labels
 from lgd.execution.engines import engine_for
+from lgd.progress import log
 from lgd.storage.files import read_json
 from lgd.storage.object_store import fetched, workspace
 
@@ -33,7 +36,7 @@ from .run_directory import claim
 
 def evaluate(
     images: Any,
-    test: Any,
+    test: Any = None,
     seeds: int = 5,
     changes: Mapping[str, Any] | None = None,
     cells: str | Path | None = None,
@@ -42,19 +45,21 @@ def evaluate(
     """Measure the accuracy on test images of `seeds` fresh classifiers trained on a set, in percent.
 
     images: an image folder, a run, or images in memory: an `lgd.ImageSet`, a torch Dataset, or (images, labels). test:
-    a preset, TOML file or source that has test images, or images in memory. changes: values of fields by dotted names.
-    cells: a directory or URL that keeps finished classifiers, so that the same call goes on where it stopped.
-    dd_ranking: also compute DD-Ranking's scores. Errors: UserError naming the first file or class that does not fit;
-    IncompleteError with the classifiers that failed.
+    a preset, TOML file or source that gives the test images and the evaluation settings, or images in memory; None:
+    those of the run. changes: values of fields by dotted names. cells: a directory or URL that keeps finished
+    classifiers, so that the same call goes on where it stopped. dd_ranking: also compute DD-Ranking's scores. Errors:
+    UserError naming the first file or class that does not fit; IncompleteError with the classifiers that failed.
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")
-    named = isinstance(test, str | Path)
-    config = load_config(str(test) if named else both_in_memory(images, image_set(test)))
-    experiment = resolve(with_values(config, changes or {}), methods=(), checks=[has_evaluation])
-    evaluation, real = experiment.evaluation(None), experiment.splits.test
-    labelled = named and needs_teacher(evaluation.config) and evaluation.config.teacher.stored
-    train, stored = read_set(images, real, labelled) if named else (experiment.splits.train, None)
+    in_folder, in_memory = isinstance(images, str | Path), not isinstance(test, str | Path | None)
+    with fetched(images) if in_folder else nullcontext(images) as given:
+        named = both_in_memory(given, image_set(test)) if in_memory else test
+        config = with_values(settings_for(given, images, named), changes or {})
+        experiment = resolve(config, methods=(), checks=[has_evaluation])
+        evaluation, splits = experiment.evaluation(None), experiment.splits
+        labelled = in_folder and needs_teacher(evaluation.config) and evaluation.config.teacher.stored
+        train, stored = (splits.train, None) if in_memory else read_set(given, splits.test, labelled)
     with (
         TemporaryDirectory() as temporary,
         workspace(cells or temporary) as root,
@@ -72,7 +77,8 @@ def evaluate(
         ranking = {"dd_ranking": scores(scoring, files)} if scoring else {}
     return {
         "dataset": str(images),
-        "test": str(test) if named else experiment.config.dataset.source,
+        "test": str(named or experiment.config.name),
+        "test_images": len(experiment.splits.test),
         "images": len(train),
         "protocol": {"name": evaluation.config.protocol, "epochs_factor": evaluation.config.epochs_factor},
         "accuracy": next(iter(accuracies.values())),
@@ -93,12 +99,29 @@ def read_set(images: Any, real: ImageSet, labelled: bool) -> tuple[ImageSet, Ten
     of another shape than the real ones.
     """
     names = real.class_names
-    if not isinstance(images, str | Path):
+    if not isinstance(images, Path):
         train = matched(image_set(images), names)
         check_shape(train, real.shape)
         return train, None
-    with fetched(images) as given:
-        place = given / "dataset" if (given / "dataset" / "metadata.csv").is_file() else given
-        train = read_folder(place, names, real.shape)
-        stored = stored_soft_labels(place / FILE, folder_files(place, names), names) if labelled else None
-    return train, stored
+    place = images / "dataset" if (images / "dataset" / "metadata.csv").is_file() else images
+    train = read_folder(place, names, real.shape)
+    return train, stored_soft_labels(place / FILE, folder_files(place, names), names) if labelled else None
+
+
+def settings_for(given: Any, images: Any, test: str | Path | None) -> Config:
+    """Return the configuration that `test` names, or that of the run in `given`; log how the two differ.
+
+    given: the folder of the run or images, or images in memory. images: as the user gave them. Errors: UserError
+    without both.
+    """
+    own = load_config(str(given / "config.json")) if isinstance(given, Path) and is_run(given) else None
+    if test is None:
+        if own is None:
+            raise UserError(f"{images!s:.200}: no run of lgd; name the test set with --test, for example --test digits")
+        return own
+    named = load_config(str(test))
+    if own is not None:
+        there, here = ({name: to_dict(config)[name] for name in ("dataset", "evaluation")} for config in (own, named))
+        if changed := differences(there, here):
+            log.info(f"{test} evaluates otherwise than {images} did: {'; '.join(changed)}")
+    return named

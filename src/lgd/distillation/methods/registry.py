@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -50,8 +50,16 @@ METHODS = {
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
     "dit": Method(sample_unguided, "unguided diffusion"),
-    "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
-    "mgd3": Method(sample_mgd3, "diffusion guided to the modes of each class", one_real_image_each=True),
+    "igd": Method(
+        sample_igd,
+        "diffusion guided by influence",
+        assets=(SURROGATE,),
+        guidance=influence_guidance,
+        section="influence",
+    ),
+    "mgd3": Method(
+        sample_mgd3, "diffusion guided to the modes of each class", section="modes", one_real_image_each=True
+    ),
     "random": Method(
         select_random,
         "real images chosen at random",
@@ -124,15 +132,29 @@ def seed_config(config: Config) -> Config:
     return with_method(single, config.stages.seed_method)
 
 
-def growth_of(config: Config, run: Run, assets: Assets, class_names: tuple[str, ...]) -> Growth:
+def growth_of(config: Config, run: Run, assets: Assets, class_order: tuple[str, ...]) -> Growth:
     """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
     first = config if seed_method(config) == config.method else seed_config(config)
-    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_names)
+    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_order)
 
 
 def methods_used(config: Config) -> list[Method]:
     """Return the method of a run and that of its seed set."""
     return [method_named(name) for name in dict.fromkeys((config.method, seed_method(config)))]
+
+
+def sections_used(used: Sequence[Method]) -> set[str]:
+    """Return the names of the configuration's sections that runs of these methods read."""
+    read = {
+        "generator": any(method.needs_generator for method in used),
+        "sampling": any(method.needs_generator for method in used),
+        "learner": any(method.needs_learner for method in used),
+        "guidance": any(method.guidance for method in used),
+        **{method.section: method in used for method in METHODS.values() if method.section},
+    }
+    return {
+        field.name for field in fields(Config) if is_dataclass(field.default_factory) and read.get(field.name, True)
+    }
 
 
 def check_method(config: Config, train: ImageSet) -> None:

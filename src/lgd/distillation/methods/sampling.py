@@ -122,8 +122,9 @@ def sample_slots(context: SamplingContext, slots: Sequence[int], scored: bool) -
 def candidate_specs(context: SamplingContext, slots: Sequence[int]) -> list[CandidateSpec]:
     """List the candidates of every slot and class; those of one slot and class stand together."""
     resources, seed = context.resources, context.config.seed
+    names = resources.generator.class_names
     return [
-        CandidateSpec(label, slot, image_seed(seed, resources.increment, label, slot, k))
+        CandidateSpec(label, slot, image_seed(seed, resources.increment, names[label], slot, k))
         for slot in slots
         for label in resources.classes
         for k in range(context.config.stages.candidates)
