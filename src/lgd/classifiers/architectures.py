@@ -58,16 +58,22 @@ class Classifier(nn.Module):
         return self.network(self.normalise(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the input of the linear layer that is called last, (B, D). Errors: UserError where there is none."""
-        found: list[Tensor] = []
+        """Return the input of the head, (B, D). Errors: as `head_and_features`."""
+        return self.head_and_features(images)[1]
+
+    def head_and_features(self, images: Tensor) -> tuple[nn.Linear, Tensor]:
+        """Return the linear layer that is called last, and its input (B, D). Errors: UserError where there is none."""
+        found: list[tuple[nn.Linear, Tensor]] = []
         with ExitStack() as hooks:
             for layer in self.network.modules():
                 if isinstance(layer, nn.Linear):
-                    hooks.enter_context(layer.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0])))
+                    hook = layer.register_forward_pre_hook(lambda layer, inputs: found.append((layer, inputs[0])))
+                    hooks.enter_context(hook)
             self(images)
         if not found:
             raise UserError(f"{type(self.network).__name__}: no linear layer, whose input would be the features")
-        return found[-1].flatten(1)
+        head, features = found[-1]
+        return head, features.flatten(1)
 
 
 def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: Tensor, std: Tensor) -> Classifier:
