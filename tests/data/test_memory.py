@@ -140,6 +140,8 @@ def test_a_label_beyond_the_names_is_told() -> None:
         ImageSet.from_arrays(PIXELS, NUMBERS + 1, Pairs.classes)
     with pytest.raises(UserError, match="class 'fox' is none of the 3 classes: cat, dog, eel"):
         matched(ImageSet.from_arrays(PIXELS[:2], ["cat", "fox"]), Pairs.classes)
+    with pytest.raises(UserError, match="class '1' is none of the 2 classes: 3, 5"):
+        matched(ImageSet.from_arrays(PIXELS[:2], [1, 3]), ("3", "5"))
 
 
 def test_columns_of_datasets_are_found_or_named() -> None:

@@ -43,18 +43,17 @@ def image_set(images: Any, labels: Any = None) -> ImageSet:
 def matched(images: ImageSet, names: tuple[str, ...]) -> ImageSet:
     """Return a set with its labels counted in `names`, which hold all of its classes.
 
-    A class that is a number and no name is the index of one. Errors: UserError for a class that is not there.
+    Where no class is a name and all are numbers, they are indices. Errors: UserError for a class that is not there.
     """
-    known = set(images.class_names) <= set(names)
-    numbers = []
-    for name in images.class_names:
-        if known:
-            numbers.append(names.index(name))
-        elif name.isdecimal() and int(name) < len(names):
-            numbers.append(int(name))
-        else:
-            shown = ", ".join(names[:10]) + ", ..." * (len(names) > 10)
-            raise UserError(f"images: class {name!r} is none of the {len(names)} classes: {shown}")
+    own = images.class_names
+    if set(own) <= set(names):
+        numbers = [names.index(name) for name in own]
+    elif all(name.isdecimal() and int(name) < len(names) and name not in names for name in own):
+        numbers = [int(name) for name in own]
+    else:
+        wrong, shown = next(name for name in own if name not in names), ", ".join(names[:10])
+        more = ", ..." * (len(names) > 10)
+        raise UserError(f"images: class {wrong!r} is none of the {len(names)} classes: {shown}{more}")
     return replace(images, labels=images.labels.new_tensor(numbers)[images.labels], class_names=names)
 
 
