@@ -81,12 +81,13 @@ def select_into(config: Config, out: str | Path, overwrite: bool = False) -> Sel
     with workspace(out, overwrite) as root, engine_for(compute, root) as engine:
         run, assets = Run(root), experiment.assets(root)
         claim(run.config, experiment.record())
-        write_json(run.root / "classes.json", list(experiment.class_names))
+        growth = experiment.growth(run, assets)
+        write_json(root / "classes.json", list(growth.class_order))
         used = methods_used(experiment.config)
         if any(method.needs_reference for method in used):
             prepare(assets, used, engine, compute.engine == "ray")
         with timed(root, "stages"):
-            grow(experiment.growth(run, assets), engine)
+            grow(growth, engine)
         folders = run.increments(stages.increments)
         indices = [row.source for folder in folders for row in read_manifest(folder)]
         return Selection(load(root).images, np.array(indices, dtype=np.int64))
