@@ -48,7 +48,7 @@ def find_arrays(text: str, config: DatasetConfig) -> Sequence[Listing]:
 def read_archive(path: Path, text: str) -> Mapping[str, Any]:
     """Read the arrays of a file, of which none may hold objects. Errors: UserError."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files if not name.startswith("val_")}
     except FileNotFoundError:
         missing = "" if text.endswith(".npz") else "; call the function again with the same images to write it"
