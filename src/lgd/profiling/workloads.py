@@ -25,7 +25,7 @@ from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
 from lgd.distillation.methods import Method, method_named
-from lgd.distillation.recipe import recipe_of
+from lgd.distillation.recipe import first_step, recipe_of
 from lgd.errors import UserError
 from lgd.evaluation.protocols import network_for
 from lgd.guidance.classifier_free import classifier_free
@@ -179,7 +179,7 @@ class Workloads:
         """Return the work to sample candidates: numbers of unguided steps, guided steps and decoded images."""
         config = self.config
         guidance = method.guidance(recipe_of(config)) if method.guidance else None
-        steps, guided = config.sampling.steps, 0
+        steps, guided = first_step(recipe_of(config)) + 1, 0
         if guidance and guidance.strength > 0:
             guided = sum(in_window(Step(index, 0, 0.5), guidance) for index in range(steps))
         kappa = config.stages.candidates if method.needs_learner else 1

@@ -28,7 +28,7 @@ class CandidateSpec:
     seed: int | None
     """of its noise; None for a real image"""
     real: int | None = None
-    """position in the training set, for a real image"""
+    """position in the training set of the real image, or of the anchor of one that is sampled"""
 
 
 @dataclass(frozen=True)

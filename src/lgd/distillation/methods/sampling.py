@@ -15,7 +15,7 @@ from lgd.diffusion.autoencoder import decode_at
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.batches import in_batches
-from lgd.distillation.recipe import Recipe
+from lgd.distillation.recipe import Recipe, first_step
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores, rule_named
 from lgd.distillation.store import SelectedImage
@@ -25,6 +25,7 @@ from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import mean_loss
 from lgd.rng import image_seed, noise
 
+from .anchors import ANCHORS, Anchors
 from .candidates import CandidateSource, CandidateSpec, Guide, Proposals, Propose, SamplingContext, by_place
 
 
@@ -96,11 +97,12 @@ def with_latent(image: SelectedImage, resources: Resources) -> SelectedImage:
 
 def begin_sampling(context: SamplingContext) -> Propose:
     """Return the function that samples, decodes and measures the candidates of some slots."""
+    anchors = ANCHORS[context.config.stages.anchor].choose(context)
 
     def propose(slots: Sequence[int]) -> Proposals:
-        resources, specs = context.resources, candidate_specs(context, slots)
+        resources, specs = context.resources, candidate_specs(context, slots, anchors)
         labels = torch.tensor([spec.label for spec in specs], device=resources.device)
-        latents = in_batches(lambda part: sample_candidates(context, specs[part]), len(specs), resources)
+        latents = in_batches(lambda part: sample_candidates(context, specs[part], anchors), len(specs), resources)
         images = in_batches(lambda part: decode(resources, latents[part]), len(specs), resources)
         scores = score_candidates(resources, images, labels, context.config.guidance.omega, context.scored)
         return Proposals(specs, scores.cpu(), lambda index: images[index].cpu(), lambda index: latents[index].cpu())
@@ -108,7 +110,12 @@ def begin_sampling(context: SamplingContext) -> Propose:
     return propose
 
 
-SAMPLED = CandidateSource(begin_sampling, per_slot=lambda recipe: recipe.stages.candidates, generated=True)
+SAMPLED = CandidateSource(
+    begin_sampling,
+    per_slot=lambda recipe: recipe.stages.candidates,
+    generated=True,
+    units=lambda growth, recipe: ANCHORS[recipe.stages.anchor].units(growth, recipe),
+)
 
 
 def denoiser_of(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Denoiser:
@@ -121,11 +128,11 @@ def denoiser_of(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Den
     return deviation_guided(context.guide(plain, labels, slots), newest, guidance)
 
 
-def candidate_specs(context: SamplingContext, slots: Sequence[int]) -> list[CandidateSpec]:
+def candidate_specs(context: SamplingContext, slots: Sequence[int], anchors: Anchors) -> list[CandidateSpec]:
     """List the candidates of every slot and class; those of one slot and class stand together."""
     resources, seed = context.resources, context.config.seed
     return [
-        CandidateSpec(label, slot, image_seed(seed, resources.increment, label, slot, k))
+        CandidateSpec(label, slot, image_seed(seed, resources.increment, label, slot, k), anchors.of(label, slot, k))
         for slot in slots
         for label in resources.classes
         for k in range(context.config.stages.candidates)
@@ -138,12 +145,14 @@ def seed_of(spec: CandidateSpec) -> int:
     return spec.seed
 
 
-def sample_candidates(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Tensor:
-    """Sample latents (B, C, H, W), on the device, from the noise of each candidate's own seed."""
-    generator = context.resources.generator
+def sample_candidates(context: SamplingContext, specs: Sequence[CandidateSpec], anchors: Anchors) -> Tensor:
+    """Sample latents (B, C, H, W), on the device, from the noise of each candidate's own seed and from its anchor."""
+    resources, config = context.resources, context.config
     streams = [torch.Generator().manual_seed(seed_of(spec)) for spec in specs]
-    start = noise(streams, generator.latent_shape).to(context.resources.device)
-    return sample(denoiser_of(context, specs), generator.schedule(context.config.sampling), start, streams)
+    eps = noise(streams, resources.generator.latent_shape).to(resources.device)
+    start = anchors.start(specs, first_step(config), resources.device)
+    schedule = resources.generator.schedule(config.sampling)
+    return sample(denoiser_of(context, specs), schedule, eps, streams, start=start)
 
 
 @torch.no_grad()
