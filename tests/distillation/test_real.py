@@ -122,7 +122,7 @@ def test_hybrid_lets_real_and_sampled_candidates_compete(tiny: Config, finished:
     latents = read_latents(run.increment(2))
     real = next(row for row in rows if row.source is not None)
     expected = train.pixels(torch.tensor([real.source]))[0] / 127.5 - 1
-    torch.testing.assert_close(latents[real.label][real.slot], expected)
+    torch.testing.assert_close(latents[real.class_name][real.slot], expected)
     first = {(r.label, r.candidates[0].score) for r in read_manifest(Run(finished).increment(2)) if r.slot == 0}
     assert first == {(row.label, row.candidates[0].score) for row in rows if row.slot == 0}
     assert main(["export", str(run.root), "--to", "imagefolder", "--out", str(tmp_path / "out"), "--quiet"]) == 0

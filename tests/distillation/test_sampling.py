@@ -56,7 +56,7 @@ def test_sampling_in_batches_equals_the_igd_reference_loop(
     )
     resources = second_increment(config, finished, range(2, 4))
     for item in sample_lgd(resources):
-        seeds = [image_seed(0, 2, item.label, item.slot, k) for k in range(3)]
+        seeds = [image_seed(0, 2, str(item.label), item.slot, k) for k in range(3)]
         latents, scores = igd_candidates(resources, resources.config, item.label, seeds)
         assert [candidate.seed for candidate in item.candidates] == seeds
         torch.testing.assert_close(item.latent, latents[item.chosen], rtol=1e-3, atol=1e-3)

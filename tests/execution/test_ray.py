@@ -27,7 +27,7 @@ from lgd.config import Config, with_values
 from lgd.distillation import resources
 from lgd.errors import IncompleteError, UserError
 from lgd.execution.ray import OnRay
-from lgd.execution.units import Unit
+from lgd.execution.units import LOG, Unit
 from lgd.experiments.distill import distill
 from lgd.experiments.train_reference import train_reference
 from lgd.storage.files import output_directory, sha256, write_json
@@ -211,8 +211,9 @@ def commit_suicide(done: Path) -> None:
 def test_a_unit_that_always_fails_is_told_after_its_retries_and_alone_tried_again(engine: OnRay) -> None:
     units = [unit(engine.root, f"u{i}", fail if i == 2 else finish) for i in range(4)]
     for run in (1, 2):
-        with pytest.raises(IncompleteError, match=r"^u2: RuntimeError: out of luck$"):
+        with pytest.raises(IncompleteError, match=r"^u2: RuntimeError: out of memory; traceback in .*errors\.log$"):
             engine.run(units, "test")
+        assert "raise RuntimeError" in (engine.root / LOG).read_text()
         assert [len(tries(one.done)) for one in units] == [1, 1, 3 * run, 1]
     mended = [replace(one, function=finish) for one in units]
     engine.run(mended, "test")
@@ -221,7 +222,7 @@ def test_a_unit_that_always_fails_is_told_after_its_retries_and_alone_tried_agai
 
 def fail(done: Path) -> None:
     note(done)
-    raise RuntimeError("out of\nluck")
+    raise RuntimeError("out of\nmemory")
 
 
 def test_workers_and_driver_killed_during_a_run_change_no_byte(

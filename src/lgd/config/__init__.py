@@ -1,12 +1,12 @@
 """The configuration of a run: read from TOML, changed by command-line options, written as JSON."""
 
-from .changes import differences, with_defaults, with_values
+from .changes import differences, with_defaults, with_per_class, with_values
 from .checks import check, from_dict, refuse_former_field, to_dict
 from .classifiers import ClassifierConfig, ReferenceConfig, TrainingConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig, TeacherConfig
 from .fields import ComputeConfig, Config, StagesConfig
-from .generator import GeneratorConfig, PromptConfig
+from .generator import GeneratorConfig, LoraConfig, PromptConfig
 from .reading import LARGEST_TOML, load_config, presets
 from .real import RealConfig
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig, SurrogateConfig
@@ -23,6 +23,7 @@ __all__ = [
     "GeneratorConfig",
     "GuidanceConfig",
     "InfluenceConfig",
+    "LoraConfig",
     "ModesConfig",
     "Positive",
     "Precision",
@@ -47,5 +48,6 @@ __all__ = [
     "refuse_former_field",
     "to_dict",
     "with_defaults",
+    "with_per_class",
     "with_values",
 ]

@@ -64,7 +64,7 @@ class ComputeConfig:
     gpus_per_unit: Strength = 0
     """Number of GPUs that Ray reserves for a unit of work; a fraction lets several units share one."""
     retries: Annotated[int, Field(ge=0, le=1000)] = 2
-    """Number of times to try a unit of work again when it failed or its Ray worker died."""
+    """Number of times to try a unit of work again after an error that may pass: of a worker, memory, network, files."""
 
 
 @dataclass(frozen=True)

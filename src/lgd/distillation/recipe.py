@@ -19,6 +19,7 @@ from lgd.config import (
     StagesConfig,
     SurrogateConfig,
 )
+from lgd.data.class_names import canonical
 
 from .layout import Run
 
@@ -95,7 +96,13 @@ class Growth:
     later: Recipe
     """of all other increments"""
     learner: ClassifierConfig
-    class_names: tuple[str, ...]
+    class_order: tuple[str, ...]
+    """the classes in the order of the labels in files"""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the classes in the order of the labels in memory."""
+        return canonical(self.class_order)
 
     def recipe(self, increment: int) -> Recipe:
         return self.seed if increment == 1 else self.later

@@ -89,4 +89,4 @@ def sample_group(growth: Growth, increment: int, classes: range, done: Path) -> 
     selected = method_named(resources.config.method).sample(resources)
     if method_named(growth.later.method).needs_generator:
         selected = [with_latent(image, resources) for image in selected]
-    write_group(done, selected, growth.class_names, increment)
+    write_group(done, selected, growth.class_order, increment)

@@ -25,7 +25,7 @@ from lgd.storage.object_store import Mirror, active_mirror
 from .hardware import cpu_threads
 from .local import import_everything
 from .ray_train import train_together
-from .units import Unit, attempt, perform, unfinished
+from .units import LOG, Unit, attempt, perform, unfinished
 
 CURRENT = Path("/tmp/ray/ray_current_cluster")
 """file into which `ray start` writes the address of this machine's cluster"""
@@ -76,7 +76,7 @@ class OnRay:
             pending = list(calls)
             while pending:
                 (ready,), pending = self._ray.wait(pending, num_returns=1)
-                attempt(self._outcome, (ready,), calls[ready].name, failures)
+                attempt(self._outcome, (ready,), calls[ready].name, failures, self.root / LOG)
                 advance()
         if mirror := active_mirror():
             mirror.fetch(f"{phase} finished")
@@ -107,7 +107,7 @@ class OnRay:
         try:
             self._ray.get(ready)
         except RayTaskError as error:
-            raise error.cause from None
+            raise error.cause from error
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,10 @@ def check_images(root: Path, splits: Splits) -> None:
     Errors: UserError when there are others, or some have changed.
     """
     path = root / "images.json"
-    now = {name: {"images": len(part), "sample": part.digest()} for name, part in vars(splits).items()}
+    now = {
+        name: {"images": len(part), "sample": part.digest()}
+        for name, part in (("train", splits.train), ("test", splits.test))
+    }
     if not path.exists():
         write_json(path, now)
     before = read_json(path)

@@ -82,9 +82,17 @@ def generator_of(export: Export) -> str:
     family = export.source.get("family", "class-conditional diffusion transformer (DiT)")
     if not own:
         return f"a {family}; licence: {LICENCES.get(images, terms)}"
-    name = own.removeprefix("pretrained:")
+    here, before = export.source.get("tuning"), export.source.get("tuned_from")
+    tuned = f", tuned on these images {here}" if here else ""
+    base = f", tuned from {_public(before[0])} {before[1]}" if before else ""
+    return f"{_public(own)}, a {family}{base}{tuned}; licence: {export.source.get('licence') or terms}"
+
+
+def _public(source: str) -> str:
+    """Return a source's name on the Hub, or the last part of its path."""
+    name = source.removeprefix("pretrained:")
     on_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
-    return f"{name if on_hub else Path(name).name}, a {family}; licence: {export.source.get('licence') or terms}"
+    return name if on_hub else Path(name).name
 
 
 def _checksums(form: ExportFormat, root: Path) -> list[tuple[str, str]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import psutil
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lgd.config import Config
@@ -18,7 +19,7 @@ from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import learner_units, sampling_units
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import cells_of
-from lgd.evaluation.tables import Table, markdown
+from lgd.evaluation.tables import Table, explained
 from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
 
 from .counting import count
@@ -161,13 +162,7 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
 
 def resident() -> int:
     """Return the memory of this process in bytes."""
-    try:
-        with open("/proc/self/status") as file:  # noqa: PTH123
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(psutil.Process().memory_info().rss)
 
 
 def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
@@ -183,7 +178,11 @@ def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
         rows.append([p.name, clock(p.wall), str(p.workers), f"{p.bytes / 2**20:.0f} MiB", source])
     rows.append(["all", clock(found.seconds), "", f"{found.peak / 2**20:.0f} MiB with the process itself", ""])
     header = ["phase", "time", "workers", "memory at work", "from"]
-    return "\n".join([*lines, markdown(Table("plan", "", header, rows))])
+    caption = (
+        "Time passes on the clock with these workers; memory is that of tensors in one process. Estimates from"
+        " operations alone are rough: lgd bench --json and --rates make them better."
+    )
+    return "\n".join([*lines, explained(Table("plan", caption, header, rows))])
 
 
 def clock(seconds: float) -> str:

@@ -6,49 +6,25 @@ ASSETS/real/anchors-herding-0-130-float32/0003.safetensors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lgd.data.imageset import to_float
-from lgd.diffusion.sampler import Start
 from lgd.distillation.recipe import Growth, Recipe
 from lgd.distillation.resources import Resources
 from lgd.errors import UserError
 from lgd.execution.units import Unit
 from lgd.storage.files import load_tensors, save_tensors
 
-from .candidates import CandidateSpec, SamplingContext
+from .candidates import Anchors, SamplingContext
 from .coresets import ORDERS
 from .real import candidate_units, deal_and_measure
 
 ENCODED_AT_ONCE = 32
-
-
-@dataclass(frozen=True)
-class Anchors:
-    """The anchors of one unit."""
-
-    positions: dict[tuple[int, int], list[int]] = field(default_factory=dict)
-    """in the training set, of a class and slot's candidates in turn; empty: sampling starts from noise"""
-    latents: dict[int, Tensor] = field(default_factory=dict)
-    """by position, (C, H, W) on the CPU"""
-
-    def of(self, label: int, slot: int, candidate: int) -> int | None:
-        """Return the position of a candidate's anchor in the training set; None without anchors."""
-        chosen = self.positions.get((label, slot))
-        return chosen[candidate % len(chosen)] if chosen else None
-
-    def start(self, specs: Sequence[CandidateSpec], index: int, device: str) -> Start | None:
-        """Return the latents at which candidates start with the step of `index`; None without anchors."""
-        if not self.positions:
-            return None
-        return Start(
-            torch.stack([self.latents[real] for spec in specs if (real := spec.real) is not None]).to(device), index
-        )
 
 
 @dataclass(frozen=True)
@@ -115,16 +91,16 @@ def encode(resources: Resources, positions: Tensor) -> Tensor:
         return torch.cat([autoencoder.encode(part).cpu() for part in parts])
 
 
-def anchor_count(growth: Growth) -> int:
+def anchor_count(recipe: Recipe) -> int:
     """Return the number of anchors per class that a run uses: one a slot in the seed set, then one a candidate."""
-    stages = growth.later.stages
+    stages = recipe.stages
     return stages.images_per_increment * (1 + (stages.increments - 1) * stages.candidates)
 
 
 def anchors_file(growth: Growth, order: str, label: int) -> Path:
     """Return the file of a class's anchors in an order."""
     seed = growth.later.seed if ORDERS[order].seeded else 0
-    name = f"anchors-{order}-{seed}-{anchor_count(growth)}-{growth.later.sampling.precision}"
+    name = f"anchors-{order}-{seed}-{anchor_count(growth.later)}-{growth.later.sampling.precision}"
     return growth.assets.real_folder / name / f"{label:04d}.safetensors"
 
 
@@ -140,7 +116,7 @@ def encode_anchors(growth: Growth, order: str, label: int) -> None:
     """Choose a class's anchors in an order and write their positions in the training set and their latents."""
     resources = Resources(growth, 1, range(label, label + 1))
     held = resources.splits.train.indices_of(label)
-    members = held[ORDERS[order].first(resources, label, min(anchor_count(growth), len(held)))]
+    members = held[ORDERS[order].first(resources, label, min(anchor_count(growth.later), len(held)))]
     save_tensors(anchors_file(growth, order, label), {"members": members, "latents": encode(resources, members)})
 
 

@@ -55,6 +55,8 @@ class Method:
     """networks of its own"""
     guidance: Callable[[Recipe], GuidanceConfig] | None = None
     """returns the settings of its guidance by a score's gradient; None: it has no such guidance"""
+    section: str = ""
+    """section of the configuration that holds settings of this method alone"""
     one_real_image_each: bool = False
     """whether every image needs a real image, or a cluster, of its own, so that no class may have fewer than the IPC"""
     fixed_size: bool = False

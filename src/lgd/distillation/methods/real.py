@@ -145,8 +145,11 @@ def kept_images(resources: Resources, label: int) -> Tensor:
     """Return the positions in the training set of a class's real images in earlier increments, (M,)."""
     group = resources.classes.start // resources.config.stages.classes_per_unit
     paths = [resources.growth.run.group(increment, group) for increment in range(1, resources.increment)]
-    rows = [row for path in paths for row in read_rows(path, read_json(path))]
-    return torch.tensor([row.source for row in rows if row.label == label and row.source is not None], dtype=torch.long)
+    rows, name = (
+        [row for path in paths for row in read_rows(path, read_json(path))],
+        resources.growth.class_names[label],
+    )
+    return torch.tensor([r.source for r in rows if r.class_name == name and r.source is not None], dtype=torch.long)
 
 
 def learner_losses(resources: Resources, members: Tensor, labels: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import mean_loss
 from lgd.rng import image_seed, noise
 
-from .anchors import ANCHORS, Anchors
+from .anchors import ANCHORS
 from .candidates import CandidateSource, CandidateSpec, Guide, Proposals, Propose, SamplingContext, by_place
 
 
@@ -97,12 +97,12 @@ def with_latent(image: SelectedImage, resources: Resources) -> SelectedImage:
 
 def begin_sampling(context: SamplingContext) -> Propose:
     """Return the function that samples, decodes and measures the candidates of some slots."""
-    anchors = ANCHORS[context.config.stages.anchor].choose(context)
+    context = replace(context, anchors=ANCHORS[context.config.stages.anchor].choose(context))
 
     def propose(slots: Sequence[int]) -> Proposals:
-        resources, specs = context.resources, candidate_specs(context, slots, anchors)
+        resources, specs = context.resources, candidate_specs(context, slots)
         labels = torch.tensor([spec.label for spec in specs], device=resources.device)
-        latents = in_batches(lambda part: sample_candidates(context, specs[part], anchors), len(specs), resources)
+        latents = in_batches(lambda part: sample_candidates(context, specs[part]), len(specs), resources)
         images = in_batches(lambda part: decode(resources, latents[part]), len(specs), resources)
         scores = score_candidates(resources, images, labels, context.config.guidance.omega, context.scored)
         return Proposals(specs, scores.cpu(), lambda index: images[index].cpu(), lambda index: latents[index].cpu())
@@ -128,11 +128,17 @@ def denoiser_of(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Den
     return deviation_guided(context.guide(plain, labels, slots), newest, guidance)
 
 
-def candidate_specs(context: SamplingContext, slots: Sequence[int], anchors: Anchors) -> list[CandidateSpec]:
+def candidate_specs(context: SamplingContext, slots: Sequence[int]) -> list[CandidateSpec]:
     """List the candidates of every slot and class; those of one slot and class stand together."""
     resources, seed = context.resources, context.config.seed
+    names = resources.generator.class_names
     return [
-        CandidateSpec(label, slot, image_seed(seed, resources.increment, label, slot, k), anchors.of(label, slot, k))
+        CandidateSpec(
+            label,
+            slot,
+            image_seed(seed, resources.increment, names[label], slot, k),
+            context.anchors.of(label, slot, k),
+        )
         for slot in slots
         for label in resources.classes
         for k in range(context.config.stages.candidates)
@@ -145,12 +151,12 @@ def seed_of(spec: CandidateSpec) -> int:
     return spec.seed
 
 
-def sample_candidates(context: SamplingContext, specs: Sequence[CandidateSpec], anchors: Anchors) -> Tensor:
+def sample_candidates(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Tensor:
     """Sample latents (B, C, H, W), on the device, from the noise of each candidate's own seed and from its anchor."""
     resources, config = context.resources, context.config
     streams = [torch.Generator().manual_seed(seed_of(spec)) for spec in specs]
     eps = noise(streams, resources.generator.latent_shape).to(resources.device)
-    start = anchors.start(specs, first_step(config), resources.device)
+    start = context.anchors.start(specs, first_step(config), resources.device)
     schedule = resources.generator.schedule(config.sampling)
     return sample(denoiser_of(context, specs), schedule, eps, streams, start=start)
 
