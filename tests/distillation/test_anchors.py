@@ -10,7 +10,7 @@ import pytest
 import torch
 from tests.conftest import resources_of
 from tests.denoisers import of_noise
-from tests.distillation.test_method_registry import TINY, grown
+from tests.distillation.test_method_registry import TINY, grown, images_of
 from torch import Tensor
 
 from lgd.config import Config, SamplingConfig, with_values
@@ -29,7 +29,7 @@ from lgd.distillation.store import Row, read_manifest
 from lgd.errors import UserError
 from lgd.execution.local import Local
 from lgd.experiments.prepare import prepare
-from lgd.storage.files import load_tensors, save_tensors
+from lgd.storage.files import save_tensors
 
 NAMES = tuple("0123456789")
 
@@ -101,12 +101,10 @@ def test_the_last_step_alone_copies_the_anchor(settings: Config, assets: Path, t
     config = with_values(settings, {"stages.anchor_step": 0, "stages.increments": 1})
     run = grown(with_method(config, "dit"), assets, tmp_path)
     train = cached_splits(settings.dataset).train
-    latents = torch.cat(
-        [load_tensors(path)["latents"] for path in sorted(run.root.glob("increments/01/groups/*.saf*"))]
-    )
     rows = read_manifest(run.increment(1))
-    anchors = train.pixels(torch.tensor([row.candidates[0].real for row in rows])) / 127.5 - 1
-    nearest = torch.cdist(latents.flatten(1), anchors.flatten(1)).argmin(1)
+    anchors = train.pixels(torch.tensor([row.candidates[0].real for row in rows])) / 255
+    images = images_of(run, 1).images / 255
+    nearest = torch.cdist(images.flatten(1), anchors.flatten(1)).argmin(1)
     assert (nearest == torch.arange(20)).float().mean() > 0.9
 
 
