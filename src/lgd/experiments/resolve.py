@@ -21,11 +21,11 @@ from lgd.diffusion.train_generator import check_decoder, check_generator
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import check_method, growth_of, methods_used, with_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
+from lgd.errors import UserError
 from lgd.evaluation.cells import Evaluation
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
-from lgd.errors import UserError
 from lgd.execution.hardware import check_device, resolve_device
 from lgd.execution.ray import check_cluster
 from lgd.rng import seeded_initialisation
@@ -138,8 +138,8 @@ def has_judge(config: Config, splits: Splits) -> None:
     size, name = min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))
     if size < LEAST_JUDGED:
         raise UserError(
-            f"judge: class {name!r} has {size} training image{'s' * (size != 1)}, and no network learns to judge a class"
-            f" from fewer than {LEAST_JUDGED}; add images, or leave the class out (dataset.classes)"
+            f"judge: class {name!r} has {size} training image{'s' * (size != 1)}, fewer than the {LEAST_JUDGED} that a"
+            " network needs to judge a class; add images, or leave the class out (dataset.classes)"
         )
 
 
