@@ -198,7 +198,7 @@ def test_halving_pool_is_torchs(shape: tuple[int, ...]) -> None:
 
 def test_unknown_name_lists_the_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lgd.classifiers.architectures.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"'resnet81'; did you mean 'resnet18'\? Known: alexnet.*vit; timm's names"):
+    with pytest.raises(UserError, match=r"'resnet81'; did you mean 'resnet8'\? Known: alexnet.*vit; timm's names"):
         built("resnet81", (1, 8, 8))
 
 

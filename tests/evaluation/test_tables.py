@@ -95,7 +95,7 @@ def test_redundancy_below_chance_is_told_and_capped() -> None:
     (made,) = [each for each in tables(found) if each.name == "redundancy"]
     assert made.rows[1] == ["lgd", "4.0 ± 2.8 (2)", "-6.0 (below chance)", "93.3", "100.0"]
     assert made.records[1]["lower_than_dit_above_chance_percent"] == 100.0
-    assert "Below chance, increments contradict each other" in made.caption
+    assert "Below chance increments contradict each other" in made.caption
     assert "over the classifiers of one run" in made.caption
 
 
