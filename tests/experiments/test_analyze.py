@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from tests.cli.test_main import toml
 
 from lgd.analysis.context import AnalysisConfig
 from lgd.analysis.registry import MEASURES
@@ -86,7 +87,7 @@ def test_damage_is_told_and_the_rest_analysed(finished: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("what", ["one increment", "one class"])
-def test_what_can_be_analysed_is(finished: Path, tmp_path: Path, what: str) -> None:
+def test_what_can_be_analysed_is(finished: Path, tiny: Config, tmp_path: Path, what: str) -> None:
     folder = tmp_path / "theirs"
     shutil.copytree(finished / "dataset", folder)
     (folder / "metadata.csv").unlink()
@@ -95,7 +96,7 @@ def test_what_can_be_analysed_is(finished: Path, tmp_path: Path, what: str) -> N
             if path.name != "4":
                 shutil.rmtree(path)
     settings = AnalysisConfig(seeds=1, epochs=2, increments=1 if what == "one increment" else 2)
-    analysis = analyze([folder], tmp_path / "out", "digits", settings)
+    analysis = analyze([folder], tmp_path / "out", str(toml(tiny, tmp_path / "tiny.toml")), settings)
     found = analysis["sets"]["theirs"]
     if what == "one increment":
         assert (found["redundancy"], found["incremental"]) == (None, None)
@@ -115,12 +116,12 @@ def test_what_can_be_analysed_is(finished: Path, tmp_path: Path, what: str) -> N
         ]
 
 
-def test_fewer_images_than_increments(finished: Path, tmp_path: Path) -> None:
+def test_fewer_images_than_increments(finished: Path, tiny: Config, tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     shutil.copytree(finished / "dataset", folder)
     for path in sorted((folder / "7").iterdir())[2:]:
         path.unlink()
-    found = analyze([folder], tmp_path / "out", "digits", QUICK)["sets"]["theirs"]
+    found = analyze([folder], tmp_path / "out", str(toml(tiny, tmp_path / "tiny.toml")), QUICK)["sets"]["theirs"]
     assert len(found["increments"]) == 2
     assert "smallest class has 2 images" in found["notes"][0]
 
