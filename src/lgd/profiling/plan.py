@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import psutil
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lgd.config import Config
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import growth_of, method_named, methods_used
+from lgd.distillation.methods import growth_of, methods_used, real_image_units
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import learner_units, sampling_units
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import cells_of
-from lgd.evaluation.tables import Table, markdown
+from lgd.evaluation.tables import Table, explained
 from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
 
 from .counting import count
@@ -133,6 +134,9 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
         surrogate = config.influence.surrogate.classifier
         step = workloads.classifier_training_step(surrogate, sizes.images)
         yield name, [(surrogate.training.epochs * sizes.images, step)], 1
+    units = real_image_units(growth)
+    if units:
+        yield "real images", [(sizes.images, workloads.classified_batch(config.reference))], len(units)
     trained: Parts = []
     kept: Counter[str] = Counter()
     for increment in range(1, config.stages.increments + 1):
@@ -141,9 +145,9 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
             step = workloads.classifier_training_step(config.learner, images)
             trained.append((count * config.learner.training.epochs * images, step))
         method = growth.recipe(increment).method
-        kept[method] += each if method_named(method).needs_generator else 0
+        kept[method] += each
     yield "learners", trained, config.stages.learners
-    sampled = [part for method, images in kept.items() if images for part in workloads.sampling(method, images)]
+    sampled = [part for method, images in kept.items() if images for part in workloads.candidates(method, images)]
     yield "images", sampled, len(sampling_units(growth, 1))
     cells = Counter(
         (cell.kind, cell.architecture, cell.increment) for cell in cells_of(config.evaluation, config.stages)
@@ -160,13 +164,7 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
 
 def resident() -> int:
     """Return the memory of this process in bytes."""
-    try:
-        with open("/proc/self/status") as file:  # noqa: PTH123
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(psutil.Process().memory_info().rss)
 
 
 def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
@@ -182,7 +180,11 @@ def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
         rows.append([p.name, clock(p.wall), str(p.workers), f"{p.bytes / 2**20:.0f} MiB", source])
     rows.append(["all", clock(found.seconds), "", f"{found.peak / 2**20:.0f} MiB with the process itself", ""])
     header = ["phase", "time", "workers", "memory at work", "from"]
-    return "\n".join([*lines, markdown(Table("plan", "", header, rows))])
+    caption = (
+        "Time passes on the clock with these workers; memory is that of tensors in one process. Estimates from"
+        " operations alone are rough: lgd bench --json and --rates make them better."
+    )
+    return "\n".join([*lines, explained(Table("plan", caption, header, rows))])
 
 
 def clock(seconds: float) -> str:
