@@ -259,6 +259,8 @@ CASES = [
     Case("more images than the set has", f"{DISTILL} --method random --stages.images-per-increment 900"),
     Case("real candidates with a seed set that is sampled", f"{DISTILL} --method lgd-real --real.seed-method dit"),
     Case("a pool of fewer real images than the set has", f"{DISTILL} --method lgd-real --real.pool 2"),
+    Case("anchors outside the steps", f"{DISTILL} --stages.anchor herding --stages.anchor-step 8"),
+    Case("an unknown anchor", f"{DISTILL} --stages.anchor herd"),
     Case("no real candidates", f"{DISTILL} --method lgd-real --real.candidates 0"),
     Case("a small decoder for a generator of pixels", f"{DISTILL} --guidance.decoder small"),
     Case("a window outside the steps", f"{DISTILL} --guidance.window 1 90"),

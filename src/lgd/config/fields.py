@@ -34,6 +34,12 @@ class StagesConfig:
     """Loss of the learner, in nats, above which easiest-unlearned takes a candidate as not yet learned."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
+    anchor: Literal["none", "random", "herding", "k-means", "learnability"] = "none"
+    """Real images from whose noised latents sampling starts: none (it starts from noise), random, herding or k-means
+    (in the reference's features), or learnability (the real candidates of highest score)."""
+    anchor_step: Whole = 25
+    """Step index t0 at which sampling from an anchor starts; sampling.steps - 1 is almost pure noise, and a small index
+    copies the anchor."""
     learners: Count = 1
     """Number of learners trained per increment; the score takes the mean of their losses."""
     classes_per_unit: Count = 5

@@ -57,7 +57,7 @@ class Candidate:
     valid: bool | None = None
     """whether the reference classifies it correctly"""
     real: int | None = None
-    """position in the training set, for a real image that competed"""
+    """position in the training set of the real image that competed, or of the anchor of one that was sampled"""
 
 
 @dataclass(frozen=True)

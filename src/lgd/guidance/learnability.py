@@ -26,6 +26,11 @@ def in_window(step: Step, config: GuidanceConfig) -> bool:
     return low <= step.index <= high and (high - step.index) % config.every == 0
 
 
+def guided_steps(config: GuidanceConfig, first: int) -> int:
+    """Return the number of guided steps of a sampling that starts at the index `first`."""
+    return sum(in_window(Step(index, 0, 0.5), config) for index in range(first + 1))
+
+
 def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -> Denoiser:
     """Wrap a denoiser so that samples climb `score` of their predicted clean latent.
 
