@@ -59,22 +59,25 @@ class Classifier(nn.Module):
         return self.network(self.normalise(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the input of the head, (B, D). Errors: as `head_and_features`."""
-        return self.head_and_features(images)[1]
+        """Return the input of the head, (B, D). Errors: as `inspect`."""
+        return self.inspect(images)[1]
 
-    def head_and_features(self, images: Tensor) -> tuple[nn.Linear, Tensor]:
-        """Return the linear layer that is called last, and its input (B, D). Errors: UserError where there is none."""
+    def inspect(self, images: Tensor) -> tuple[nn.Linear, Tensor, Tensor]:
+        """Return the head, which is the linear layer that is called last, its input (B, D) and the logits (B, classes).
+
+        Errors: UserError for a network without a linear layer.
+        """
         found: list[tuple[nn.Linear, Tensor]] = []
         with ExitStack() as hooks:
             for layer in self.network.modules():
                 if isinstance(layer, nn.Linear):
                     hook = layer.register_forward_pre_hook(lambda layer, inputs: found.append((layer, inputs[0])))
                     hooks.enter_context(hook)
-            self(images)
+            logits = self(images)
         if not found:
             raise UserError(f"{type(self.network).__name__}: no linear layer, whose input would be the features")
         head, features = found[-1]
-        return head, features.flatten(1)
+        return head, features.flatten(1), logits
 
 
 def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: Tensor, std: Tensor) -> Classifier:
@@ -167,9 +170,10 @@ def predict(classifier: Classifier, images: ImageSet) -> Tensor:
 @torch.no_grad()
 def features_and_logits(classifier: Classifier, images: ImageSet) -> tuple[Tensor, Tensor]:
     """Compute the features before the last layer, (N, D), and the logits, (N, classes), on the CPU in one pass."""
-    features = features_of(classifier, images)
-    head, device = classifier.network[-1], classifier.mean.device
-    return features, torch.cat([head(part.to(device)).cpu() for part in features.split(4096)])
+    device, size = classifier.mean.device, batch_size_for(images.shape)
+    parts = [classifier.inspect(to_float(batch.to(device)))[1:] for batch in images.batches(size)]
+    features, logits = (torch.cat([part.cpu() for part in column]) for column in zip(*parts, strict=True))
+    return features, logits
 
 
 def features_of(classifier: Classifier, images: ImageSet) -> Tensor:

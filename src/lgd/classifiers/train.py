@@ -211,7 +211,7 @@ def with_columns(classifier: Classifier, columns: Tensor, like: ImageSet) -> Cla
     if torch.equal(columns, torch.arange(len(columns))):
         return classifier
     with torch.no_grad():
-        head, _ = classifier.head_and_features(torch.zeros(1, *like.shape, device=classifier.mean.device))
+        head, _, _ = classifier.inspect(torch.zeros(1, *like.shape, device=classifier.mean.device))
     for parameter in head.parameters():
         parameter.data = parameter.data[columns]
     return classifier
