@@ -45,7 +45,8 @@ def image_set(images: Any, labels: Any = None) -> ImageSet:
 def matched(images: ImageSet, names: tuple[str, ...], order: tuple[str, ...] = ()) -> ImageSet:
     """Return a set with its labels counted in `names`, which hold all of its classes.
 
-    Where no class is a name and all are numbers, they are positions in `order`; empty: in `names`. Errors: UserError for a class that is not there.
+    Where no class is a name and all are numbers, they are positions in `order`; empty: in `names`. Errors: UserError
+    for a class that is not there.
     """
     own = images.class_names
     if set(own) <= set(names):
