@@ -76,7 +76,7 @@ def test_plan_of_images_that_are_not_on_this_machine(capsys: pytest.CaptureFixtu
     assert main(["plan", "imagenet1k", "--tflops", "312", "--json", str(out), "--quiet", *config]) == 0
     found = json.loads(out.read_text())
     names = [phase["name"] for phase in found["phases"]]
-    assert names == ["reference", "surrogate", "learners", "images", "evaluation"]
+    assert names == ["reference", "judge", "surrogate", "learners", "images", "evaluation"]
     images = found["phases"][3]
     # 675 M weights in two bytes and more, and less than a GPU has
     assert 1.3 * 2**30 < images["bytes"] < 40 * 2**30
@@ -116,7 +116,14 @@ def test_plan_refuses(arguments: list[str], message: str, capsys: pytest.Capture
 def test_plan_of_a_run_has_every_phase(tiny: Config) -> None:
     sizes = Sizes(10, 1347, 450, (1, 8, 8), loaded=True)
     found = plan(tiny, sizes, Rates(1e11, 3e11), fake=False)
-    assert [phase.name for phase in found.phases] == ["generator", "reference", "learners", "images", "evaluation"]
+    assert [phase.name for phase in found.phases] == [
+        "generator",
+        "reference",
+        "judge",
+        "learners",
+        "images",
+        "evaluation",
+    ]
     assert all(phase.tried and phase.seconds > 0 and phase.bytes > 0 for phase in found.phases)
     assert found.peak > found.process > 2**20
 
@@ -125,13 +132,17 @@ def test_images_that_go_through_each_step_are_those_of_a_run(tiny: Config) -> No
     """The plan counts as many steps of each kind as `sample_slots` takes; test_sampling.py counts those."""
     config = with_values(tiny, {"stages.candidates": 3, "guidance.every": 2, "guidance.window": (1, 6)})
     workloads = Workloads(config, Sizes(10, 1347, 450, (1, 8, 8), loaded=True), "cpu")
-    (plain, _), (guided, _), (decoded, _) = workloads.sampling("lgd", 10)
+    (plain, _), (guided, _), (decoded, _) = workloads.candidates("lgd", 10)
     # indices 7 to 0 with three candidates; guided are 6, 4, 2
     assert guided == 10 * 3 * 3
     assert plain + guided == 10 * 3 * 8
     assert decoded == 10 * 3
-    (plain, _), (guided, _), (decoded, _) = workloads.sampling("dit", 10)
+    (plain, _), (guided, _), (decoded, _) = workloads.candidates("dit", 10)
     assert (plain, guided, decoded) == (80, 0, 10)
+    ((classified, _),) = workloads.candidates("lgd-real", 10)
+    assert classified == 10 * config.real.candidates * config.stages.learners
+    assert len(workloads.candidates("hybrid", 10)) == 4
+    assert workloads.candidates("random", 10) == []
 
 
 def test_operations_and_bytes_of_a_product() -> None:

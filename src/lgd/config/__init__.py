@@ -2,12 +2,13 @@
 
 from .changes import differences, with_defaults, with_per_class, with_values
 from .checks import check, from_dict, refuse_former_field, to_dict
-from .classifiers import ClassifierConfig, ReferenceConfig, TrainingConfig
+from .classifiers import ClassifierConfig, JudgeConfig, ReferenceConfig, TrainingConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig, TeacherConfig
 from .fields import ComputeConfig, Config, StagesConfig
 from .generator import GeneratorConfig, LoraConfig, PromptConfig
 from .reading import LARGEST_TOML, load_config, presets
+from .real import RealConfig
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig, SurrogateConfig
 from .types import Count, Positive, Precision, Share, Size, Strength, TimeFrequencies, Whole
 
@@ -22,11 +23,13 @@ __all__ = [
     "GeneratorConfig",
     "GuidanceConfig",
     "InfluenceConfig",
+    "JudgeConfig",
     "LoraConfig",
     "ModesConfig",
     "Positive",
     "Precision",
     "PromptConfig",
+    "RealConfig",
     "ReferenceConfig",
     "SamplingConfig",
     "Share",

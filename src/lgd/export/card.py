@@ -40,13 +40,16 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         **files,
     )
     increments = metrics["increments"]
-    scores = [[str(row["ipc"]), plus_minus(row["accuracy"]), f"{row['validity']:.1f}"] for row in increments]
+    shares = ("validity", "reference_validity")
+    scores = [
+        [str(row["ipc"]), plus_minus(row["accuracy"]), *(f"{row[share]:.1f}" for share in shares)] for row in increments
+    ]
     made = DatasetCard.from_template(
         header,
         template_path=str(Path(__file__).with_name("card.md")),
         title=title,
         method=method,
-        images=len(export.samples),
+        images=kinds_of(export),
         classes=[_line(name) for name in export.class_names],
         ipc=increments[-1]["ipc"],
         increments=len(increments),
@@ -55,9 +58,14 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         seed=config["seed"],
         version=__version__,
         generator=_line(generator_of(export)),
-        scores=markdown(Table("scores", "", ["images per class", "accuracy, %", "valid, %"], scores, words=0)),
+        scores=markdown(
+            Table(
+                "scores", "", ["images per class", "accuracy, %", "valid, %", "valid by reference, %"], scores, words=0
+            )
+        ),
         eval_split=_line(config["dataset"]["eval_split"]),
         reference=metrics["reference"]["accuracy"],
+        judge=metrics["judge"],
         redundancy=(metrics.get("redundancy") or {}).get("mean_off_diagonal"),
         settings=json.dumps({name: config[name] for name in SETTINGS if name in config}, indent=1),
         environment=", ".join(f"{name} {_line(value)}" for name, value in export.environment.items()),
@@ -67,8 +75,18 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
     return str(made)
 
 
+def kinds_of(export: Export) -> str:
+    """Return the number of images, and how many of them are real and how many were sampled."""
+    sampled = len(export.samples) - export.real
+    if not export.real:
+        return f"{sampled} synthetic"
+    return f"{export.real} real" if not sampled else f"{sampled} synthetic and {export.real} real"
+
+
 def generator_of(export: Export) -> str:
     """Return the kind, the name and the licence of the generator: of a source as its record in the run has them."""
+    if export.real == len(export.samples):
+        return "none; every image is a real one, under the terms of the image set"
     own, images = export.config["generator"]["source"], str(export.config["dataset"]["source"])
     terms = "see the terms of the generator's weights and of the images it was trained on"
     family = export.source.get("family", "class-conditional diffusion transformer (DiT)")

@@ -1,4 +1,7 @@
-"""How the images of one increment come about, by the method's name."""
+"""How the images of one increment come about, by the method's name.
+
+A package adds a method by an entry point of the group `lgd.methods` that names an `lgd.Method`.
+"""
 
 from .base import Asset, Method
 from .registry import (
@@ -7,6 +10,8 @@ from .registry import (
     growth_of,
     method_named,
     methods_used,
+    real_image_units,
+    recipe_for,
     sections_used,
     seed_config,
     seed_method,
@@ -21,6 +26,8 @@ __all__ = [
     "growth_of",
     "method_named",
     "methods_used",
+    "real_image_units",
+    "recipe_for",
     "sections_used",
     "seed_config",
     "seed_method",

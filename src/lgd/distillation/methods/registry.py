@@ -1,23 +1,36 @@
-"""The registry of methods: METHODS, by the names that `--method` takes."""
+"""The registry of methods: METHODS, by the names that `--method` takes, and those of installed plug-ins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
+from typing import Any
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
 from lgd.distillation.layout import Run
-from lgd.distillation.recipe import Assets, Growth, recipe_of
+from lgd.distillation.recipe import Assets, Growth, Recipe, first_step, recipe_of
 from lgd.distillation.selection import rule_named
 from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
+from lgd.execution.units import Unit
+from lgd.guidance.learnability import guided_steps
+from lgd.progress import log
 
+from .anchors import anchor_count
 from .base import Asset, Method
-from .coresets import select_full, select_herding, select_k_center, select_random
+from .candidates import CandidateSource
 from .igd import influence_guidance, sample_igd
 from .mgd3 import sample_mgd3
+from .real import REAL, select_by, select_full
 from .sampled import sample_lgd, sample_unguided
+from .sampling import SAMPLED
+
+PLUGINS = "lgd.methods"
+"""group of entry points; each names a `Method` of an installed package, which never replaces one of ours"""
 
 SURROGATE = Asset(
     "surrogate",
@@ -29,6 +42,19 @@ SURROGATE = Asset(
 
 
 LGD = Method(sample_lgd, "learnability-guided diffusion", needs_learner=True, guidance=lambda recipe: recipe.guidance)
+
+
+def competing(sources: tuple[CandidateSource, ...], summary: str, **rest: Any) -> Method:
+    """Return a method whose candidates of several sources compete by the selection rule, as those of LGD do."""
+    return Method(partial(sample_lgd, sources=sources), summary, needs_learner=True, sources=sources, **rest)
+
+
+def ordered(order: str, summary: str) -> Method:
+    """Return a method that takes the real images of each class in an order."""
+    return Method(partial(select_by, order), summary, sources=(), order=order, one_real_image_each=True)
+
+
+LGD_REAL = competing((REAL,), "real images by learnability", one_real_image_each=True, seed_field="real.seed_method")
 
 
 def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
@@ -55,23 +81,23 @@ METHODS = {
     "mgd3": Method(
         sample_mgd3, "diffusion guided to the modes of each class", section="modes", one_real_image_each=True
     ),
-    "random": Method(select_random, "real images chosen at random", needs_generator=False, one_real_image_each=True),
-    "herding": Method(
-        select_herding,
-        "real images by herding: they keep the mean of the features",
-        needs_generator=False,
-        one_real_image_each=True,
+    "lgd-real": LGD_REAL,
+    "lgd-real-easiest": replace(
+        LGD_REAL,
+        summary="lgd-real, the easiest of the images not yet learned",
+        fields={"stages.selection": "easiest-unlearned"},
     ),
-    "k-center": Method(
-        select_k_center,
-        "real images by k-center: they lie far apart in the features",
-        needs_generator=False,
-        one_real_image_each=True,
+    "hybrid": competing(
+        (SAMPLED, REAL), "real and sampled candidates compete", guidance=LGD.guidance, one_real_image_each=True
     ),
+    "random": replace(ordered("random", "real images chosen at random"), needs_reference=False),
+    "herding": ordered("herding", "real images by herding: they keep the mean of the features"),
+    "k-center": ordered("k-center", "real images by k-center: they lie far apart in the features"),
     "full": Method(
         select_full,
         "the whole real set: a ceiling",
-        needs_generator=False,
+        sources=(),
+        needs_reference=False,
         fixed_size=True,
         fields={"stages.increments": 1, "evaluation.redundancy_seeds": 0},
     ),
@@ -79,10 +105,26 @@ METHODS = {
 
 
 def method_named(name: str) -> Method:
-    """Return the method of this name. Errors: UserError that lists the known ones."""
-    if name not in METHODS:
-        raise UserError(f"unknown method {name!r}{nearest(name, METHODS)}")
-    return METHODS[name]
+    """Return the method of this name, ours or an installed package's. Errors: UserError that lists the known ones."""
+    if name in METHODS:
+        return METHODS[name]
+    points = {point.name: point for point in entry_points(group=PLUGINS)}
+    if name not in points:
+        raise UserError(f"unknown method {name!r}{nearest(name, {*METHODS, *points})}")
+    return plugin(points[name])
+
+
+@cache
+def plugin(point: EntryPoint) -> Method:
+    """Import the method of an installed package. Errors: UserError naming the package and what it lacks."""
+    where = f"method {point.name!r} of {point.dist.name if point.dist else 'a package'} ({point.value})"
+    try:
+        method = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{where}: cannot be imported: {error}") from None
+    if not isinstance(method, Method):
+        raise UserError(f"{where}: a {type(method).__name__}; expected an lgd.Method")
+    return method
 
 
 def with_method(config: Config, name: str) -> Config:
@@ -95,24 +137,40 @@ def with_method(config: Config, name: str) -> Config:
 
 def seed_method(config: Config) -> str:
     """Return the method of the first increment: a method that needs a learner has nothing to learn from yet."""
-    return config.stages.seed_method if method_named(config.method).needs_learner else config.method
+    method = method_named(config.method)
+    return attrgetter(method.seed_field)(config) if method.needs_learner else config.method
 
 
 def seed_config(config: Config) -> Config:
     """Return the configuration of the seed set: a set of one increment, made by the seed method."""
     single = replace(config, stages=replace(config.stages, increments=1))
-    return with_method(single, config.stages.seed_method)
+    return with_method(single, seed_method(config))
 
 
 def growth_of(config: Config, run: Run, assets: Assets, class_order: tuple[str, ...]) -> Growth:
     """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
     first = config if seed_method(config) == config.method else seed_config(config)
-    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_order)
+    return Growth(run, assets, recipe_for(first), recipe_for(config), config.learner, class_order)
+
+
+def recipe_for(config: Config) -> Recipe:
+    """Return the settings that a method makes images with: without a learner, it has one candidate a slot."""
+    recipe = recipe_of(config)
+    if method_named(config.method).needs_learner:
+        return recipe
+    return replace(recipe, stages=replace(recipe.stages, candidates=1))
 
 
 def methods_used(config: Config) -> list[Method]:
     """Return the method of a run and that of its seed set."""
     return [method_named(name) for name in dict.fromkeys((config.method, seed_method(config)))]
+
+
+def real_image_units(growth: Growth) -> list[Unit]:
+    """Return the units that measure or order the real images for a run's method and for that of its seed set."""
+    recipes = {recipe.method: recipe for recipe in (growth.seed, growth.later)}.values()
+    units = [unit for recipe in recipes for unit in method_named(recipe.method).units(growth, recipe)]
+    return list({unit.done: unit for unit in units}.values())
 
 
 def sections_used(used: Sequence[Method]) -> set[str]:
@@ -121,7 +179,8 @@ def sections_used(used: Sequence[Method]) -> set[str]:
         "generator": any(method.needs_generator for method in used),
         "sampling": any(method.needs_generator for method in used),
         "learner": any(method.needs_learner for method in used),
-        "guidance": any(method.guidance for method in used),
+        "guidance": any(method.guidance or method.needs_learner for method in used),
+        "real": any(method.needs_learner for method in used),
         **{method.section: method in used for method in METHODS.values() if method.section},
     }
     return {
@@ -138,13 +197,19 @@ def check_method(config: Config, train: ImageSet) -> None:
     config = with_method(config, config.method)
     rule_named(config.stages.selection)
     check_budget(config, train)
-    if method_named(config.method).needs_learner:
-        seed = method_named(config.stages.seed_method)
-        if seed.needs_learner or seed.fixed_size:
-            known = [name for name, method in METHODS.items() if not (method.needs_learner or method.fixed_size)]
-            name = config.stages.seed_method
-            raise UserError(f"stages.seed_method: {name!r} cannot make a seed set; use one of {', '.join(known)}")
+    method = method_named(config.method)
+    if method.needs_learner:
+        name = seed_method(config)
+        if not makes_seed_sets(method_named(name), method):
+            known = [name for name, other in METHODS.items() if makes_seed_sets(other, method)]
+            raise UserError(f"{method.seed_field}: {name!r} cannot make a seed set; use one of {', '.join(known)}")
         check_budget(seed_config(config), train)
+    check_anchors(config, train)
+
+
+def makes_seed_sets(seed: Method, of: Method) -> bool:
+    """Return whether a method makes seed sets of another: without a learner, in any size, with no other generator."""
+    return not (seed.needs_learner or seed.fixed_size) and (of.needs_generator or not seed.needs_generator)
 
 
 def check_budget(config: Config, train: ImageSet) -> None:
@@ -152,9 +217,50 @@ def check_budget(config: Config, train: ImageSet) -> None:
     if not method_named(config.method).one_real_image_each:
         return
     ipc = config.stages.increments * config.stages.images_per_increment
-    size, name = min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))
+    size, name = smallest_class(train)
     if size < ipc:
         raise UserError(
             f"{config.method}: class {name!r} has {size} real images, fewer than the {ipc} asked for;"
             " lower stages.increments or stages.images_per_increment"
         )
+    if REAL not in method_named(config.method).sources:
+        return
+    if 0 < config.real.pool < ipc:
+        raise UserError(f"real.pool: {config.real.pool} images are fewer than the {ipc} per class asked for; raise it")
+    n, kappa = config.stages.images_per_increment, config.real.candidates
+    left = min(size, config.real.pool or size) - ipc + n
+    if left < n * kappa:
+        log.info(
+            f"{config.method}: class {name!r} has {left} real images left for the last increment, fewer than the"
+            f" {n * kappa} candidates asked for; all of them compete"
+        )
+
+
+def check_anchors(config: Config, train: ImageSet) -> None:
+    """Warn when anchors leave no guided step, and tell when there are fewer than a run uses.
+
+    Errors: UserError naming a class with too few images to anchor every slot.
+    """
+    method, recipe, anchor = method_named(config.method), recipe_for(config), config.stages.anchor
+    if anchor == "none" or not method.needs_generator:
+        return
+    guidance, first = method.guidance(recipe) if method.guidance else None, first_step(recipe)
+    if guidance and guidance.strength > 0 and not guided_steps(guidance, first):
+        log.warning(
+            f"{config.method}: no step is guided, because sampling starts from anchors at step {first} and the window"
+            f" of guidance begins at {guidance.window[0]}; lower guidance.window or raise stages.anchor_step"
+        )
+    size, name = smallest_class(train)
+    slots, asked = recipe.stages.images_per_increment, anchor_count(recipe)
+    if anchor == "learnability" and min(size, config.real.pool or size) < slots:
+        raise UserError(f"stages.anchor: class {name!r} has fewer real images than the {slots} slots")
+    if size < asked:
+        log.info(
+            f"{config.method}: class {name!r} has {size} real images, fewer than the {asked} anchors asked for; all of"
+            " them serve, in turn"
+        )
+
+
+def smallest_class(train: ImageSet) -> tuple[int, str]:
+    """Return the number of images of the smallest class, and its name."""
+    return min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))
