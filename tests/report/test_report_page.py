@@ -164,7 +164,8 @@ def test_tensorboard_scalars(tiny: Config, finished: Path, tmp_path: Path) -> No
 
 def test_figures_of_many_methods_keep_them_apart() -> None:
     names = [f"method {i}" for i in range(11)]
-    maps = plots.redundancy_maps({name: [[100.0, 10.0], [10.0, 100.0]] for name in names}, dict.fromkeys(names, 10.0))
+    matrices = {name: [[100.0, 10.0], [10.0, 100.0]] for name in names}
+    maps = plots.redundancy_maps(matrices, dict.fromkeys(names, 10.0), chance=10.0)
     assert sum(axis.axison for axis in maps.axes) == 11 + 1  # and the scale
     assert max(axis.get_subplotspec().colspan.stop for axis in maps.axes[:11]) == MAPS_PER_ROW
     curves = plots.accuracy_curves({name: {"10": {"mean": 50.0, "std": 1.0}} for name in names})
