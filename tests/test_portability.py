@@ -44,8 +44,8 @@ def test_no_function_of_one_system(path: Path) -> None:
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away what macOS or Windows lacks."""
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what macOS or Windows lacks, after pytest has made its folders with it."""
     for name in MISSING - {"register_at_fork", "statvfs", "waitpid"}:  # which the standard library needs on Linux
         monkeypatch.delattr(os, name, raising=False)
     stores.decoders.cache_clear()
