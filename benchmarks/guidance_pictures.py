@@ -160,7 +160,7 @@ def candidates_picture(config: Config, run: Path) -> Figure:
     """Draw the candidates of one slot for four classes, with a frame around the kept one."""
     found = sampled(config, run, {"stages.candidates": 6})
     scores, kappa = found.scores, 6
-    kept = rule_named(config.stages.selection).choose(scores.by_slot(kappa)).tolist()
+    kept = rule_named(config.stages.selection).choose(scores.by_slot(kappa), config.stages).tolist()
     labels = (1, 3, 8, 9)
     rows = [list(found.images[label * kappa : (label + 1) * kappa]) for label in labels]
     figure = grid(rows, [f"class {label}" for label in labels])

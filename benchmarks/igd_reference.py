@@ -123,4 +123,4 @@ def igd_score(networks: Networks, config: Recipe, label: int, slot: int = 0) -> 
         for candidate in range(config.stages.candidates)
     ]
     _, scores = igd_candidates(networks, config, label, seeds)
-    return float(scores.score[rule_named(config.stages.selection).choose(scores.by_slot(len(seeds)))])
+    return float(scores.score[rule_named(config.stages.selection).choose(scores.by_slot(len(seeds)), config.stages)])

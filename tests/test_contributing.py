@@ -66,7 +66,7 @@ def test_the_documented_selection_rule(tiny: Config, tmp_path: Path, monkeypatch
     assert main(["distill", str(preset), "--stages.selection", name, "--out", str(out), "--quiet"]) == 0
     rows = read_manifest(Run(out).increment(2))
     assert len(rows) == 20
-    assert [row.chosen for row in rows] == [easiest_unlearned(row) for row in rows]
+    assert [row.chosen for row in rows] == [surest(row) for row in rows]
     assert any(row.chosen != highest_score(row) for row in rows)
 
 
@@ -96,11 +96,6 @@ def highest_score(row: Row) -> int:
     return max(range(len(row.candidates)), key=lambda k: row.candidates[k].score or 0.0)
 
 
-def easiest_unlearned(row: Row) -> int:
-    """Return the index of the valid candidate with learner loss above 1 and the lowest reference loss, if any."""
-    losses = [
-        (candidate.reference_loss, k)
-        for k, candidate in enumerate(row.candidates)
-        if candidate.valid and (candidate.learner_loss or 0.0) > 1
-    ]
-    return min(losses)[1] if losses else highest_score(row)  # type: ignore[type-var]
+def surest(row: Row) -> int:
+    """Return the index of the candidate with the lowest loss of the reference."""
+    return min(range(len(row.candidates)), key=lambda k: row.candidates[k].reference_loss or 0.0)

@@ -8,6 +8,7 @@ from .evaluation import EvaluationConfig, TeacherConfig
 from .fields import ComputeConfig, Config, StagesConfig
 from .generator import GeneratorConfig, LoraConfig, PromptConfig
 from .reading import LARGEST_TOML, load_config, presets
+from .real import RealConfig
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig, SurrogateConfig
 from .types import Count, Positive, Precision, Share, Size, Strength, TimeFrequencies, Whole
 
@@ -27,6 +28,7 @@ __all__ = [
     "Positive",
     "Precision",
     "PromptConfig",
+    "RealConfig",
     "ReferenceConfig",
     "SamplingConfig",
     "Share",

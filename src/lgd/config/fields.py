@@ -11,6 +11,7 @@ from .classifiers import ClassifierConfig, ReferenceConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig
 from .generator import GeneratorConfig
+from .real import RealConfig
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig
 from .types import Count, Positive, Strength, Whole
 
@@ -26,8 +27,11 @@ class StagesConfig:
     candidates: Count = 3
     """Kappa, the number of candidates sampled for every image kept."""
     selection: str = "valid-first"
-    """Rule that chooses among candidates: score (the highest learnability score) or valid-first (the highest among
-    those that the reference classifies correctly, among all where there is none)."""
+    """Rule that chooses among candidates: score (the highest learnability score), valid-first (the highest among those
+    that the reference classifies correctly, among all where there is none) or easiest-unlearned (the lowest reference
+    loss among valid ones that the learner fails; docs/method.md)."""
+    unlearned_above: Strength = 1.0
+    """Loss of the learner, in nats, above which easiest-unlearned takes a candidate as not yet learned."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
     learners: Count = 1
@@ -84,6 +88,8 @@ class Config:
     """Influence guidance (IGD); its remaining settings are those of `guidance`."""
     modes: ModesConfig = field(default_factory=ModesConfig)
     """Mode guidance (MGD3): sampling moves towards centroids of the real images' latents."""
+    real: RealConfig = field(default_factory=RealConfig)
+    """Real images as candidates, for the methods that select them by the learner's and the reference's losses."""
     stages: StagesConfig = field(default_factory=StagesConfig)
     """How the set grows in increments."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

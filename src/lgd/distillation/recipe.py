@@ -13,6 +13,7 @@ from lgd.config import (
     GuidanceConfig,
     InfluenceConfig,
     ModesConfig,
+    RealConfig,
     ReferenceConfig,
     SamplingConfig,
     StagesConfig,
@@ -49,6 +50,11 @@ class Assets:
     def surrogate_folder(self) -> Path:
         return self.root / "surrogate"
 
+    @property
+    def real_folder(self) -> Path:
+        """Return the folder of measurements of the real images."""
+        return self.root / "real"
+
 
 def assets_of(config: Config, root: Path, device: str) -> Assets:
     """Take the settings of assets in folder `root` out of a configuration."""
@@ -65,6 +71,7 @@ class Recipe:
     guidance: GuidanceConfig
     influence: InfluenceConfig
     modes: ModesConfig
+    real: RealConfig
     stages: StagesConfig
 
 

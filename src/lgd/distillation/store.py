@@ -56,6 +56,8 @@ class Candidate:
     """cross-entropy of the reference"""
     valid: bool | None = None
     """whether the reference classifies it correctly"""
+    real: int | None = None
+    """position in the training set, for a real image that competed"""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,16 @@ def write_group(path: Path, selected: Sequence[SelectedImage], class_order: Sequ
     latents = [item.latent for item in selected if item.latent is not None]
     if latents:
         save_tensors(path.with_suffix(".safetensors"), {"latents": torch.stack(latents)})
-    write_json(path, [asdict(row) for row in rows])
+    write_json(path, [row_values(row) for row in rows])
+
+
+def row_values(row: Row) -> dict[str, Any]:
+    """Return a row as plain data; candidates without a real image have no entry for it."""
+
+    def present(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in items if name != "real" or value is not None}
+
+    return asdict(row, dict_factory=present)
 
 
 def finish_increment(folder: Path) -> None:
@@ -138,7 +149,7 @@ def finish_increment(folder: Path) -> None:
     """
     rows = [row for path in sorted((folder / "groups").glob("*.json")) for row in read_rows(path, read_json(path))]
     rows.sort(key=lambda row: (row.class_name, row.slot))
-    _keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    _keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(row_values(row)) + "\n" for row in rows))
     if not (folder / "done").exists():
         write_text(folder / "done", "")
 

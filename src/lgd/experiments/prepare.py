@@ -39,6 +39,8 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
     check_images(root, splits)
     needs_generator = any(method.needs_generator for method in methods)
     trains_generator = needs_generator and (not own.source or own.tune != "none")
+    if needs_generator:
+        assets.generator_folder.mkdir(exist_ok=True)
     extra = list(dict.fromkeys(asset for method in methods for asset in method.assets))
     beside = [reference_unit(assets)] if (extra or trains_generator) and not assets.reference.weights else []
     with engine.beside(beside, "reference", own.threads):

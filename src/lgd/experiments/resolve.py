@@ -27,6 +27,7 @@ from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
 from lgd.execution.hardware import check_device, resolve_device, warn_of_emulation
 from lgd.execution.ray import check_cluster
+from lgd.progress import log
 from lgd.rng import seeded_initialisation
 
 from .auto import load_config
@@ -94,6 +95,8 @@ def resolve(
     splits = cached_splits(config.dataset)
     for single in configs:
         check_method(single, splits.train)
+    if methods and config.generator.source and not any(samples(single) for single in configs):
+        log.info(f"generator.source: not used, because {' and '.join(methods)} selects real images")
     for part in (*checks, *(part for single in configs for part in checks_of(single))):
         part(config, splits)
     device, values = resolve_device(config.compute.device), to_dict(config)
@@ -102,11 +105,16 @@ def resolve(
     return Experiment(config, splits, device)
 
 
+def samples(config: Config) -> bool:
+    """Return whether a run's method, or that of its seed set, samples from the generator."""
+    return any(method.needs_generator for method in methods_used(config))
+
+
 def checks_of(config: Config) -> list[Check]:
     """Return the checks of everything that a run of this configuration's method uses."""
     used = methods_used(config)
     checks: list[Check] = [has_reference, has_evaluation]
-    if any(method.needs_generator for method in used):
+    if samples(config):
         checks += [has_generator]
     if any(method.needs_learner for method in used):
         checks += [has_learner]

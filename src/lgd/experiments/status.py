@@ -98,7 +98,10 @@ def run_phases(root: Path) -> list[Phase]:
     phases = []
     own = config.generator
     made = "source.json" if own.source and own.tune == "none" else "done"
-    for name, file in (("generator", assets / "generator" / made), ("reference", assets / "reference.safetensors")):
+    made_once = {"reference": assets / "reference.safetensors"}
+    if (assets / "generator").is_dir():  # which `prepare` makes where a method samples
+        made_once = {"generator": assets / "generator" / made, **made_once}
+    for name, file in made_once.items():
         if file.exists() or assets == root:
             phases.append(counted(name, name, [file]))
     classes = root / "classes.json"

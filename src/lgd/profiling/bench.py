@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lgd import __version__
 from lgd.diffusion.types import Denoiser, Step
+from lgd.distillation.methods.candidates import SamplingContext
 from lgd.distillation.methods.sampled import by_learnability
-from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
+from lgd.distillation.methods.sampling import SAMPLED, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.store import SelectedImage
 from lgd.evaluation.tables import Table, markdown
@@ -119,7 +120,8 @@ def sample_classes(networks: Networks, config: Recipe, small: bool, guided: bool
     memory = {label: torch.empty(0) for label in networks.classes}
     resources: Any = own
     guide = by_learnability(resources) if guided else unguided
-    return sample_slots(SamplingContext(resources, config, guide, memory), [0], scored=guided)
+    context = SamplingContext(resources, config, guide, memory, scored=guided)
+    return sample_slots(context, [SAMPLED.begin(context)], [0])
 
 
 def unguided(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lgd.config import Config
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import growth_of, method_named, methods_used
+from lgd.distillation.methods import growth_of, methods_used, real_image_units
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import learner_units, sampling_units
 from lgd.evaluation.protocols import training_for
@@ -132,6 +132,9 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
         surrogate = config.influence.surrogate.classifier
         step = workloads.classifier_training_step(surrogate, sizes.images)
         yield name, [(surrogate.training.epochs * sizes.images, step)], 1
+    units = real_image_units(growth)
+    if units:
+        yield "real images", [(sizes.images, workloads.classified_batch(config.reference))], len(units)
     trained: Parts = []
     kept: Counter[str] = Counter()
     for increment in range(1, config.stages.increments + 1):
@@ -140,9 +143,9 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
             step = workloads.classifier_training_step(config.learner, images)
             trained.append((count * config.learner.training.epochs * images, step))
         method = growth.recipe(increment).method
-        kept[method] += each if method_named(method).needs_generator else 0
+        kept[method] += each
     yield "learners", trained, config.stages.learners
-    sampled = [part for method, images in kept.items() if images for part in workloads.sampling(method, images)]
+    sampled = [part for method, images in kept.items() if images for part in workloads.candidates(method, images)]
     yield "images", sampled, len(sampling_units(growth, 1))
     cells = Counter(
         (cell.kind, cell.architecture, cell.increment) for cell in cells_of(config.evaluation, config.stages)

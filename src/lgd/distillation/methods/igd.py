@@ -19,7 +19,8 @@ from lgd.guidance.null_half import NullHalf
 from lgd.rng import generator as rng
 from lgd.rng import image_seed
 
-from .sampling import Guide, climbing, sample_slots_in_order, without_selection
+from .candidates import Guide
+from .sampling import climbing, sample_slots_in_order, without_selection
 
 
 def influence_guidance(recipe: Recipe) -> GuidanceConfig:

@@ -1,9 +1,9 @@
-"""Sample, decode and score the candidates of every slot, in batches, and keep one of each slot."""
+"""Fill the slots of a unit with candidates; sample, decode and score candidates in batches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,46 +18,14 @@ from lgd.distillation.batches import in_batches
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores, rule_named
-from lgd.distillation.store import Candidate, SelectedImage
+from lgd.distillation.store import SelectedImage
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.deviation import deviation_guided
 from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import mean_loss
 from lgd.rng import image_seed, noise
 
-Guide = Callable[[Denoiser, Tensor, Tensor], Denoiser]
-"""Wraps the denoiser of a batch in the method's own guidance; labels (B,) and slots (B,) lie on the device."""
-
-
-@dataclass(frozen=True)
-class CandidateSpec:
-    """One candidate image, before it is sampled."""
-
-    label: int
-    slot: int
-    seed: int
-    """of its noise"""
-
-
-@dataclass(frozen=True)
-class SamplingContext:
-    """Everything that the images of one unit share."""
-
-    resources: Resources
-    config: Recipe
-    """the run's, as the method changes it"""
-    guide: Guide
-    memory: dict[int, Tensor]
-    """by label, latents (M, C, H, W) of images already in the set, oldest first; on the device"""
-
-    def denoiser(self, specs: Sequence[CandidateSpec]) -> Denoiser:
-        """Return the denoiser of a batch of candidates under classifier-free, the method's and deviation guidance."""
-        generator, sampling, guidance = self.resources.generator, self.config.sampling, self.config.guidance
-        labels, slots = torch.tensor([(spec.label, spec.slot) for spec in specs], device=self.resources.device).T
-        conditions = generator.conditions_of(labels, [spec.seed for spec in specs])
-        plain = classifier_free(generator, conditions, sampling.classifier_free_scale, sampling.guided_channels)
-        newest = [self.memory[spec.label][-guidance.memory :] for spec in specs]
-        return deviation_guided(self.guide(plain, labels, slots), newest, guidance)
+from .candidates import CandidateSource, CandidateSpec, Guide, Proposals, Propose, SamplingContext, by_place
 
 
 def climbing(
@@ -81,42 +49,76 @@ def without_selection(config: Recipe, guidance: GuidanceConfig | None = None) ->
 
 
 def sample_slots_in_order(
-    resources: Resources, config: Recipe, guide: Guide, scored: bool = False
+    resources: Resources,
+    config: Recipe,
+    guide: Guide,
+    scored: bool = False,
+    sources: Sequence[CandidateSource] | None = None,
 ) -> list[SelectedImage]:
-    """Sample the images of one unit: one group of classes of one increment (docs/method.md, "The loop").
+    """Make the images of one unit: one group of classes of one increment (docs/method.md, "The loop").
 
-    config: the run's, as this method changes it. scored: candidates compete by the selection rule. With deviation
-    guidance a slot waits for the one before it; otherwise all slots are sampled together.
+    config: the run's, as this method changes it. scored: candidates compete by the selection rule. sources: of the
+    candidates; None: they are sampled. With deviation guidance a slot waits for the one before it; otherwise all slots
+    are made together.
     """
     deviates, slots = config.guidance.deviation > 0, list(range(config.stages.images_per_increment))
     stored = resources.memory() if deviates else dict.fromkeys(resources.classes, torch.empty(0))
     memory = {label: latents.to(resources.device) for label, latents in stored.items()}
-    context = SamplingContext(resources, config, guide, memory)
+    context = SamplingContext(resources, config, guide, memory, scored)
+    begun = [source.begin(context) for source in sources or (SAMPLED,)]
     groups = [[slot] for slot in slots] if deviates else [slots]
-    return [image for group in groups for image in sample_slots(context, group, scored)]
+    return [image for group in groups for image in sample_slots(context, begun, group)]
 
 
-def sample_slots(context: SamplingContext, slots: Sequence[int], scored: bool) -> list[SelectedImage]:
-    """Sample one image of each slot and class; with deviation guidance, add its latent to the memory."""
+def sample_slots(context: SamplingContext, begun: Sequence[Propose], slots: Sequence[int]) -> list[SelectedImage]:
+    """Keep one candidate of each slot and class; with deviation guidance, add its latent to the memory."""
     resources, config = context.resources, context.config
-    kappa, specs = config.stages.candidates, candidate_specs(context, slots)
-    labels = torch.tensor([spec.label for spec in specs], device=resources.device)
-    latents = in_batches(lambda part: sample_candidates(context, specs[part]), len(specs), resources)
-    images = in_batches(lambda part: decode(resources, latents[part]), len(specs), resources)
-    scores = score_candidates(resources, images, labels, config.guidance.omega, scored)
-    first = torch.arange(0, len(specs), kappa, device=resources.device)  # of each slot and class
+    places, scores = by_place([propose(slots) for propose in begun], len(slots) * len(resources.classes))
     choose = rule_named(config.stages.selection).choose
-    chosen = choose(scores.by_slot(kappa)) if scored else torch.zeros_like(first)
-    kept = first + chosen
+    chosen = choose(scores, config.stages).tolist() if context.scored else [0] * len(places)
+    selected = [place.select(k, context.scored) for place, k in zip(places, chosen, strict=True)]
     if config.guidance.deviation > 0:
-        for label, latent in zip(labels[kept].tolist(), latents[kept], strict=True):
-            context.memory[label] = torch.cat([context.memory[label], latent[None]])
-    candidates = candidate_rows(specs, scores, scored)
-    columns = (first.tolist(), chosen.tolist(), images[kept].cpu(), latents[kept].cpu())
-    return [
-        SelectedImage(specs[i].label, specs[i].slot, image, latent, tuple(candidates[i : i + kappa]), k)
-        for i, k, image, latent in zip(*columns, strict=True)
-    ]
+        selected = [with_latent(image, resources) for image in selected]
+        for image in selected:
+            assert image.latent is not None
+            latent = image.latent.to(resources.device)[None]
+            context.memory[image.label] = torch.cat([context.memory[image.label], latent])
+    return selected
+
+
+def with_latent(image: SelectedImage, resources: Resources) -> SelectedImage:
+    """Add the latent of a real image, from which later images keep away."""
+    if image.latent is not None:
+        return image
+    pixels = to_float(image.image)[None].to(resources.device)
+    return replace(image, latent=resources.generator.autoencoder.encode(pixels)[0].cpu())
+
+
+def begin_sampling(context: SamplingContext) -> Propose:
+    """Return the function that samples, decodes and measures the candidates of some slots."""
+
+    def propose(slots: Sequence[int]) -> Proposals:
+        resources, specs = context.resources, candidate_specs(context, slots)
+        labels = torch.tensor([spec.label for spec in specs], device=resources.device)
+        latents = in_batches(lambda part: sample_candidates(context, specs[part]), len(specs), resources)
+        images = in_batches(lambda part: decode(resources, latents[part]), len(specs), resources)
+        scores = score_candidates(resources, images, labels, context.config.guidance.omega, context.scored)
+        return Proposals(specs, scores.cpu(), lambda index: images[index].cpu(), lambda index: latents[index].cpu())
+
+    return propose
+
+
+SAMPLED = CandidateSource(begin_sampling, per_slot=lambda recipe: recipe.stages.candidates, generated=True)
+
+
+def denoiser_of(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Denoiser:
+    """Return the denoiser of a batch of candidates under classifier-free, the method's and deviation guidance."""
+    resources, sampling, guidance = context.resources, context.config.sampling, context.config.guidance
+    labels, slots = torch.tensor([(spec.label, spec.slot) for spec in specs], device=resources.device).T
+    conditions = resources.generator.conditions_of(labels, [seed_of(spec) for spec in specs])
+    plain = classifier_free(resources.generator, conditions, sampling.classifier_free_scale, sampling.guided_channels)
+    newest = [context.memory[spec.label][-guidance.memory :] for spec in specs]
+    return deviation_guided(context.guide(plain, labels, slots), newest, guidance)
 
 
 def candidate_specs(context: SamplingContext, slots: Sequence[int]) -> list[CandidateSpec]:
@@ -131,12 +133,18 @@ def candidate_specs(context: SamplingContext, slots: Sequence[int]) -> list[Cand
     ]
 
 
+def seed_of(spec: CandidateSpec) -> int:
+    """Return the seed of a candidate that is sampled."""
+    assert spec.seed is not None
+    return spec.seed
+
+
 def sample_candidates(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Tensor:
     """Sample latents (B, C, H, W), on the device, from the noise of each candidate's own seed."""
     generator = context.resources.generator
-    streams = [torch.Generator().manual_seed(spec.seed) for spec in specs]
+    streams = [torch.Generator().manual_seed(seed_of(spec)) for spec in specs]
     start = noise(streams, generator.latent_shape).to(context.resources.device)
-    return sample(context.denoiser(specs), generator.schedule(context.config.sampling), start, streams)
+    return sample(denoiser_of(context, specs), generator.schedule(context.config.sampling), start, streams)
 
 
 @torch.no_grad()
@@ -163,10 +171,3 @@ def score_candidates(
 
     learner_loss, reference_loss, valid = in_batches(measure, len(images), resources)
     return CandidateScores(learner_loss - omega * reference_loss, learner_loss, reference_loss, valid)
-
-
-def candidate_rows(specs: Sequence[CandidateSpec], scores: CandidateScores, scored: bool) -> list[Candidate]:
-    """Return the candidates as the manifest records them; score and learner loss are null without `scored`."""
-    columns = (scores.score, scores.learner_loss, scores.reference_loss, scores.valid)
-    rows = [Candidate(spec.seed, *row) for spec, *row in zip(specs, *(c.tolist() for c in columns), strict=True)]
-    return rows if scored else [replace(row, score=None, learner_loss=None) for row in rows]
