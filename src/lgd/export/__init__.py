@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lgd import CallablePackage
 from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
 from lgd.storage.files import write_text
@@ -74,3 +76,6 @@ def _hub() -> Any:
     if not huggingface_hub.get_token():
         raise UserError("--push needs a token: `hf auth login`, or set HF_TOKEN")
     return huggingface_hub.HfApi()
+
+
+sys.modules[__name__].__class__ = CallablePackage
