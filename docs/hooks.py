@@ -73,7 +73,7 @@ def python_page() -> str:
     """Return the reference of the names that `lgd` exports, from their docstrings."""
     package = import_module("lgd")
     parts = [
-        "# Functions and classes\n\nThe names that `dir(lgd)` lists. [Python](../python.md) shows how to use them.\n"
+        "# Functions and classes\n\nThe names of `dir(lgd)`. [Python](../python.md) shows how to use them.\n"
     ]
     for name, home in package._HOMES.items():
         path = f"lgd.{home}" if home == name else f"lgd.{home}.{name}"
