@@ -13,11 +13,12 @@ from .evaluation import EvaluationConfig
 from .generator import GeneratorConfig
 from .real import RealConfig
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig
+from .section import Section
 from .types import Count, Positive, Strength, Whole
 
 
 @dataclass(frozen=True)
-class StagesConfig:
+class StagesConfig(Section):
     """How the set grows in increments."""
 
     increments: Count = 5
@@ -49,7 +50,7 @@ class StagesConfig:
 
 
 @dataclass(frozen=True)
-class ComputeConfig:
+class ComputeConfig(Section):
     """Where the work runs. No field changes the result on the same kind of hardware."""
 
     device: str = "auto"
@@ -69,8 +70,8 @@ class ComputeConfig:
     """Number of times to try a unit of work again after an error that may pass: of a worker, memory, network, files."""
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Section):
     """All settings of a run."""
 
     name: str = "custom"
