@@ -100,7 +100,9 @@ def test_one_command_repeats_a_comparison() -> None:
     words = command_of_all(configs, ["dit", "lgd"], "again").split()
     assert words[:3] == ["lgd", "compare", "digits"]
     preset, config, rest = preset_first("compare", words[2:])
-    options = parse(CompareOptions, f"lgd compare {preset}", rest, CompareOptions(methods=("lgd",), out="x", config=config))
+    options = parse(
+        CompareOptions, f"lgd compare {preset}", rest, CompareOptions(methods=("lgd",), out="x", config=config)
+    )
     assert (list(options.methods), options.runs, options.config.seed) == (["dit", "lgd"], 2, 1)
     assert to_dict(with_values(options.config, {"method": "dit", "seed": 2})) == configs[1]
     assert command_of_all(configs[:3], ["dit", "lgd"], "again") is None
@@ -255,7 +257,9 @@ def test_tensorboard_scalars(tiny: Config, finished: Path, tmp_path: Path) -> No
 
 def test_figures_of_many_methods_keep_them_apart() -> None:
     names = [f"method {i}" for i in range(11)]
-    maps = plots.redundancy_maps({name: [[100.0, 10.0], [10.0, 100.0]] for name in names}, dict.fromkeys(names, 10.0), 10.0)
+    maps = plots.redundancy_maps(
+        {name: [[100.0, 10.0], [10.0, 100.0]] for name in names}, dict.fromkeys(names, 10.0), 10.0
+    )
     assert sum(axis.axison for axis in maps.axes) == 11 + 1  # and the scale
     assert max(axis.get_subplotspec().colspan.stop for axis in maps.axes[:11]) == MAPS_PER_ROW
     curves = plots.accuracy_curves({name: {"10": {"mean": 50.0, "std": 1.0}} for name in names})
