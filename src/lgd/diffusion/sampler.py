@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lgd.errors import NonFiniteError
 
+from .denoiser import predicted
 from .types import Denoiser, Prediction, Step
 
 
@@ -51,7 +52,7 @@ def sample(
         steps = [step for step in steps if step.index <= start.index]
         x_t = steps[0].alpha_bar ** 0.5 * start.latents + (1 - steps[0].alpha_bar) ** 0.5 * noise
     for step in steps:
-        prediction = denoiser(scheduler.scale_model_input(x_t, step.timestep), step)
+        prediction = predicted(denoiser, scheduler.scale_model_input(x_t, step.timestep), step)
         x_t = next_sample(scheduler, prediction, step, x_t, generators)
         if not torch.isfinite(x_t).all():
             raise NonFiniteError(f"sampling: NaN or infinite values at step index {step.index} (t = {step.timestep})")

@@ -1,4 +1,7 @@
-"""How the images of one increment come about, by the method's name."""
+"""How the images of one increment come about, by the method's name.
+
+A package adds a method by an entry point of the group `lgd.methods` that names an `lgd.Method`.
+"""
 
 from .base import Asset, Method
 from .registry import (

@@ -1,10 +1,11 @@
-"""The registry of methods: METHODS, by the names that `--method` takes."""
+"""The registry of methods: METHODS, by the names that `--method` takes, and those of installed plug-ins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any
 
@@ -27,6 +28,9 @@ from .mgd3 import sample_mgd3
 from .real import REAL, select_by, select_full
 from .sampled import sample_lgd, sample_unguided
 from .sampling import SAMPLED
+
+PLUGINS = "lgd.methods"
+"""group of entry points; each names a `Method` of an installed package, which never replaces one of ours"""
 
 SURROGATE = Asset(
     "surrogate",
@@ -86,13 +90,14 @@ METHODS = {
     "hybrid": competing(
         (SAMPLED, REAL), "real and sampled candidates compete", guidance=LGD.guidance, one_real_image_each=True
     ),
-    "random": ordered("random", "real images chosen at random"),
+    "random": replace(ordered("random", "real images chosen at random"), needs_reference=False),
     "herding": ordered("herding", "real images by herding: they keep the mean of the features"),
     "k-center": ordered("k-center", "real images by k-center: they lie far apart in the features"),
     "full": Method(
         select_full,
         "the whole real set: a ceiling",
         sources=(),
+        needs_reference=False,
         fixed_size=True,
         fields={"stages.increments": 1, "evaluation.redundancy_seeds": 0},
     ),
@@ -100,10 +105,26 @@ METHODS = {
 
 
 def method_named(name: str) -> Method:
-    """Return the method of this name. Errors: UserError that lists the known ones."""
-    if name not in METHODS:
-        raise UserError(f"unknown method {name!r}{nearest(name, METHODS)}")
-    return METHODS[name]
+    """Return the method of this name, ours or an installed package's. Errors: UserError that lists the known ones."""
+    if name in METHODS:
+        return METHODS[name]
+    points = {point.name: point for point in entry_points(group=PLUGINS)}
+    if name not in points:
+        raise UserError(f"unknown method {name!r}{nearest(name, {*METHODS, *points})}")
+    return plugin(points[name])
+
+
+@cache
+def plugin(point: EntryPoint) -> Method:
+    """Import the method of an installed package. Errors: UserError naming the package and what it lacks."""
+    where = f"method {point.name!r} of {point.dist.name if point.dist else 'a package'} ({point.value})"
+    try:
+        method = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{where}: cannot be imported: {error}") from None
+    if not isinstance(method, Method):
+        raise UserError(f"{where}: a {type(method).__name__}; expected an lgd.Method")
+    return method
 
 
 def with_method(config: Config, name: str) -> Config:
