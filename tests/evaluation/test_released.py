@@ -124,9 +124,7 @@ def test_statistics_are_found_and_undone(name: str, tmp_path: Path, caplog: pyte
         assert f"normalised by {name} statistics" in caplog.text
 
 
-def test_values_without_statistics_get_the_real_moments(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_values_without_statistics_get_the_real_moments(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     splits = real(("a", "b", "c"))
     x = splits.test.images / 255
     torch.save((x * 60 - 20, torch.arange(30) % 3), tmp_path / "set.pt")

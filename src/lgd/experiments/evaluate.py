@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +16,6 @@ from torch import Tensor
 from lgd.analysis.inputs import is_run
 from lgd.config import Config, differences, to_dict, with_values
 from lgd.data.arrays import write_arrays
-from lgd.data.class_names import places
 from lgd.data.folder import folder_files
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.memory import check_shape, image_set, matched
@@ -109,9 +108,9 @@ def read_set(images: Any, real: Splits, labelled: bool) -> tuple[ImageSet, Tenso
     """
     names, order = real.test.class_names, real.class_order
     if not isinstance(images, Path):
-        train = matched(image_set(images), order)
+        train = matched(image_set(images), names, order)
         check_shape(train, real.test.shape)
-        return replace(train, labels=places(order, names, "images")[train.labels], class_names=names), None
+        return train, None
     place = images / "dataset" if (images / "dataset" / "metadata.csv").is_file() else images
     train = read_released(place, real)
     return train, stored_soft_labels(place / FILE, folder_files(place, names), names) if labelled else None
