@@ -87,7 +87,7 @@ def test_lgd_evaluate_says_which_permutation_fits(
     images, labels = train.pixels(chosen), train.labels[chosen]
     changes = {
         "evaluation.classifier.width": 16,
-        "evaluation.classifier.training.epochs": 15,
+        "evaluation.classifier.training.epochs": 30,
         "compute.workers": 1,
     }
     fits = [*range(1, 10), 0]
