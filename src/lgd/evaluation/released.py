@@ -140,7 +140,7 @@ def in_bytes(path: Path, images: Tensor, real: ImageSet) -> Tensor:
     known = {"the real images'": (mean, std)}
     for name, one in STATISTICS.items():
         if len(one[0]) in (1, len(mean)):
-            known[name] = tuple(torch.tensor(values).expand(len(mean)) for values in one)
+            known[name] = (torch.tensor(one[0]).expand(len(mean)), torch.tensor(one[1]).expand(len(mean)))
     distances = {}
     for name, (m, s) in known.items():
         x = images * s.view(-1, 1, 1) + m.view(-1, 1, 1)
