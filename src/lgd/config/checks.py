@@ -89,6 +89,8 @@ def _check(config: Config, where: str) -> None:
             f"{where}: guidance.space: 'sample' works with sampling.scheduler 'ddpm' only,"
             f" not {config.sampling.scheduler!r}; use 'noise'"
         )
+    if config.guidance.space == "sample" and config.guidance.strength == "auto":
+        raise UserError(f"{where}: guidance.strength: 'auto' works with guidance.space 'noise' only; give a number")
     for role in ("reference", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
@@ -109,6 +111,11 @@ def _check(config: Config, where: str) -> None:
         network = attrgetter(role)(config)
         if network.norm == "batch" and network.training.shards > 1:
             raise UserError(f"{where}: {role}.training.shards: batch norm needs whole batches; use 1")
+    if config.stages.coverage != "none" and config.stages.candidates < 2:
+        raise UserError(
+            f"{where}: stages.coverage: {config.stages.coverage!r} chooses among surplus candidates; stages.candidates"
+            " must be at least 2"
+        )
     steps = [config.stages.images_per_increment * (i + 1) for i in range(config.stages.increments)]
     for ipc in config.evaluation.ipc:
         if ipc not in steps:

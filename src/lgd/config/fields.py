@@ -28,6 +28,12 @@ class StagesConfig:
     selection: str = "valid-first"
     """Rule that chooses among candidates: score (the highest learnability score) or valid-first (the highest among
     those that the reference classifies correctly, among all where there is none)."""
+    coverage: Literal["none", "herding", "sinkhorn"] = "none"
+    """Coverage of the class by the whole set, which then decides among a class's candidates: none, herding (nearest
+    mean) or sinkhorn (least transport to k-means centres), in the features of an independent network. With a learner
+    only the half of higher rank by `selection` competes."""
+    coverage_increments: Whole = 0
+    """Number of increments, from the first, with coverage. 0: all."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
     learners: Count = 1

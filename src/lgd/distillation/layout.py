@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+CALIBRATED_STRENGTHS = 6
+"""number of strengths that a calibration compares, 0 included"""
+
+
 @dataclass(frozen=True)
 class Run:
     """Paths of a run directory."""
@@ -34,8 +38,19 @@ class Run:
     def learner(self, increment: int, member: int) -> Path:
         return self.increment(increment) / "learners" / f"{member}.safetensors"
 
+    def calibration(self, increment: int) -> Path:
+        """Return the table of the calibration before an increment."""
+        return self.increment(increment) / "calibration.json"
+
+    def calibration_row(self, increment: int, index: int) -> Path:
+        return self.increment(increment) / "calibration" / f"{index}.json"
+
     def group(self, increment: int, group: int) -> Path:
         return self.increment(increment) / "groups" / f"{group:04d}.json"
+
+    def real_class(self, label: int) -> Path:
+        """Return the summary of a class's real features, for coverage."""
+        return self.root / "coverage" / f"{label:04d}.safetensors"
 
     def modes(self, label: int) -> Path:
         return self.root / "modes" / f"{label:04d}.safetensors"

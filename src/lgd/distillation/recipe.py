@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from lgd.config import (
@@ -18,6 +18,7 @@ from lgd.config import (
     StagesConfig,
     SurrogateConfig,
 )
+from lgd.storage.files import read_json
 
 from .layout import Run
 
@@ -86,7 +87,23 @@ class Growth:
     class_names: tuple[str, ...]
 
     def recipe(self, increment: int) -> Recipe:
-        return self.seed if increment == 1 else self.later
+        """Return the settings of an increment as configured; coverage has ended after its last increment."""
+        recipe = self.seed if increment == 1 else self.later
+        covered = recipe.stages.coverage_increments
+        if not covered or increment <= covered:
+            return recipe
+        return replace(recipe, stages=replace(recipe.stages, coverage="none"))
+
+    def settled(self, increment: int) -> Recipe:
+        """Return the settings that an increment is sampled with: with the strength that a calibration found."""
+        recipe, path = self.recipe(increment), self.run.calibration(self.first_of(increment))
+        if recipe.guidance.strength != "auto" or not path.exists():
+            return recipe
+        return replace(recipe, guidance=replace(recipe.guidance, strength=read_json(path)["strength"]))
+
+    def first_of(self, increment: int) -> int:
+        """Return the first increment of the method that makes this one."""
+        return 1 if increment == 1 or self.seed.method == self.later.method else 2
 
     def learner_files(self, increment: int) -> list[Path]:
         """Return the networks that steer the sampling of an increment."""

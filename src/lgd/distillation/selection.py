@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -22,6 +22,10 @@ class CandidateScores:
     """cross-entropy in nats"""
     valid: Tensor
     """bool: the reference classifies the image correctly"""
+
+    def of(self, indices: Sequence[int] | Tensor) -> CandidateScores:
+        """Return the measurements of some of N candidates."""
+        return CandidateScores(*(values[indices] for values in vars(self).values()))
 
     def by_slot(self, kappa: int) -> CandidateScores:
         """Return the same measurements as (S, kappa), from candidates that are listed slot after slot."""
@@ -53,6 +57,14 @@ SELECTION_RULES = {
     "score": SelectionRule(highest_score, "the highest score"),
     "valid-first": SelectionRule(highest_valid_score, "the highest score of those that the reference recognises"),
 }
+
+
+def ranked(candidates: CandidateScores, count: int, rule: SelectionRule) -> list[int]:
+    """Return the indices of the `count` candidates, of N, that a rule chooses one after the other."""
+    left, order = list(range(len(candidates.score))), []
+    for _ in range(count):
+        order.append(left.pop(int(rule.choose(candidates.of(left).by_slot(len(left))))))
+    return order
 
 
 def rule_named(name: str) -> SelectionRule:

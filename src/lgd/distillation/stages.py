@@ -14,6 +14,7 @@ from lgd.execution.receipts import receipt_of
 from lgd.execution.units import Engine, Unit
 from lgd.rng import derive_seed
 
+from .calibration import calibration_units, finish_calibration
 from .layout import class_groups
 from .methods import method_named
 from .recipe import Growth
@@ -36,6 +37,10 @@ def grow(growth: Growth, engine: Engine, grown: Callable[[int], object] = lambda
             return [unit for unit in units if not finished or receipt_of(unit.done).exists()]
 
         engine.run(due(learner_units(growth, increment)), f"{run.root.name}: increment {increment}, learner")
+        calibrating = due(calibration_units(growth, increment))
+        engine.run(calibrating, f"{run.root.name}: increment {increment}, calibration")
+        if calibrating:
+            finish_calibration(growth, increment)
         units = due(sampling_units(growth, increment))
         engine.run(units, f"{run.root.name}: increment {increment}, images")
         if units:

@@ -26,6 +26,12 @@ def in_window(step: Step, config: GuidanceConfig) -> bool:
     return low <= step.index <= high and (high - step.index) % config.every == 0
 
 
+def fixed_strength(config: GuidanceConfig) -> float:
+    """Return the strength, which a calibration has replaced if it was "auto"."""
+    assert not isinstance(config.strength, str), "the strength is not calibrated yet"
+    return config.strength
+
+
 def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -> Denoiser:
     """Wrap a denoiser so that samples climb `score` of their predicted clean latent.
 
@@ -33,14 +39,14 @@ def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -
     x_{t-1} += lambda u sqrt(1 - abar) (RMS(eps) / RMS(g)) g. Both climb; the sign printed in the paper descends.
     Errors: NonFiniteError naming the step.
     """
-    if config.strength == 0:
+    strength = fixed_strength(config) * config.every
+    if strength == 0:
         return inner
 
     def guided(x_t: Tensor, step: Step) -> Prediction:
         if not in_window(step, config):
             return inner(x_t, step)
         prediction, g = score_gradient(inner, score, x_t, step, config.route)
-        strength = config.strength * config.every
         if config.space == "noise":
             return along_noise(prediction, unit(g), strength, step)
         return along_sample(prediction, g, strength, step)

@@ -166,7 +166,7 @@ class Workloads:
         kappa = config.stages.candidates if found.needs_learner else 1
         guidance = found.guidance(recipe_of(config)) if found.guidance else None
         steps, guided = config.sampling.steps, 0
-        if guidance and guidance.strength > 0:
+        if guidance and guidance.strength:
             guided = sum(in_window(Step(index, 0, 0.5), guidance) for index in range(steps))
         candidates = kappa * min(config.stages.classes_per_unit, self.sizes.classes)
         batch = min(config.sampling.batch_size, candidates)

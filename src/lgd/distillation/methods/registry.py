@@ -39,11 +39,13 @@ def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
 METHODS = {
     "lgd": LGD,
     "lgd-omega0": lgd_without("without the reference in the score", {"guidance.omega": 0.0}),
-    "lgd-kappa1": lgd_without("without selection", {"stages.candidates": 1}),
+    "lgd-kappa1": lgd_without("without selection", {"stages.candidates": 1, "stages.coverage": "none"}),
     "lgd-no-deviation": lgd_without("without deviation guidance", {"guidance.deviation": 0.0}),
     "lgd-selection-only": lgd_without(
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
+    "lgd-no-coverage": lgd_without("without coverage of the class", {"stages.coverage": "none"}),
+    "lgd-fixed-strength": lgd_without("with the default strength of guidance", {"guidance.strength": 0.3}),
     "dit": Method(sample_unguided, "unguided diffusion"),
     "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
     "mgd3": Method(sample_mgd3, "diffusion guided to the modes of each class", one_real_image_each=True),

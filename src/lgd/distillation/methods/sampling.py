@@ -15,9 +15,10 @@ from lgd.diffusion.autoencoder import decode_at
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.batches import in_batches
+from lgd.distillation.coverage import Coverage
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
-from lgd.distillation.selection import CandidateScores, rule_named
+from lgd.distillation.selection import CandidateScores, ranked, rule_named
 from lgd.distillation.store import Candidate, SelectedImage
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.deviation import deviation_guided
@@ -40,6 +41,16 @@ class CandidateSpec:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The candidate that a slot keeps, and those that it lists, as positions among all."""
+
+    label: int
+    slot: int
+    candidates: Sequence[int]
+    kept: int
+
+
+@dataclass(frozen=True)
 class SamplingContext:
     """Everything that the images of one unit share."""
 
@@ -49,6 +60,8 @@ class SamplingContext:
     guide: Guide
     memory: dict[int, Tensor]
     """by label, latents (M, C, H, W) of images already in the set, oldest first; on the device"""
+    coverage: Coverage | None = None
+    """what decides among the candidates of a class; None: they compete slot by slot"""
 
     def denoiser(self, specs: Sequence[CandidateSpec]) -> Denoiser:
         """Return the denoiser of a batch of candidates under classifier-free, the method's and deviation guidance."""
@@ -75,9 +88,10 @@ def climbing(
 
 
 def without_selection(config: Recipe, guidance: GuidanceConfig | None = None) -> Recipe:
-    """Return the settings with one candidate a slot, and with this guidance or none."""
+    """Return the settings with one candidate a slot, except for coverage, and with this guidance or none."""
     guidance = guidance or replace(config.guidance, strength=0.0, deviation=0.0)
-    return replace(config, guidance=guidance, stages=replace(config.stages, candidates=1))
+    candidates = 1 if config.stages.coverage == "none" else config.stages.candidates
+    return replace(config, guidance=guidance, stages=replace(config.stages, candidates=candidates))
 
 
 def sample_slots_in_order(
@@ -91,7 +105,9 @@ def sample_slots_in_order(
     deviates, slots = config.guidance.deviation > 0, list(range(config.stages.images_per_increment))
     stored = resources.memory() if deviates else dict.fromkeys(resources.classes, torch.empty(0))
     memory = {label: latents.to(resources.device) for label, latents in stored.items()}
-    context = SamplingContext(resources, config, guide, memory)
+    rule = config.stages.coverage
+    coverage = None if rule == "none" else Coverage(resources, rule)
+    context = SamplingContext(resources, config, guide, memory, coverage)
     groups = [[slot] for slot in slots] if deviates else [slots]
     return [image for group in groups for image in sample_slots(context, group, scored)]
 
@@ -99,24 +115,63 @@ def sample_slots_in_order(
 def sample_slots(context: SamplingContext, slots: Sequence[int], scored: bool) -> list[SelectedImage]:
     """Sample one image of each slot and class; with deviation guidance, add its latent to the memory."""
     resources, config = context.resources, context.config
-    kappa, specs = config.stages.candidates, candidate_specs(context, slots)
+    specs = candidate_specs(context, slots)
     labels = torch.tensor([spec.label for spec in specs], device=resources.device)
     latents = in_batches(lambda part: sample_candidates(context, specs[part]), len(specs), resources)
     images = in_batches(lambda part: decode(resources, latents[part]), len(specs), resources)
     scores = score_candidates(resources, images, labels, config.guidance.omega, scored)
-    first = torch.arange(0, len(specs), kappa, device=resources.device)  # of each slot and class
-    choose = rule_named(config.stages.selection).choose
-    chosen = choose(scores.by_slot(kappa)) if scored else torch.zeros_like(first)
-    kept = first + chosen
+    features = context.coverage.features(images) if context.coverage else None
+    if features is None:
+        choices = best_of_slots(context, specs, scores, scored)
+    else:
+        choices = best_covering(context, specs, scores if scored else None, features)
+    kept = torch.tensor([choice.kept for choice in choices], device=resources.device)
     if config.guidance.deviation > 0:
         for label, latent in zip(labels[kept].tolist(), latents[kept], strict=True):
             context.memory[label] = torch.cat([context.memory[label], latent[None]])
-    candidates = candidate_rows(specs, scores, scored)
-    columns = (first.tolist(), chosen.tolist(), images[kept].cpu(), latents[kept].cpu())
+    rows = candidate_rows(specs, scores, scored)
     return [
-        SelectedImage(specs[i].label, specs[i].slot, image, latent, tuple(candidates[i : i + kappa]), k)
-        for i, k, image, latent in zip(*columns, strict=True)
+        SelectedImage(c.label, c.slot, image, latent, tuple(rows[i] for i in c.candidates), c.candidates.index(c.kept))
+        for c, image, latent in zip(choices, images[kept].cpu(), latents[kept].cpu(), strict=True)
     ]
+
+
+def best_of_slots(
+    context: SamplingContext, specs: Sequence[CandidateSpec], scores: CandidateScores, scored: bool
+) -> list[Choice]:
+    """Choose one candidate of each slot and class by the selection rule; the first where they are not scored."""
+    stages = context.config.stages
+    slots = scores.by_slot(stages.candidates)
+    chosen = rule_named(stages.selection).choose(slots).tolist() if scored else [0] * len(slots.score)
+    places = [range(i, i + stages.candidates) for i in range(0, len(specs), stages.candidates)]
+    return [Choice(specs[p[0]].label, specs[p[0]].slot, p, p[k]) for p, k in zip(places, chosen, strict=True)]
+
+
+def best_covering(
+    context: SamplingContext, specs: Sequence[CandidateSpec], scores: CandidateScores | None, features: Tensor
+) -> list[Choice]:
+    """Choose as many of each class's candidates as it has slots, by coverage.
+
+    scores: with them, only the half that the selection rule ranks higher competes. Every candidate is recorded once:
+    each slot lists its image and an equal share of the others.
+    """
+    assert context.coverage is not None
+    stages, choices = context.config.stages, []
+    for label in context.resources.classes:
+        own = [i for i, spec in enumerate(specs) if spec.label == label]
+        slots = sorted({specs[i].slot for i in own})
+        competing = list(own)
+        if scores is not None:
+            half = max(len(slots), -(-len(own) // 2))
+            competing = [own[i] for i in ranked(scores.of(own), half, rule_named(stages.selection))]
+        kept = [competing[i] for i in context.coverage.keep(label, features[competing], len(slots))]
+        others = [i for i in own if i not in kept]
+        share = stages.candidates - 1
+        choices += [
+            Choice(label, slot, [best, *others[n * share : (n + 1) * share]], best)
+            for n, (slot, best) in enumerate(zip(slots, kept, strict=True))
+        ]
+    return choices
 
 
 def candidate_specs(context: SamplingContext, slots: Sequence[int]) -> list[CandidateSpec]:

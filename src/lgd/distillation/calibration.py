@@ -1,0 +1,97 @@
+"""Calibrate the strength of guidance: the largest at which an independent network still recognises the images.
+
+Too much guidance is adversarial: the reference, which takes part in it, still recognises the images, and another
+network does not (docs/method.md, "Calibrated strength").
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lgd.classifiers.architectures import predict
+from lgd.execution.units import Unit
+from lgd.progress import log
+from lgd.storage.files import read_json, write_json
+
+from .fresh import fresh_images
+from .layout import CALIBRATED_STRENGTHS
+from .methods import method_named
+from .recipe import Growth, Recipe
+from .resources import Resources
+from .store import keep_or_write
+
+LOST = 5.0
+"""percentage points that the independent network may recognise less than of unguided images"""
+RATIO = 1.6
+"""of one strength to the one before it"""
+
+
+def is_calibrated(recipe: Recipe) -> bool:
+    """Return whether a method is guided with a strength that is calibrated."""
+    guidance = method_named(recipe.method).guidance
+    return guidance is not None and guidance(recipe).strength == "auto"
+
+
+def calibration_units(growth: Growth, increment: int) -> list[Unit]:
+    """Return one unit per strength, before the first increment of a method whose strength is calibrated."""
+    if increment != growth.first_of(increment) or not is_calibrated(growth.recipe(increment)):
+        return []
+    return [
+        Unit(f"calibration {index}", measure_strength, (growth, increment, index, done), done)
+        for index in range(CALIBRATED_STRENGTHS)
+        for done in [growth.run.calibration_row(increment, index)]
+    ]
+
+
+def strengths_for(values: int) -> list[float]:
+    """Return 0 and rising strengths for samples of that many values.
+
+    A strength is a length in units of the noise's. The noise's grows with the root of the number of values, and
+    guidance moves along one direction; 0.45 is right for the 64 values of digits. The ladder reaches from a fourth of
+    the scaled strength to 1.6 times it.
+    """
+    scaled = 0.45 * min(1.0, (64 / values) ** 0.5)
+    return [0.0, *(float(f"{scaled * RATIO**k:.2g}") for k in range(3 - CALIBRATED_STRENGTHS + 1, 2))]
+
+
+def measure_strength(growth: Growth, increment: int, index: int, done: Path) -> None:
+    """Sample fresh images at one strength and write who recognises how many, in percent, and their mean score.
+
+    Strength 0 stands for unguided images, so it is without deviation guidance, too.
+    """
+    resources = Resources(growth, increment, range(0))
+    strength = strengths_for(prod(resources.generator.latent_shape))[index]
+    guidance = growth.recipe(increment).guidance
+    guided = replace(guidance, strength=strength, deviation=guidance.deviation if strength else 0.0)
+    images, candidates = fresh_images(growth, increment, guided, "calibration")
+    recognised = predict(resources.independent, images).argmax(1).eq(images.labels)
+    scores = [candidate.score for candidate in candidates if candidate.score is not None]
+    row = {
+        "strength": strength,
+        "recognised": 100 * recognised.double().mean().item(),
+        "recognised_by_reference": 100 * fmean(bool(candidate.valid) for candidate in candidates),
+        "score": fmean(scores) if scores else None,
+        "images": len(images),
+    }
+    write_json(done, row)
+
+
+def finish_calibration(growth: Growth, increment: int) -> None:
+    """Write the table of a calibration, with the strength that it chose."""
+    rows = [read_json(growth.run.calibration_row(increment, index)) for index in range(CALIBRATED_STRENGTHS)]
+    table = {"strength": chosen_strength(rows), "lost": LOST, "rows": rows}
+    path = growth.run.calibration(increment)
+    keep_or_write(path, json.dumps(table, indent=1) + "\n")
+    log.info(f"{path}: strength of guidance {table['strength']:g}")
+
+
+def chosen_strength(rows: Sequence[dict[str, Any]]) -> float:
+    """Return the largest strength at which at most `LOST` points fewer images are recognised than of unguided ones."""
+    least = next(row["recognised"] for row in rows if not row["strength"]) - LOST
+    return max(row["strength"] for row in rows if row["recognised"] >= least)
