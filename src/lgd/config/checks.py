@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -30,7 +31,7 @@ def from_dict(values: Any, where: str) -> Config:
         # Through JSON: strict about types, yet a list may fill a tuple and an integer a float.
         config = TypeAdapter(Config).validate_json(json.dumps(values), strict=True, extra="forbid")
     except ValidationError as error:
-        raise UserError(f"{where}: {_explain(error.errors()[0], values)}") from None
+        raise UserError(f"{where}: {_explain(error.errors())}") from None
     except (TypeError, ValueError, RecursionError) as error:  # a TOML date, say
         raise UserError(f"{where}: {error}") from None
     _check(config, where)
@@ -62,15 +63,31 @@ def section_of(values: Any, name: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _explain(error: Any, values: Any) -> str:
-    """Return one line about pydantic's first error, with the nearest known name for a misspelt one."""
-    path = [str(part) for part in error["loc"]]
+def _explain(errors: Any) -> str:
+    """Return one line about the first wrong field, with the nearest known name for a misspelt one.
+
+    errors: of pydantic, which has one for each type that the field may have.
+    """
+    error, path = errors[0], field_path(errors[0]["loc"])
     if error["type"] == "unexpected_keyword_argument":
         node: Any = Config()
         for part in path[:-1]:
             node = getattr(node, part)
         return f"unknown field {'.'.join(path)!r}{nearest(path[-1], [f.name for f in fields(node)])}"
-    return f"{'.'.join(path) or 'the top level'}: {error['msg'].lower()}, not {error['input']!r:.100}"
+    told = [one["msg"].lower() for one in errors if field_path(one["loc"]) == path]
+    told[1:] = [message.removeprefix("input should be ") for message in told[1:]]
+    return f"{'.'.join(path) or 'the top level'}: {' or '.join(told)}, not {error['input']!r:.100}"
+
+
+def field_path(location: Sequence[str | int]) -> list[str]:
+    """Return the names and indices on the way to a wrong value, without those of the types that a field may have."""
+    node: Any = Config()
+    path = []
+    for part in location:
+        if is_dataclass(node) or isinstance(part, int):
+            path.append(str(part))
+            node = getattr(node, str(part), None)
+    return path
 
 
 def _check(config: Config, where: str) -> None:

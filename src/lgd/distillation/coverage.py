@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -42,17 +43,17 @@ class RealClass:
     """mean squared distance of an image to the mean, a scalar"""
 
 
-Distance = Callable[[Tensor, Tensor, RealClass], Tensor]
-"""Takes features of a set (M, D) and of candidates (N, D), and a real class; returns (N,): the distance of the class to
-the set with each candidate added."""
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Takes features of a set (M, D) and of candidates (N, D); returns (N,): the distance of a real class to the set with
+each candidate added, times any number that does not depend on the candidate."""
 
 
-def mean_distance(kept: Tensor, candidates: Tensor, real: RealClass) -> Tensor:
-    """Measure the distance of the means: taking the least of it one by one is herding (Welling, 2009)."""
-    return ((kept.sum(0) + candidates) / (len(kept) + 1) - real.mean).norm(dim=1)
+def mean_distance(mean: Tensor, kept: Tensor, candidates: Tensor) -> Tensor:
+    """Measure the distance of the means, times M + 1: taking the least one by one is herding (Welling, 2009)."""
+    return (candidates + (kept.sum(0) - (len(kept) + 1) * mean)).norm(dim=1)
 
 
-def sinkhorn_distance(kept: Tensor, candidates: Tensor, real: RealClass) -> Tensor:
+def sinkhorn_distance(real: RealClass, kept: Tensor, candidates: Tensor) -> Tensor:
     """Measure the entropic optimal-transport cost (Cuturi, 2013) between the set, of equal masses, and the centres."""
     old, new = (torch.cdist(part, real.centres).square() for part in (kept, candidates))  # (M, K) and (N, K)
     cost = torch.cat([old.expand(len(new), *old.shape), new[:, None]], dim=1)  # (N, M + 1, K)
@@ -73,18 +74,21 @@ def transport_cost(cost: Tensor, masses: Tensor, smoothing: float) -> Tensor:
     return ((kernel + u[:, :, None] + v[:, None]).exp() * cost).sum((1, 2))
 
 
-COVERAGE_RULES: dict[str, Distance] = {"herding": mean_distance, "sinkhorn": sinkhorn_distance}
+COVERAGE_RULES: dict[str, Callable[[RealClass], Distance]] = {
+    "herding": lambda real: partial(mean_distance, real.mean),
+    "sinkhorn": lambda real: partial(sinkhorn_distance, real),
+}
 """Distances that coverage lowers, by the names that `stages.coverage` takes beside `none`."""
 
 
-def cover(kept: Tensor, candidates: Tensor, count: int, distance: Distance, real: RealClass) -> list[int]:
-    """Choose `count` candidates (N, D) one by one, each the one that brings set and class nearest; the first in a tie.
+def cover(kept: Tensor, candidates: Tensor, count: int, distance: Distance) -> list[int]:
+    """Choose `count` candidates, of (N, D), one by one: each time that of least distance; in a tie, the first.
 
     kept: features of the set so far, (M, D).
     """
     chosen: list[int] = []
     for _ in range(count):
-        now = distance(kept, candidates, real)
+        now = distance(kept, candidates)
         now[chosen] = torch.inf
         chosen.append(int(now.argmin()))
         kept = torch.cat([kept, candidates[chosen[-1]][None]])
@@ -96,10 +100,10 @@ class Coverage:
 
     def __init__(self, resources: Resources, rule: str) -> None:
         self.resources = resources
-        self.distance = COVERAGE_RULES[rule]
-        self.real = {label: real_class(resources, label) for label in resources.classes}
+        real = {label: real_class(resources, label) for label in resources.classes}
+        self.distances = {label: COVERAGE_RULES[rule](one) for label, one in real.items()}
         earlier = resources.growth.run.increments(resources.increment - 1)
-        self.kept = dict.fromkeys(resources.classes, torch.empty(0, len(next(iter(self.real.values())).mean)).double())
+        self.kept = {label: one.mean[None][:0] for label, one in real.items()}
         if earlier:
             images = read_union(earlier, resources.growth.class_names, resources.classes)
             features = features_of(resources.independent, images).double()
@@ -114,7 +118,7 @@ class Coverage:
 
     def keep(self, label: int, features: Tensor, count: int) -> list[int]:
         """Choose `count` of a class's candidates, features (N, D), and add them to its set."""
-        chosen = cover(self.kept[label], features, count, self.distance, self.real[label])
+        chosen = cover(self.kept[label], features, count, self.distances[label])
         self.kept[label] = torch.cat([self.kept[label], features[chosen]])
         return chosen
 

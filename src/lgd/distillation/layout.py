@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-
 CALIBRATED_STRENGTHS = 6
 """number of strengths that a calibration compares, 0 included"""
 

@@ -167,7 +167,8 @@ def read_manifest(folder: Path) -> list[Row]:
 def read_increment(folder: Path, class_names: Sequence[str], labels: range | None = None) -> ImageSet:
     """Read the images of one finished increment, in manifest order.
 
-    labels: of the classes to read; None: all. Errors: UserError naming the first file that is missing, corrupt, or not what was written.
+    labels: of the classes to read; None: all. Errors: UserError naming the first file that is missing, corrupt, or not
+    what was written.
     """
     rows = [row for row in read_manifest(folder) if labels is None or row.label in labels]
     images = []
