@@ -23,6 +23,11 @@ class StagesConfig:
     """Number of increments, the seed set included."""
     images_per_increment: Count = 2
     """Images per class in each increment."""
+    schedule: Literal["fixed", "adaptive"] = "fixed"
+    """Number of increments: fixed, or adaptive (at most `increments`: the set ends when the learner's loss on fresh
+    candidates exceeds the reference's by `margin` at most)."""
+    margin: Strength = 1.0
+    """Margin of the adaptive schedule, in nats: the learner's mean loss minus the reference's."""
     candidates: Count = 3
     """Kappa, the number of candidates sampled for every image kept."""
     selection: str = "valid-first"

@@ -1,14 +1,18 @@
-"""Sample a few fresh images as an increment's method would, to measure guidance or the learner before the increment."""
+"""Sample a few fresh images as an increment would, to measure guidance before it, or whether it is needed."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
 
 import torch
 
 from lgd.config import GuidanceConfig
 from lgd.data.imageset import ImageSet
+from lgd.execution.units import Unit
 from lgd.rng import derive_seed
+from lgd.storage.files import write_json
 
 from .methods import method_named
 from .recipe import Growth
@@ -33,6 +37,27 @@ def fresh_images(
     labels = torch.tensor([image.label for image in found])
     images = ImageSet(torch.stack([image.image for image in found]), labels, growth.class_names)
     return images, [image.candidates[image.chosen] for image in found]
+
+
+def fresh_units(growth: Growth, increment: int) -> list[Unit]:
+    """Return the unit that decides whether an increment with a learner is made, by the adaptive schedule."""
+    recipe, done = growth.recipe(increment), growth.run.fresh(increment)
+    if recipe.stages.schedule == "fixed" or not method_named(recipe.method).needs_learner:
+        return []
+    return [Unit(f"fresh candidates {increment}", measure_gap, (growth, increment, done), done)]
+
+
+def measure_gap(growth: Growth, increment: int, done: Path) -> None:
+    """Write the mean losses of learner and reference on fresh candidates, in nats, and whether the set ends."""
+    recipe = growth.settled(increment)
+    _, candidates = fresh_images(growth, increment, recipe.guidance, "fresh")
+    learner, reference = (
+        fmean(loss for candidate in candidates if (loss := getattr(candidate, name)) is not None)
+        for name in ("learner_loss", "reference_loss")
+    )
+    ended = learner - reference <= recipe.stages.margin
+    losses = {"learner_loss": learner, "reference_loss": reference, "images": len(candidates)}
+    write_json(done, {**losses, "margin": recipe.stages.margin, "ended": ended})
 
 
 def some_classes(count: int) -> range:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lgd.storage.files import read_json
+
 CALIBRATED_STRENGTHS = 6
 """number of strengths that a calibration compares, 0 included"""
 
@@ -43,6 +45,15 @@ class Run:
 
     def calibration_row(self, increment: int, index: int) -> Path:
         return self.increment(increment) / "calibration" / f"{index}.json"
+
+    def fresh(self, increment: int) -> Path:
+        """Return the losses on fresh candidates before an increment of the adaptive schedule."""
+        return self.increment(increment) / "fresh.json"
+
+    def last_increment(self, most: int) -> int:
+        """Return the number of the last increment: `most`, unless the adaptive schedule has ended the set before."""
+        ends = (i - 1 for i in range(1, most + 1) if self.fresh(i).exists() and read_json(self.fresh(i))["ended"])
+        return next(ends, most)
 
     def group(self, increment: int, group: int) -> Path:
         return self.increment(increment) / "groups" / f"{group:04d}.json"

@@ -45,6 +45,7 @@ METHODS = {
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
     "lgd-no-coverage": lgd_without("without coverage of the class", {"stages.coverage": "none"}),
+    "lgd-fixed-schedule": lgd_without("with the fixed number of increments", {"stages.schedule": "fixed"}),
     "lgd-fixed-strength": lgd_without("with the default strength of guidance", {"guidance.strength": 0.3}),
     "dit": Method(sample_unguided, "unguided diffusion"),
     "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
