@@ -74,6 +74,7 @@ def tiny_config() -> Config:
             "generator.threads": 1,
             "reference.width": 8,
             "reference.training.epochs": 2,
+            "judge.training.epochs": 1,
             "learner.width": 8,
             "learner.training.epochs": 3,
             "evaluation.classifier.width": 8,

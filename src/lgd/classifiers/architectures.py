@@ -16,13 +16,14 @@ from lgd.errors import UserError, nearest
 from .convnet import convnet
 from .layers import NORMS, Shape
 from .plain import alexnet, vgg11
-from .resnet import resnet18, resnetap10
+from .resnet import resnet8, resnet18, resnetap10
 from .vit import vit
 
 ARCHITECTURES: dict[str, Callable[[Shape, int, ClassifierConfig], nn.Sequential]] = {
     "convnet": lambda shape, classes, config: convnet(
         shape, classes, config.width, config.depth, NORMS[config.norm], config.grey_padding if shape[0] == 1 else 1
     ),
+    "resnet8": lambda shape, classes, config: resnet8(shape, classes, NORMS[config.norm]),
     "resnetap10": lambda shape, classes, config: resnetap10(shape, classes, NORMS[config.norm]),
     "resnet18": lambda shape, classes, config: resnet18(shape, classes, NORMS[config.norm]),
     "vgg11": lambda shape, classes, config: vgg11(shape, classes, NORMS[config.norm]),
@@ -114,6 +115,14 @@ def predict(classifier: Classifier, images: ImageSet) -> Tensor:
     """Compute logits (N, classes), on the CPU."""
     device, size = classifier.mean.device, batch_size_for(images.shape)
     return torch.cat([classifier(to_float(batch.to(device))).cpu() for batch in images.batches(size)])
+
+
+@torch.no_grad()
+def features_and_logits(classifier: Classifier, images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Compute the features before the last layer, (N, D), and the logits, (N, classes), on the CPU in one pass."""
+    features = features_of(classifier, images)
+    head, device = classifier.network[-1], classifier.mean.device
+    return features, torch.cat([head(part.to(device)).cpu() for part in features.split(4096)])
 
 
 def features_of(classifier: Classifier, images: ImageSet) -> Tensor:

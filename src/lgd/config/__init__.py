@@ -2,7 +2,7 @@
 
 from .changes import differences, with_defaults, with_values
 from .checks import check, from_dict, refuse_former_field, to_dict
-from .classifiers import ClassifierConfig, ReferenceConfig, TrainingConfig
+from .classifiers import ClassifierConfig, JudgeConfig, ReferenceConfig, TrainingConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig, TeacherConfig
 from .fields import ComputeConfig, Config, StagesConfig
@@ -22,6 +22,7 @@ __all__ = [
     "GeneratorConfig",
     "GuidanceConfig",
     "InfluenceConfig",
+    "JudgeConfig",
     "ModesConfig",
     "Positive",
     "Precision",

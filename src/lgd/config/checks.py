@@ -108,9 +108,14 @@ def _check(config: Config, where: str) -> None:
         )
     if config.guidance.space == "sample" and config.guidance.strength == "auto":
         raise UserError(f"{where}: guidance.strength: 'auto' works with guidance.space 'noise' only; give a number")
-    for role in ("reference", "learner"):
+    for role in ("reference", "judge", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    if config.judge.architecture == config.reference.architecture:
+        raise UserError(
+            f"{where}: judge.architecture: {config.judge.architecture!r} is the reference's, too; the judge must be"
+            " another network"
+        )
     surrogate = config.influence.surrogate.classifier
     trained = surrogate.training.epochs
     for epoch in config.influence.surrogate.epochs:
@@ -124,7 +129,7 @@ def _check(config: Config, where: str) -> None:
         )
     if surrogate.norm == "batch":
         raise UserError(f"{where}: influence.surrogate.classifier.norm: checkpoints hold no statistics; use 'instance'")
-    for role in ("reference", "learner", "evaluation.classifier"):
+    for role in ("reference", "judge", "learner", "evaluation.classifier"):
         network = attrgetter(role)(config)
         if network.norm == "batch" and network.training.shards > 1:
             raise UserError(f"{where}: {role}.training.shards: batch norm needs whole batches; use 1")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .classifiers import ClassifierConfig, ReferenceConfig
+from .classifiers import ClassifierConfig, JudgeConfig, ReferenceConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig
 from .generator import GeneratorConfig
@@ -77,14 +77,16 @@ class Config:
     method: str = "lgd"
     """Name of the method that makes the images (docs/method.md); an unknown name prints the list."""
     seed: Whole = 0
-    """Seed of the run. The generator, the reference and the surrogate have seeds of their own and do not depend on
-    it."""
+    """Seed of the run. The generator, the reference, the judge and the surrogate have seeds of their own and do not
+    depend on it."""
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     """The real images: their source, how they are read, and how they are split."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     """The generator, a diffusion model, and the training of a new one (DiT)."""
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
-    """The classifier trained on the whole real set."""
+    """The classifier trained on the whole real set, which guides sampling and selection."""
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    """The classifier that measures validity, FID, precision and recall, and takes no part in making the images."""
     learner: ClassifierConfig = field(default_factory=ClassifierConfig)
     """The classifier trained on the increments made so far."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from lgd.errors import UserError
 from lgd.storage.files import read_json
 
 CALIBRATED_STRENGTHS = 6
@@ -67,6 +69,14 @@ class Run:
 
     def cell(self, name: str) -> Path:
         return self.root / "evaluation" / f"{name}.json"
+
+
+def read_metrics(path: Path) -> Any:
+    """Read a run's metrics.json. Errors: UserError for that of an earlier lgd, whose validity was the reference's."""
+    metrics = read_json(path)
+    if isinstance(metrics, dict) and "judge" not in metrics:
+        raise UserError(f"{path}: of an earlier lgd, without a judge of validity; run the same command again")
+    return metrics
 
 
 def class_groups(classes: int, size: int) -> list[range]:

@@ -12,6 +12,7 @@ from lgd.config import (
     GeneratorConfig,
     GuidanceConfig,
     InfluenceConfig,
+    JudgeConfig,
     ModesConfig,
     ReferenceConfig,
     SamplingConfig,
@@ -27,13 +28,14 @@ from .layout import Run
 class Assets:
     """Networks that several runs may share: where they lie, and what they were made from.
 
-    root: holds `generator/`, `reference.safetensors` and the folders of a method's own assets.
+    root: holds `generator/`, `reference.safetensors`, `judge.safetensors` and the folders of a method's own assets.
     """
 
     root: Path
     dataset: DatasetConfig
     generator: GeneratorConfig
     reference: ReferenceConfig
+    judge: JudgeConfig
     surrogate: SurrogateConfig
     device: str
 
@@ -46,13 +48,18 @@ class Assets:
         return self.root / "reference.safetensors"
 
     @property
+    def judge_file(self) -> Path:
+        return self.root / "judge.safetensors"
+
+    @property
     def surrogate_folder(self) -> Path:
         return self.root / "surrogate"
 
 
 def assets_of(config: Config, root: Path, device: str) -> Assets:
     """Take the settings of assets in folder `root` out of a configuration."""
-    return Assets(root, config.dataset, config.generator, config.reference, config.influence.surrogate, device)
+    surrogate = config.influence.surrogate
+    return Assets(root, config.dataset, config.generator, config.reference, config.judge, surrogate, device)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from .store import SelectedImage, finish_increment, read_increment, read_union, 
 
 
 def grow(growth: Growth, engine: Engine, grown: Callable[[int], object] = lambda increment: None) -> list[Path]:
-    """Make the increments that are missing, and their union, in the schedule's number; returns corrupt files of the union, now mended.
+    """Make the missing increments of the schedule, and their union; returns corrupt files of the union, now mended.
 
     grown: called with the number of each increment that was missing. The engine makes damaged files of finished
     increments again. Errors: UserError naming a file that is corrupt and has no receipt to make it again by.

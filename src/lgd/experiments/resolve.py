@@ -25,12 +25,16 @@ from lgd.evaluation.cells import Evaluation
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
+from lgd.errors import UserError
 from lgd.execution.hardware import check_device, resolve_device
 from lgd.execution.ray import check_cluster
 from lgd.rng import seeded_initialisation
 
 from .auto import load_config
 from .reference import foreign_reference
+
+LEAST_JUDGED = 2
+"""fewest training images of a class that a judge can be trained on"""
 
 Check = Callable[[Config, Splits], None]
 """Raises a UserError for a part of the configuration that does not fit the images."""
@@ -102,7 +106,7 @@ def resolve(
 def checks_of(config: Config) -> list[Check]:
     """Return the checks of everything that a run of this configuration's method uses."""
     used = methods_used(config)
-    checks: list[Check] = [has_reference, has_evaluation]
+    checks: list[Check] = [has_reference, has_judge, has_evaluation]
     if any(method.needs_generator for method in used):
         checks += [has_generator]
     if any(method.needs_learner for method in used):
@@ -125,6 +129,18 @@ def has_reference(config: Config, splits: Splits) -> None:
     probe(config.reference, splits.train)
     if config.reference.weights:
         foreign_reference(config.reference, splits.train, resolve_device(config.compute.device))
+
+
+def has_judge(config: Config, splits: Splits) -> None:
+    """Check the judge. Errors: UserError for a network that does not fit, or naming a class of too few images."""
+    probe(config.judge, splits.train)
+    train = splits.train
+    size, name = min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))
+    if size < LEAST_JUDGED:
+        raise UserError(
+            f"judge: class {name!r} has {size} training image{'s' * (size != 1)}, and no network learns to judge a class"
+            f" from fewer than {LEAST_JUDGED}; add images, or leave the class out (dataset.classes)"
+        )
 
 
 def has_learner(config: Config, splits: Splits) -> None:

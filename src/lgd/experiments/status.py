@@ -73,7 +73,8 @@ def run_phases(root: Path) -> list[Phase]:
     phases = []
     own = config.generator
     made = "source.json" if own.source and own.tune == "none" else "done"
-    for name, file in (("generator", assets / "generator" / made), ("reference", assets / "reference.safetensors")):
+    networks = [(name, assets / f"{name}.safetensors") for name in ("reference", "judge")]
+    for name, file in (("generator", assets / "generator" / made), *networks):
         if file.exists() or assets == root:
             phases.append(counted(name, name, [file]))
     classes = root / "classes.json"

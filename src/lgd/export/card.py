@@ -38,7 +38,10 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         **files,
     )
     increments = metrics["increments"]
-    scores = [[str(row["ipc"]), plus_minus(row["accuracy"]), f"{row['validity']:.1f}"] for row in increments]
+    shares = ("validity", "reference_validity")
+    scores = [
+        [str(row["ipc"]), plus_minus(row["accuracy"]), *(f"{row[share]:.1f}" for share in shares)] for row in increments
+    ]
     made = DatasetCard.from_template(
         header,
         template_path=str(Path(__file__).with_name("card.md")),
@@ -53,9 +56,14 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         seed=config["seed"],
         version=__version__,
         generator=_line(generator_of(export)),
-        scores=markdown(Table("scores", "", ["images per class", "accuracy, %", "valid, %"], scores, words=0)),
+        scores=markdown(
+            Table(
+                "scores", "", ["images per class", "accuracy, %", "valid, %", "valid by reference, %"], scores, words=0
+            )
+        ),
         eval_split=_line(config["dataset"]["eval_split"]),
         reference=metrics["reference"]["accuracy"],
+        judge=metrics["judge"],
         redundancy=(metrics.get("redundancy") or {}).get("mean_off_diagonal"),
         settings=json.dumps({name: config[name] for name in SETTINGS if name in config}, indent=1),
         environment=", ".join(f"{name} {_line(value)}" for name, value in export.environment.items()),

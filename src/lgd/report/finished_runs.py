@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from lgd.analysis.inputs import expand, is_run
+from lgd.distillation.layout import read_metrics
 from lgd.errors import UserError
 from lgd.evaluation.aggregate import average_runs
 from lgd.storage.files import read_json
@@ -44,7 +45,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
                 path,
                 str(config["method"]),
                 config,
-                read_json(path / "metrics.json"),
+                read_metrics(path / "metrics.json"),
                 read_json(environment) if environment.is_file() else {},
                 tuple(read_json(path / "classes.json")),
             )
