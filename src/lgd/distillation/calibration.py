@@ -21,8 +21,8 @@ from lgd.storage.files import read_json, write_json
 
 from .fresh import fresh_images
 from .layout import CALIBRATED_STRENGTHS
-from .methods import method_named
-from .recipe import Growth, Recipe
+from .methods import is_calibrated
+from .recipe import Growth
 from .resources import Resources
 from .store import keep_or_write
 
@@ -30,12 +30,6 @@ LOST = 5.0
 """percentage points that the independent network may recognise less than of unguided images"""
 RATIO = 1.6
 """of one strength to the one before it"""
-
-
-def is_calibrated(recipe: Recipe) -> bool:
-    """Return whether a method is guided with a strength that is calibrated."""
-    guidance = method_named(recipe.method).guidance
-    return guidance is not None and guidance(recipe).strength == "auto"
 
 
 def calibration_units(growth: Growth, increment: int) -> list[Unit]:

@@ -52,6 +52,10 @@ class Assets:
         return self.root / "judge.safetensors"
 
     @property
+    def independent_file(self) -> Path:
+        return self.root / "independent" / "network.safetensors"
+
+    @property
     def surrogate_folder(self) -> Path:
         return self.root / "surrogate"
 

@@ -66,7 +66,8 @@ class Resources:
 
     @cached_property
     def independent(self) -> Classifier:
-        return self.reference
+        """The network of calibration and coverage, which takes no part in guidance."""
+        return self._classifier(self.assets.independent_file, self.assets.judge)
 
     @cached_property
     def learners(self) -> list[Classifier]:

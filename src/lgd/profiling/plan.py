@@ -129,10 +129,10 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
     yield "reference", [(epochs * sizes.images, workloads.classifier_training_step(config.reference, sizes.images))], 1
     passes = config.judge.training.epochs * sizes.images
     yield "judge", [(passes, workloads.classifier_training_step(config.judge, sizes.images))], 1
-    for name in dict.fromkeys(asset.name for method in used for asset in method.assets):
-        surrogate = config.influence.surrogate.classifier
-        step = workloads.classifier_training_step(surrogate, sizes.images)
-        yield name, [(surrogate.training.epochs * sizes.images, step)], 1
+    for asset in dict.fromkeys(asset for method in used for asset in method.assets):
+        network = asset.classifier(assets)
+        step = workloads.classifier_training_step(network, sizes.images)
+        yield asset.name, [(network.training.epochs * sizes.images, step)], 1
     trained: Parts = []
     kept: Counter[str] = Counter()
     for increment in range(1, config.stages.increments + 1):

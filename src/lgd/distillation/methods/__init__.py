@@ -3,8 +3,10 @@
 from .base import Asset, Method
 from .registry import (
     METHODS,
+    SURROGATE,
     check_method,
     growth_of,
+    is_calibrated,
     method_named,
     methods_used,
     seed_config,
@@ -14,10 +16,12 @@ from .registry import (
 
 __all__ = [
     "METHODS",
+    "SURROGATE",
     "Asset",
     "Method",
     "check_method",
     "growth_of",
+    "is_calibrated",
     "method_named",
     "methods_used",
     "seed_config",

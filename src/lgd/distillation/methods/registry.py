@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
+from lgd.distillation.independent import make_independent
 from lgd.distillation.layout import Run
-from lgd.distillation.recipe import Assets, Growth, recipe_of
+from lgd.distillation.recipe import Assets, Growth, Recipe, recipe_of
 from lgd.distillation.selection import rule_named
 from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
@@ -24,7 +25,14 @@ SURROGATE = Asset(
     "checkpoints.json",
     made_from=lambda assets: assets.surrogate,
     make=make_surrogate,
-    steps=lambda assets: assets.surrogate.classifier.training.epochs,
+    classifier=lambda assets: assets.surrogate.classifier,
+)
+INDEPENDENT = Asset(
+    "independent",
+    "network.safetensors",
+    made_from=lambda assets: assets.judge,
+    make=make_independent,
+    classifier=lambda assets: assets.judge,
 )
 
 
@@ -101,13 +109,35 @@ def seed_config(config: Config) -> Config:
 
 def growth_of(config: Config, run: Run, assets: Assets, class_names: tuple[str, ...]) -> Growth:
     """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
+    return Growth(run, assets, *recipes_of(config), config.learner, class_names)
+
+
+def recipes_of(config: Config) -> tuple[Recipe, Recipe]:
+    """Return the settings of the first increment and those of the others."""
     first = config if seed_method(config) == config.method else seed_config(config)
-    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_names)
+    return recipe_of(first), recipe_of(config)
 
 
 def methods_used(config: Config) -> list[Method]:
-    """Return the method of a run and that of its seed set."""
-    return [method_named(name) for name in dict.fromkeys((config.method, seed_method(config)))]
+    """Return the method of a run and that of its seed set, each with all assets that it needs as configured."""
+    recipes = {recipe.method: recipe for recipe in recipes_of(config)}
+    return [
+        replace(method, assets=(*method.assets, INDEPENDENT)) if needs_independent(recipe) else method
+        for recipe in recipes.values()
+        for method in [method_named(recipe.method)]
+    ]
+
+
+def is_calibrated(recipe: Recipe) -> bool:
+    """Return whether a method is guided with a strength that is calibrated."""
+    guidance = method_named(recipe.method).guidance
+    return guidance is not None and guidance(recipe).strength == "auto"
+
+
+def needs_independent(recipe: Recipe) -> bool:
+    """Return whether calibration or coverage asks the independent network."""
+    covered = recipe.stages.coverage != "none" and method_named(recipe.method).needs_generator
+    return covered or is_calibrated(recipe)
 
 
 def check_method(config: Config, train: ImageSet) -> None:
