@@ -31,7 +31,7 @@ def fresh_images(
     The noise has seeds of its own, named by `purpose`, so that no image of the set is sampled again.
     """
     recipe, classes = growth.settled(increment), some_classes(len(growth.class_names))
-    stages = replace(recipe.stages, candidates=1, coverage="none", images_per_increment=-(-PLACES // len(classes)))
+    stages = replace(recipe.stages, candidates=1, coverage="none", images_per_increment=images_per_class(classes))
     own = replace(recipe, seed=derive_seed(recipe.seed, purpose), guidance=guidance, stages=stages)
     found = method_named(recipe.method).sample(Resources(replace(growth, seed=own, later=own), increment, classes))
     labels = torch.tensor([image.label for image in found])
@@ -63,3 +63,8 @@ def measure_gap(growth: Growth, increment: int, done: Path) -> None:
 def some_classes(count: int) -> range:
     """Return all labels of `count` classes, or about `PLACES` of them at even distances."""
     return range(0, count, -(-count // PLACES))
+
+
+def images_per_class(classes: range) -> int:
+    """Return the number of images of each class that together are at least `PLACES`, or one."""
+    return -(-PLACES // len(classes))

@@ -45,6 +45,11 @@ class Run:
         """Return the table of the calibration before an increment."""
         return self.increment(increment) / "calibration.json"
 
+    def read_calibration(self) -> dict[str, Any] | None:
+        """Read the table of the run's calibration; None where there is none."""
+        path = next(iter(sorted(self.root.glob("increments/*/calibration.json"))), None)
+        return read_json(path) if path else None
+
     def calibration_row(self, increment: int, index: int) -> Path:
         return self.increment(increment) / "calibration" / f"{index}.json"
 
