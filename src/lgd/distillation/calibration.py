@@ -51,7 +51,7 @@ def strengths_for(values: int) -> list[float]:
     the scaled strength to 1.6 times it.
     """
     scaled = 0.45 * min(1.0, (64 / values) ** 0.5)
-    return [0.0, *(float(f"{scaled * RATIO**k:.2g}") for k in range(3 - CALIBRATED_STRENGTHS + 1, 2))]
+    return [0.0, *(float(f"{scaled * RATIO**k:.2g}") for k in range(3 - CALIBRATED_STRENGTHS, 2))]
 
 
 def measure_strength(growth: Growth, increment: int, index: int, done: Path) -> None:

@@ -45,9 +45,10 @@ class Run:
         """Return the table of the calibration before an increment."""
         return self.increment(increment) / "calibration.json"
 
-    def read_calibration(self) -> dict[str, Any] | None:
-        """Read the table of the run's calibration; None where there is none."""
-        path = next(iter(sorted(self.root.glob("increments/*/calibration.json"))), None)
+    def read_calibration(self, increment: int) -> dict[str, Any] | None:
+        """Read the table of the calibration that holds for an increment; None where there is none."""
+        paths = (self.calibration(index) for index in range(increment, 0, -1))
+        path = next((path for path in paths if path.exists()), None)
         return read_json(path) if path else None
 
     def calibration_row(self, increment: int, index: int) -> Path:

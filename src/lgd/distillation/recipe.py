@@ -19,7 +19,6 @@ from lgd.config import (
     StagesConfig,
     SurrogateConfig,
 )
-from lgd.storage.files import read_json
 
 from .layout import Run
 
@@ -107,10 +106,10 @@ class Growth:
 
     def settled(self, increment: int) -> Recipe:
         """Return the settings that an increment is sampled with: with the strength that a calibration found."""
-        recipe, path = self.recipe(increment), self.run.calibration(self.first_of(increment))
-        if recipe.guidance.strength != "auto" or not path.exists():
+        recipe = self.recipe(increment)
+        if recipe.guidance.strength != "auto" or not (table := self.run.read_calibration(increment)):
             return recipe
-        return replace(recipe, guidance=replace(recipe.guidance, strength=read_json(path)["strength"]))
+        return replace(recipe, guidance=replace(recipe.guidance, strength=table["strength"]))
 
     def first_of(self, increment: int) -> int:
         """Return the first increment of the method that makes this one."""

@@ -78,7 +78,7 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
         "reference": {"accuracy": accuracy(reference, experiment.splits.test)},
         "judge": {"architecture": config.judge.architecture, "accuracy": accuracy(judge, experiment.splits.test)},
         **measured,
-        "calibration": run.read_calibration(),
+        "calibration": run.read_calibration(made),
         "seconds": {name: seconds[name] for name in ("generator", "reference", "judge", "stages", "evaluation")},
     }
     write_json(run.metrics, metrics)

@@ -58,10 +58,7 @@ def run_status(root: Path) -> str:
         head = f"finished, {last['accuracy']['mean']:.1f} % at {last['ipc']} images per class"
     else:
         head = f"{'running' if in_use(root) else 'not running'}; {_next(phases)}; {time_left(root, phases)}"
-    calibration = Run(root).read_calibration()
     lines = [f"{root}: {head}"]
-    if calibration:
-        lines.append(f"  strength of guidance {calibration['strength']:g}, calibrated")
     for one in phases:
         mark = "done" if one.complete else "    " if not one.done else "... "
         lines.append(f"  {mark}  {one.name:<38} {one.done} of {'?' if one.total is None else one.total}")
@@ -82,16 +79,18 @@ def run_phases(root: Path) -> list[Phase]:
             phases.append(counted(name, name, [file]))
     classes = root / "classes.json"
     groups = class_groups(len(read_json(classes)), config.stages.classes_per_unit) if classes.is_file() else None
-    made = run.last_increment(config.stages.increments)
-    for index in range(1, made + 1):
+    last = run.last_increment(config.stages.increments)
+    for index in range(1, last + 1):
         if run.calibration_row(index, 0).parent.exists():
             rows = [run.calibration_row(index, row) for row in range(CALIBRATED_STRENGTHS)]
-            phases.append(counted("calibration, strengths", "stages", rows))
+            table = run.calibration(index)
+            found = f"found {read_json(table)['strength']:g}" if table.exists() else "strengths"
+            phases.append(counted(f"calibration, {found}", "stages", rows))
         due = [run.group(index, group) for group in range(len(groups))] if groups else None
         one = counted(f"increment {index}, class groups", "stages", due)
         undecided = config.stages.schedule == "adaptive" and index > 1 and not run.fresh(index).exists()
         phases.append(replace(one, name=f"{one.name}, if needed") if undecided and not one.complete else one)
-    due = [run.cell(cell.name) for cell in cells_of(config.evaluation, replace(config.stages, increments=made))]
+    due = [run.cell(cell.name) for cell in cells_of(config.evaluation, replace(config.stages, increments=last))]
     phases.append(counted("evaluation, classifiers", "evaluation", due))
     return phases
 

@@ -143,7 +143,7 @@ def run_networks(folder: Path, candidates: int, classes: int, device: str, decod
     growth = Growth(run, assets_of(config, assets, resolve_device(device)), recipe, recipe, config.learner, names)
     resources = Resources(growth, last, range(min(classes, len(names))))
     return Networks(
-        recipe,
+        resources.config,
         resources.generator,
         resources.guiding,
         resources.learners,
