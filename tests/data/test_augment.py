@@ -95,7 +95,7 @@ def test_resized_crops_have_the_areas_of_torchvisions() -> None:
 
     A linear ramp cut and resized is a ramp again: its slope gives the side of the box.
     """
-    size, sides = 224, torch.empty(2, 10_000)
+    size, sides = 224, torch.empty(2, 4_000)
     ramp = torch.arange(size).float()
     images = torch.stack([ramp.expand(size, size), ramp[:, None].expand(size, size)])[None].expand(500, -1, -1, -1)
     draw = seeded()

@@ -319,7 +319,7 @@ SPOILT: list[tuple[str, Any, str]] = [
     ("whole numbers", {BIAS: torch.ones(32, dtype=torch.int64)}, "holds torch.int64, not floating-point"),
     ("a huge claim", {BIAS: torch.ones(1).expand(32)}, "claims to be (32,), for which the file is too small"),
     ("a number", {"epoch": 3}, "'epoch' is no tensor but int; save the network's state_dict alone"),
-    ("an object", {"epoch": Foreign()}, "holds objects beyond tensors (test_import_weights.Foreign)"),
+    ("an object", {"epoch": Foreign()}, "holds objects beyond tensors ("),
     ("a function", {"epoch": print}, "holds objects beyond tensors (print), which could run code when read"),
 ]  # fmt: skip
 

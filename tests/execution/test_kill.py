@@ -8,16 +8,15 @@ from __future__ import annotations
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from tests.cli.test_main import toml
+from tests.cli.test_main import forked, toml
 from tests.conftest import tiny_config
 
 from lgd.config import Config
@@ -74,31 +73,30 @@ def reached(root: Path) -> str:
 
 def killed_runs(preset: Path, folder: Path, count: int, expected: dict[str, str]) -> Iterator[Kill]:
     """Kill `count` runs, each at a random moment within the duration of a whole run, and continue each."""
-    command = [sys.executable, "-m", "lgd", "distill", str(preset), "--quiet", "--compute.workers", "2", "--out"]
+    command = ["distill", str(preset), "--quiet", "--compute.workers", "2", "--out"]
     start = time.monotonic()
-    subprocess.run([*command, str(folder / "whole")], check=True)
+    assert ended(forked(*command, folder / "whole")) == 0
     whole = time.monotonic() - start
-    imports = whole - (time.time() - start_of_work(folder / "whole"))
     draw = random.Random(SEED)
     killed = 0
     while killed < count:
-        root, moment = folder / f"run{killed}", draw.uniform(imports, whole)
-        process = subprocess.Popen([*command, str(root)])
+        root, moment = folder / f"run{killed}", draw.uniform(0, whole)
+        process = forked(*command, root)
         time.sleep(moment)
         process.kill()
-        if process.wait() != -signal.SIGKILL:  # it was quicker than the first, and is not counted
+        if ended(process) != -signal.SIGKILL:  # it was quicker than the first, and is not counted
             shutil.rmtree(root)
             continue
         killed += 1
         state, before = reached(root), finished_files(root)
-        subprocess.run([*command, str(root)], check=True)
+        assert ended(forked(*command, root)) == 0
         again = sum((p.stat().st_ino, p.stat().st_mtime_ns) != identity for p, identity in before.items())
         yield Kill(moment, state, len(before), again, digests(root) == expected)
 
 
-def start_of_work(root: Path) -> float:
-    """Return the time at which a run wrote its first file."""
-    return (root / "config.json").stat().st_mtime
+def ended(process: BaseProcess) -> int | None:
+    process.join()
+    return process.exitcode
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(30, marks=pytest.mark.slow)])

@@ -9,9 +9,11 @@ from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
+from tests.cli.test_main import toml
 
 from lgd.analysis.context import AnalysisConfig
 from lgd.analysis.registry import MEASURES
@@ -45,10 +47,17 @@ def test_run_and_folder_side_by_side(finished: Path, tmp_path: Path, capsys: pyt
         assert sum(one["dynamics"][name] for name in ("easy", "informative", "hard")) == pytest.approx(100)
         assert 0 <= one["dynamics"]["divergence_from_real"]["mean"] <= 1
         assert one["fid"] >= 0
+    metrics = json.loads((finished / "metrics.json").read_text())
+    shares = {"judge": "validity", "reference": "reference_validity"}
+    for name, key in shares.items():  # increments of one size
+        expected = fmean(row[key] for row in metrics["increments"])
+        assert run["adversarial"][name] == theirs["adversarial"][name] == pytest.approx(expected)
+    assert run["adversarial"]["gap"] == run["adversarial"]["reference"] - run["validity"]["mean_valid"]
+    assert not (out / "judge.safetensors").exists()
     # The same images: what does not depend on the division is the same.
     for name in ("fid", "precision", "recall"):
         assert run[name] == pytest.approx(theirs[name], rel=1e-3)
-    for name in ("redundancy", "incremental", "dynamics", "validity"):
+    for name in ("redundancy", "incremental", "dynamics", "validity", "adversarial"):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5000
         assert (out / "figures" / f"{name}.svg").is_file()
 
@@ -78,7 +87,7 @@ def test_damage_is_told_and_the_rest_analysed(finished: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("what", ["one increment", "one class"])
-def test_what_can_be_analysed_is(finished: Path, tmp_path: Path, what: str) -> None:
+def test_what_can_be_analysed_is(finished: Path, tiny: Config, tmp_path: Path, what: str) -> None:
     folder = tmp_path / "theirs"
     shutil.copytree(finished / "dataset", folder)
     (folder / "metadata.csv").unlink()
@@ -87,26 +96,32 @@ def test_what_can_be_analysed_is(finished: Path, tmp_path: Path, what: str) -> N
             if path.name != "4":
                 shutil.rmtree(path)
     settings = AnalysisConfig(seeds=1, epochs=2, increments=1 if what == "one increment" else 2)
-    analysis = analyze([folder], tmp_path / "out", "digits", settings)
+    analysis = analyze([folder], tmp_path / "out", str(toml(tiny, tmp_path / "tiny.toml")), settings)
     found = analysis["sets"]["theirs"]
     if what == "one increment":
         assert (found["redundancy"], found["incremental"]) == (None, None)
         assert found["validity"]["mean_difficulty"] is None
         assert "one increment only" in found["notes"][0]
         assert analysis["groups"]["theirs"]["loss_jump"] is None
-        assert list(plot_analysis(tmp_path / "out")) == ["dynamics"]
+        assert list(plot_analysis(tmp_path / "out")) == ["dynamics", "adversarial"]
     else:
         assert found["increments"] == [3, 3]
         assert "1 of 10 classes" in found["notes"][0]
-        assert list(plot_analysis(tmp_path / "out")) == ["redundancy", "incremental", "dynamics", "validity"]
+        assert list(plot_analysis(tmp_path / "out")) == [
+            "redundancy",
+            "incremental",
+            "dynamics",
+            "validity",
+            "adversarial",
+        ]
 
 
-def test_fewer_images_than_increments(finished: Path, tmp_path: Path) -> None:
+def test_fewer_images_than_increments(finished: Path, tiny: Config, tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     shutil.copytree(finished / "dataset", folder)
     for path in sorted((folder / "7").iterdir())[2:]:
         path.unlink()
-    found = analyze([folder], tmp_path / "out", "digits", QUICK)["sets"]["theirs"]
+    found = analyze([folder], tmp_path / "out", str(toml(tiny, tmp_path / "tiny.toml")), QUICK)["sets"]["theirs"]
     assert len(found["increments"]) == 2
     assert "smallest class has 2 images" in found["notes"][0]
 

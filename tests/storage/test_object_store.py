@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fsspec.core import url_to_fs
-from tests.cli.test_main import toml
+from tests.cli.test_main import forked, toml
 from tests.execution.test_ray import made
 from tests.machines import TwoMachines
 
@@ -79,11 +77,11 @@ def test_a_killed_run_goes_on_from_what_the_store_has(url: str, tiny: Config, fi
     """Continues on a machine without the local copy of the killed process."""
     preset = toml(tiny, tmp_path / "tiny.toml")
     command = ["distill", str(preset), "--out", url, "--quiet"]
-    process = subprocess.Popen([sys.executable, "-m", "lgd", *command], stderr=subprocess.PIPE, text=True)
+    process = forked(*command)
     while "increments/02/groups/0000.json" not in names(url):
-        assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+        assert process.is_alive()
     process.kill()
-    process.communicate()
+    process.join()
     before = contents(url)
     assert ".lock" in before
     assert "dataset/metadata.csv" not in before

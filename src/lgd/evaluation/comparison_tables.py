@@ -117,7 +117,7 @@ def record(method: str, architecture: str, ipc: str, cell: Mapping[str, Any] | N
 
 
 def redundancy_table(comparison: Mapping[str, Any]) -> Table:
-    """Return the table of redundancy: its mean, its distance to chance, and how much lower than the baseline's both are."""
+    """Return the table of redundancy: its mean, what of it is above chance, and how much lower than dit's both are."""
     methods = comparison["methods"]
     rows, records = [], []
     lower, lower_above = (lower_than_baseline(methods, above_chance) for above_chance in (False, True))
@@ -142,7 +142,7 @@ def redundancy_table(comparison: Mapping[str, Any]) -> Table:
         )
     caption = (
         f"Redundancy: accuracy on one increment after training on another, %, {spread_words(comparison)}. The paper"
-        " states how much lower it is than dit's. Above chance: redundancy minus the accuracy of guessing. Below chance,"
+        " states how much lower it is than dit's. Above chance: redundancy minus the accuracy of guessing. Below chance"
         " increments contradict each other, which is no merit: the reduction above chance counts it as 100 %."
     )
     header = ["method", redundancy_title(comparison), "above chance", "lower than dit, %", "lower above chance, %"]

@@ -33,9 +33,9 @@ def ablate(
     """Evaluate the configuration's method with every combination of the values in `over`; returns results and a table.
 
     over: such as `guidance.omega=0,0.5,1`. A combination lives in a directory named after its whole configuration, so
-    another sweep into the same `out` reuses it, and the generator, reference and judge are shared wherever they are the same.
-    Errors: UserError for an unknown field, or a value that does not fit, before anything is made; IncompleteError when
-    all failed.
+    another sweep into the same `out` reuses it, and the generator, reference and judge are shared where they are the
+    same. Errors: UserError for an unknown field, or a value that does not fit, before anything is made;
+    IncompleteError when all failed.
     """
     if runs < 1:
         raise UserError(f"--runs must be at least 1, not {runs}")

@@ -34,7 +34,7 @@ def compare_methods(
     overwrite: bool = False,
     assets: Path | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """Run every method with `runs` seeds on one generator, one reference and one judge; returns the comparison and its table.
+    """Run every method with `runs` seeds on the same assets; returns the comparison and its table.
 
     Sub-runs live in `out`/METHOD-seedN and are kept when the command is repeated, also with more methods or runs.
     assets: a directory to share the assets with other comparisons; by default `out`.

@@ -19,7 +19,7 @@ from lgd.execution.units import Engine, Unit, unfinished
 from lgd.progress import log, progress_bar
 from lgd.storage.files import read_json, write_json
 
-from .reference import guessing_warnings, judge_unit, reference_unit
+from .reference import guessing_warning, judge_unit, reference_unit
 from .run_directory import claim, timed
 
 MADE_FROM = ("dataset", "generator", "reference", "judge")
@@ -29,9 +29,9 @@ MADE_FROM = ("dataset", "generator", "reference", "judge")
 def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: bool) -> None:
     """Make the assets that the methods need, unless they are there and undamaged.
 
-    methods: of the runs and of their seed sets. shared: whether the engine trains reference and judge on other machines.
-    They are trained beside the others where there are cores for it; their seconds are then part of those. Errors:
-    UserError when the assets were made with another configuration.
+    methods: of the runs and of their seed sets. shared: whether the engine trains reference and judge on other
+    machines. They are trained beside the others where there are cores for it; their seconds are then part of those.
+    Errors: UserError when the assets were made with another configuration.
     """
     root, own = assets.root, assets.generator
     root.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
             prepare_asset(asset, assets, splits.train)
     for unit, config in zip(networks, (assets.reference, assets.judge), strict=True):
         prepare_classifier(unit, config, engine, shared)
-    for warning in guessing_warnings(assets) if fresh else []:
+    if fresh and (warning := guessing_warning(assets)):
         log.warning(warning)
 
 

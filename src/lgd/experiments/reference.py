@@ -79,21 +79,20 @@ def hardly_above_chance(found: float, classes: int) -> bool:
     return found < chance + (100 - chance) / 10
 
 
-def guessing_warnings(assets: Assets) -> list[str]:
-    """Return a warning for each of reference and judge that hardly recognises the real test images."""
+def guessing_warning(assets: Assets) -> str:
+    """Return a warning when the reference or the judge hardly recognises the real test images, else an empty string."""
     test, classes = cached_splits(assets.dataset).test, len(cached_splits(assets.dataset).train.class_names)
-    uses = {
-        "reference": "guidance and selection follow it",
-        "judge": "validity, FID, precision and recall come from it",
-    }
     found = {"reference": accuracy(load_reference(assets), test), "judge": accuracy(load_judge(assets), test)}
-    return [
-        f"warning: the {name} recognises only {share:.1f} % of the {len(test)} real test images (guessing:"
-        f" {100 / classes:.1f} %), and {uses[name]}, so the results will say little. Look at the images; if they show"
-        f" their classes, train it for longer ({name}.training.epochs)"
-        for name, share in found.items()
-        if hardly_above_chance(share, classes)
-    ]
+    low = {name: share for name, share in found.items() if hardly_above_chance(share, classes)}
+    if not low:
+        return ""
+    uses = {"reference": "guidance and selection", "judge": "validity, FID, precision and recall"}
+    shares = " and ".join(f"the {name} recognises only {share:.1f} %" for name, share in low.items())
+    return (
+        f"warning: {shares} of the {len(test)} real test images (guessing: {100 / classes:.1f} %), so"
+        f" {' and '.join(uses[name] for name in low)} say little. If the images show their classes, train longer"
+        f" ({', '.join(f'{name}.training.epochs' for name in low)})"
+    )
 
 
 def reference_metrics(assets: Assets) -> dict[str, Any]:

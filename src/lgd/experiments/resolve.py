@@ -138,8 +138,8 @@ def has_judge(config: Config, splits: Splits) -> None:
     size, name = min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))
     if size < LEAST_JUDGED:
         raise UserError(
-            f"judge: class {name!r} has {size} training image{'s' * (size != 1)}, and no network learns to judge a class"
-            f" from fewer than {LEAST_JUDGED}; add images, or leave the class out (dataset.classes)"
+            f"judge: class {name!r} has {size} training image{'s' * (size != 1)}, fewer than the {LEAST_JUDGED} that a"
+            " network needs to judge a class; add images, or leave the class out (dataset.classes)"
         )
 
 

@@ -21,7 +21,7 @@ def check_tensorboard() -> None:
 
 
 def write_scalars(root: Path) -> None:
-    """Write `root`/tensorboard: accuracy and validity, by judge and reference, by images per class, and the seconds of each phase."""
+    """Write `root`/tensorboard: accuracy and both validities by images per class, and the seconds of each phase."""
     from torch.utils.tensorboard import SummaryWriter
 
     metrics = read_json(root / "metrics.json")
