@@ -120,8 +120,8 @@ def igd_score(networks: Networks, config: Recipe, label: int, slot: int = 0) -> 
     """Return the learnability score of the image that IGD's loop keeps in one slot."""
     config = replace(config, guidance=replace(config.guidance, route="denoiser", every=1))
     seeds = [
-        image_seed(config.seed, networks.increment, label, slot, candidate)
+        image_seed(config.seed, networks.increment, networks.generator.class_names[label], slot, candidate)
         for candidate in range(config.stages.candidates)
     ]
     _, scores = igd_candidates(networks, config, label, seeds)
-    return float(scores.score[rule_named(config.stages.selection).choose(scores.by_slot(len(seeds)))])
+    return float(scores.score[rule_named(config.stages.selection).choose(scores.by_slot(len(seeds)), config.stages)])

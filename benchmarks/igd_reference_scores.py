@@ -22,8 +22,9 @@ from typing import Any
 import torch
 from igd_reference import exact_copy, igd_score
 
+from lgd.distillation.methods.candidates import SamplingContext
 from lgd.distillation.methods.sampled import by_learnability
-from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
+from lgd.distillation.methods.sampling import SAMPLED, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
 from lgd.guidance.learnability import fixed_strength
 from lgd.profiling.bench import Settings, score_of, unguided, with_steps
@@ -71,7 +72,8 @@ def main() -> None:
         own: Any = replace(networks, config=config)
         memory = {label: torch.empty(0) for label in networks.classes}
         start = process_time()
-        kept = sample_slots(SamplingContext(own, config, guide(own), memory), slots, scored=True)
+        context = SamplingContext(own, config, guide(own), memory, scored=True)
+        kept = sample_slots(context, [SAMPLED.begin(context)], slots)
         return (process_time() - start) / len(kept), [score_of(item) for item in kept]
 
     exact = exact_copy(networks)

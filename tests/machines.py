@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -101,6 +102,11 @@ def read(path: Path) -> bytes:
 
 @pytest.fixture(scope="session")
 def machines(store: str) -> Iterator[TwoMachines]:
+    """Return a cluster that this process is connected to, so that workers keep their libraries between tests."""
+    import ray
+
     made = TwoMachines()
+    ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
     yield made
+    ray.shutdown()
     made.cluster.shutdown()

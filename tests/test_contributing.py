@@ -8,14 +8,22 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
+import torch
+from diffusers import DDIMScheduler
 
 from lgd.cli.main import main
-from lgd.config import Config, with_values
+from lgd.config import Config, GeneratorConfig, SamplingConfig, with_values
+from lgd.diffusion.describe import describe
+from lgd.diffusion.families import FAMILIES
+from lgd.diffusion.folder import open_generator
+from lgd.diffusion.sampler import sample
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import METHODS, Method
 from lgd.distillation.selection import SELECTION_RULES, SelectionRule
 from lgd.distillation.store import Row, read_manifest
+from lgd.guidance.classifier_free import classifier_free
 from tests.cli.test_main import toml
+from tests.diffusion.unets import save_class_unet
 from tests.test_import_order import ROOMS
 from tests.worked_examples import worked_example
 
@@ -58,8 +66,29 @@ def test_the_documented_selection_rule(tiny: Config, tmp_path: Path, monkeypatch
     assert main(["distill", str(preset), "--stages.selection", name, "--out", str(out), "--quiet"]) == 0
     rows = read_manifest(Run(out).increment(2))
     assert len(rows) == 20
-    assert [row.chosen for row in rows] == [easiest_unlearned(row) for row in rows]
+    assert [row.chosen for row in rows] == [surest(row) for row in rows]
     assert any(row.chosen != highest_score(row) for row in rows)
+
+
+def test_the_documented_family(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its samples equal DDIM's with rows 1 and 2 for the classes and row 0 for none."""
+    monkeypatch.setitem(FAMILIES, *worked_example(PAGE, "Add a family of generators", {}).popitem())
+    unet = save_class_unet(tmp_path / "unet", 1, ("cat", "dog"))
+    index = tmp_path / "unet" / "model_index.json"
+    index.write_text(index.read_text().replace("DDPMPipeline", "NullFirstPipeline"))
+    config = GeneratorConfig(source=f"pretrained:{tmp_path / 'unet'}")
+    generator = open_generator(config, tmp_path, ("dog", "cat"), (1, 8, 8))
+    x = torch.randn(2, *generator.latent_shape, generator=torch.Generator().manual_seed(0))
+    ids = generator.conditions_of(torch.tensor([0, 1]), (0, 1))
+    ours = sample(classifier_free(generator, ids, 3.0), generator.schedule(SamplingConfig("ddim", 5)), x)
+    scheduler = DDIMScheduler(timestep_spacing="trailing")
+    scheduler.set_timesteps(5)
+    for t in scheduler.timesteps:
+        with torch.no_grad():
+            own, free = unet(torch.cat([x, x]), t, class_labels=torch.tensor([2, 1, 0, 0])).sample.chunk(2)
+        x = scheduler.step(free + 3 * (own - free), t, x).prev_sample
+    torch.testing.assert_close(ours, x, rtol=0, atol=1e-4)
+    assert "null class first" in describe(config.source)
 
 
 def highest_score(row: Row) -> int:
@@ -67,11 +96,6 @@ def highest_score(row: Row) -> int:
     return max(range(len(row.candidates)), key=lambda k: row.candidates[k].score or 0.0)
 
 
-def easiest_unlearned(row: Row) -> int:
-    """Return the index of the valid candidate with learner loss above 1 and the lowest reference loss, if any."""
-    losses = [
-        (candidate.reference_loss, k)
-        for k, candidate in enumerate(row.candidates)
-        if candidate.valid and (candidate.learner_loss or 0.0) > 1
-    ]
-    return min(losses)[1] if losses else highest_score(row)  # type: ignore[type-var]
+def surest(row: Row) -> int:
+    """Return the index of the candidate with the lowest loss of the reference."""
+    return min(range(len(row.candidates)), key=lambda k: row.candidates[k].reference_loss or 0.0)

@@ -26,11 +26,11 @@ from lgd.data.imageset import ImageSet
 from lgd.diffusion.families.dit import new_denoiser
 from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.train import begin, noise_schedule, train
-from lgd.execution.hardware import resolve_device
+from lgd.execution.hardware import device_name, resolve_device
 from lgd.execution.local import Local
 from lgd.execution.ray import OnRay
 from lgd.execution.units import Unit
-from lgd.profiling.bench import Settings, device_name, matmul_peaks, row, sample_classes, variants_of, with_steps
+from lgd.profiling.bench import Settings, matmul_peaks, row, sample_classes, variants_of, with_steps
 from lgd.profiling.counting import count
 from lgd.profiling.measure import take_turns, timed
 from lgd.profiling.networks import RandomNetworks, random_networks

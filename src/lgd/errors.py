@@ -64,6 +64,7 @@ class IncompleteError(Exception):
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the end of an error message that suggests the closest known word and lists all of them."""
     known = sorted(known)
-    close = get_close_matches(word, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    small = {name.casefold(): name for name in known}
+    close = get_close_matches(word.casefold(), small, n=1)
+    hint = f"; did you mean {small[close[0]]!r}?" if close else ""
     return f"{hint} Known: {', '.join(known)}" if hint else f"; known: {', '.join(known)}"

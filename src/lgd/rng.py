@@ -25,9 +25,9 @@ def generator(*parts: int | str) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
-def image_seed(run_seed: int, increment: int, class_index: int, slot: int, candidate: int) -> int:
+def image_seed(run_seed: int, increment: int, class_name: str, slot: int, candidate: int) -> int:
     """Derive the seed of one candidate image (docs/method.md, "Randomness")."""
-    return derive_seed(run_seed, "image", increment, class_index, slot, candidate)
+    return derive_seed(run_seed, "image", increment, class_name, slot, candidate)
 
 
 def noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor:

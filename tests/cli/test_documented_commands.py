@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from lgd.cli import experiments, generator, parsing, profiling
+from lgd.cli import experiments, generator, parsing, profiling, support
 from lgd.cli.main import dispatch
 from lgd.config import Config, load_config, presets
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("benchmarks/**/*.md"))]
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("benchmarks/**/*.md"))]
 
 
 class ParsedError(Exception):
@@ -44,11 +44,12 @@ def test_documented_commands_parse(words: Sequence[str], monkeypatch: pytest.Mon
         parsing.parse(*arguments)
         raise ParsedError
 
-    for module in (experiments, generator, profiling):
+    for module in (experiments, generator, profiling, support):
         monkeypatch.setattr(module, "parse", parse_and_stop)
     monkeypatch.setattr(parsing, "load_config", read_config)
-    with pytest.raises(ParsedError):
+    with pytest.raises((ParsedError, SystemExit)) as stop:  # SystemExit after printing help
         dispatch(list(words))
+    assert not getattr(stop.value, "code", 0)
 
 
 def test_the_pages_have_commands() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from lgd import __version__
 from lgd.cli.main import main
-from lgd.config import Config, to_dict
+from lgd.config import Config, to_dict, with_values
 from lgd.storage.files import sha256
 
 
@@ -46,10 +46,17 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_help_of_a_command_lists_every_field(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main(["distill", "--help"])
+        main(["distill", "--help-all"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for option in ("--out", "--seed", "--guidance.omega", "--stages.candidates", "--generator.steps"):
+    for option in (
+        "--out",
+        "--seed",
+        "--guidance.omega",
+        "--stages.candidates",
+        "--epochs-factor",
+        "--generator.steps",
+    ):
         assert option in text
 
 
@@ -85,6 +92,11 @@ def test_help_of_a_command_lists_every_field(capsys: pytest.CaptureFixture[str])
         (["compare", "digits", "--methods", "dit", "dit", "--out", "OUT"], "none twice"),
         (["compare", "digits", "--methods", "dit", "--out", "OUT", "--runs", "0"], "--runs must be at least 1"),
         (["evaluate", "OUT", "--test", "digits"], "no such directory"),
+        (["distill", "DIGITS", "--out", "OUT"], "unknown preset 'DIGITS'; did you mean 'digits'?"),
+        (["distill", "digits", "--out", "OUT", "--per-class", "7"], "cannot be divided into 5 equal increments"),
+        (["distill", "digits", "--out", "OUT", "--device", "mps"], "compute.device: 'mps' is not supported"),
+        (["report", "FOREIGN", "--out", "OUT.pdf"], "OUT.pdf: the report is one HTML page; name it OUT.html"),
+        (["evaluate", "FOREIGN"], "no run of lgd; name the test set with --test, for example --test digits"),
         (["evaluate", "FOREIGN", "--test", "digits", "--seeds", "0"], "--seeds must be at least 1"),
         (["evaluate", "FOREIGN", "--test", "digits"], "no PNG images of class '0'"),
     ],
@@ -229,6 +241,19 @@ def test_evaluate_takes_any_folder(
     own = json.loads((finished / "metrics.json").read_text())["increments"][-1]["accuracy"]["values"]
     assert len(read["accuracy"]["values"]) == 2
     assert all(0 <= value <= 100 for value in [*read["accuracy"]["values"], *own])
+
+
+def test_evaluate_a_run_on_its_own_test_set(
+    finished: Path, tiny: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(finished), "--seeds", "1"]) == 0
+    output = capsys.readouterr()
+    assert output.out.startswith("accuracy on 450 real test images of digits, after training on the set alone:\n")
+    assert "evaluates otherwise" not in output.err
+    other = toml(with_values(tiny, {"evaluation.classifier.width": 4}), tmp_path / "other.toml")
+    assert main(["evaluate", str(finished), "--test", str(other), "--seeds", "1"]) == 0
+    told = capsys.readouterr().err
+    assert f"{other} evaluates otherwise than {finished} did: evaluation.classifier.width (8 there, 4 here)" in told
 
 
 def test_a_full_disk_is_one_line(tiny: Config, tmp_path: Path) -> None:

@@ -146,8 +146,12 @@ def with_map(text: str) -> Callable[[Path], object]:
         (with_map("[classes]\nbright = 3\n"), [], "'bright' is not a class of the image set"),
         (lambda f: None, ["--generator.source", ""], "generator.tune: 'difffit' needs a generator.source to start"),
         (lambda f: None, ["--generator.source", "pretrained:/nowhere"], "no such folder: /nowhere"),
-        (lambda f: None, ["--generator.tune", "lora"], "'lora'"),
-        (lambda f: None, ["--generator.tune", "none"], "is trained already; --generator.tune full or difffit trains"),
+        (lambda f: None, ["--generator.tune", "some"], "'some'"),
+        (
+            lambda f: None,
+            ["--generator.tune", "none"],
+            "is trained already; --generator.tune full or lora trains",
+        ),
     ],
 )
 def test_mistakes_are_one_line(

@@ -31,10 +31,10 @@ def test_train_against_test(train: str, test: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("there", [NFC, NFD, ENCODED])
 def test_lists_of_classes(wanted: str, there: str, tmp_path: Path) -> None:
     folder(tmp_path / "set", (there, "tea", "milk"))
-    assert load(tmp_path / "set", classes=("tea", wanted)).train.class_names == ("tea", NFC)
+    assert load(tmp_path / "set", classes=("tea", wanted)).class_order == ("tea", NFC)
     listed = tmp_path / "list.txt"
     listed.write_text(f"tea\n{wanted}\n")
-    assert load(tmp_path / "set", classes=(str(listed),)).train.class_names == ("tea", NFC)
+    assert load(tmp_path / "set", classes=(str(listed),)).class_order == ("tea", NFC)
     with pytest.raises(UserError, match="comes twice"):
         load(tmp_path / "set", classes=(NFC, "tea", wanted))
 

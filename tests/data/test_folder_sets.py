@@ -80,7 +80,8 @@ def test_classes_are_chosen_and_ordered(divided: Path, tmp_path: Path) -> None:
     for part in ("train", "test"):
         write(divided / part / "emu" / "0.png", 99)
     splits = load(divided, classes=("emu", "cat"))
-    assert values(splits.train) == [("emu", 99), ("cat", 0), ("cat", 1), ("cat", 2)]
+    assert splits.class_order == ("emu", "cat")
+    assert values(splits.train) == [("cat", 0), ("cat", 1), ("cat", 2), ("emu", 99)]
     listed = tmp_path / "list.txt"
     listed.write_text("# two of three\nemu\n\n  cat  \n")
     assert values(load(divided, classes=(str(listed),)).test) == values(splits.test)
@@ -99,8 +100,8 @@ def test_the_lists_that_come_with_the_package(tmp_path: Path) -> None:
     for name in [*woof, *nette, "n00000001"]:
         for k in range(2):
             write(tmp_path / name / f"{k}.png")
-    assert load(tmp_path, classes=("imagewoof",)).train.class_names == woof
-    assert load(tmp_path, classes=("imagenette",)).train.class_names == nette
+    assert load(tmp_path, classes=("imagewoof",)).class_order == woof
+    assert load(tmp_path, classes=("imagenette",)).class_order == nette
 
 
 def test_mixed_modes_and_sizes_need_no_configuration(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_classes_and_their_order_can_be_chosen(tmp_path: Path) -> None:
     )
     splits = load(f"{path},{path}", classes=("emu", "cat"))
     assert values(splits.train) == [("cat", 0), ("emu", 2), ("cat", 3), ("emu", 5)]
-    assert splits.train.class_names == ("emu", "cat")
+    assert splits.class_order == ("emu", "cat")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_other_columns(
 ) -> None:
     path = write(tmp_path / "x.parquet", columns)
     splits = load(f"{path},{path}", **options)
-    assert splits.train.class_names == names
+    assert splits.class_order == names
     assert values(splits.train) == [(names[1], 0), (names[0], 1)]
 
 

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 from lgd.config import Config, GeneratorConfig, with_values
 from lgd.data.imageset import ImageSet
 from lgd.diffusion.class_map import vocabulary
-from lgd.diffusion.finetune import TABLE, fold_scales, for_difffit, start_ids, with_classes
+from lgd.diffusion.families.dit import with_classes
+from lgd.diffusion.finetune import TABLE, for_difffit, for_tuning, merge, start_ids
 from lgd.diffusion.folder import load_generator
 from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.prediction_type import x0_and_eps
@@ -77,7 +78,7 @@ def test_difffit_trains_few_parameters_and_folds_back() -> None:
         torch.nn.init.normal_(block.ff.net[2].scale)
     before = outputs(tuned, [0, 1])
     assert not torch.allclose(before, outputs(plain, [0, 1]))
-    fold_scales(tuned)
+    merge(tuned)
     torch.testing.assert_close(outputs(tuned, [0, 1]), before)
     assert set(tuned.state_dict()) == names
 
@@ -169,7 +170,7 @@ def test_the_variance_loss_trains_the_variance_alone_and_not_the_last_step() -> 
     assert share.grad[1].all()
 
 
-@pytest.mark.parametrize("tune", ["full", "difffit"])
+@pytest.mark.parametrize("tune", ["full", "difffit", "lora"])
 def test_tuning_learns_the_new_classes(tune: str) -> None:
     """From classes around zero to a bright and a dark one both losses fall."""
     draw = torch.Generator().manual_seed(0)
@@ -199,8 +200,7 @@ def test_tuning_learns_the_new_classes(tune: str) -> None:
     source = with_classes(new_pipeline().transformer, [207, 3])
     learn(source, old)
     denoiser = with_classes(source, [0, 1])
-    if tune == "difffit":
-        for_difffit(denoiser)
+    for_tuning(denoiser, replace(config, tune=tune))  # type: ignore[arg-type]
     before = losses()
     learn(denoiser, new)
     after = losses()

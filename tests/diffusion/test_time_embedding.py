@@ -12,7 +12,8 @@ import torch
 from tests.diffusion import original_dit
 from tests.diffusion.pipelines import new_pipeline, save_pipeline
 
-from lgd.diffusion.finetune import for_difffit, with_classes
+from lgd.diffusion.families.dit import with_classes
+from lgd.diffusion.finetune import for_difffit
 from lgd.diffusion.folder import load_generator, load_source, save_generator
 from lgd.diffusion.packed import Packed
 from lgd.diffusion.pretrained import load_pipeline

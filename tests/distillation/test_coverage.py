@@ -84,8 +84,8 @@ def test_the_order_of_a_rule_is_its_choice_from_what_is_left() -> None:
     score = torch.tensor([0.1, 0.9, 0.5, 0.7])
     valid = torch.tensor([True, False, True, True])
     scores = CandidateScores(score, score, score, valid)
-    assert ranked(scores, 4, SELECTION_RULES["score"]) == [1, 3, 2, 0]
-    assert ranked(scores, 4, SELECTION_RULES["valid-first"]) == [3, 2, 0, 1]
+    assert ranked(scores, 4, SELECTION_RULES["score"], Config().stages) == [1, 3, 2, 0]
+    assert ranked(scores, 4, SELECTION_RULES["valid-first"], Config().stages) == [3, 2, 0, 1]
 
 
 def covered(tiny: Config, finished: Path, increment: int, **values: object) -> Resources:
@@ -111,7 +111,7 @@ def test_unguided_images_are_those_of_the_slow_choice(
     for label in (2, 3):
         own = [item for item in found if item.label == label]
         assert [item.slot for item in own] == [0, 1]
-        seeds = [image_seed(0, 2, label, slot, k) for slot in range(2) for k in range(3)]
+        seeds = [image_seed(0, 2, str(label), slot, k) for slot in range(2) for k in range(3)]
         listed = [candidate.seed for item in own for candidate in item.candidates]
         assert sorted(listed) == sorted(seeds)  # type: ignore[type-var]
         assert all(candidate.score is None for item in own for candidate in item.candidates)

@@ -20,8 +20,9 @@ from lgd.config import Config, with_values
 from lgd.diffusion.types import Step
 from lgd.distillation.methods import sampling as sampling_module
 from lgd.distillation.methods.base import Method
+from lgd.distillation.methods.candidates import SamplingContext
 from lgd.distillation.methods.sampled import sample_lgd, sample_unguided
-from lgd.distillation.methods.sampling import SamplingContext, decode, sample_slots, score_candidates
+from lgd.distillation.methods.sampling import SAMPLED, decode, sample_slots, score_candidates
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.deviation import deviation_guided
@@ -55,7 +56,7 @@ def test_sampling_in_batches_equals_the_igd_reference_loop(
     )
     resources = second_increment(config, finished, range(2, 4))
     for item in sample_lgd(resources):
-        seeds = [image_seed(0, 2, item.label, item.slot, k) for k in range(3)]
+        seeds = [image_seed(0, 2, str(item.label), item.slot, k) for k in range(3)]
         latents, scores = igd_candidates(resources, resources.config, item.label, seeds)
         assert [candidate.seed for candidate in item.candidates] == seeds
         torch.testing.assert_close(item.latent, latents[item.chosen], rtol=1e-3, atol=1e-3)
@@ -118,7 +119,8 @@ def test_slots_without_memory_are_sampled_together(finished: Path, tiny: Config)
     together = sample_unguided(resources)
     config = with_values(tiny, {"guidance.strength": 0.0, "guidance.deviation": 0.0, "stages.candidates": 1})
     context = SamplingContext(resources, config, lambda d, *_: d, {label: torch.empty(0) for label in range(3)})
-    apart: list[SelectedImage] = [item for slot in range(2) for item in sample_slots(context, [slot], False)]
+    begun = [SAMPLED.begin(context)]
+    apart: list[SelectedImage] = [item for slot in range(2) for item in sample_slots(context, begun, [slot])]
     assert [(d.label, d.slot) for d in together] == [(d.label, d.slot) for d in apart]
     for a, b in zip(together, apart, strict=True):
         torch.testing.assert_close(a.latent, b.latent, rtol=1e-3, atol=1e-3)

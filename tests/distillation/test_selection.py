@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.worked_examples import worked_example
 
+from lgd.config import StagesConfig
 from lgd.distillation.selection import SELECTION_RULES, CandidateScores, SelectionRule, rule_named
 from lgd.errors import UserError
 
@@ -24,11 +25,15 @@ def measured(slots: Slots) -> CandidateScores:
 
 @given(st.lists(SLOT, min_size=1, max_size=5))
 def test_against_a_plain_loop(slots: Slots) -> None:
-    chosen = {name: rule.choose(measured(slots)) for name, rule in SELECTION_RULES.items()}
+    settings = StagesConfig(unlearned_above=2)
+    chosen = {name: rule.choose(measured(slots), settings) for name, rule in SELECTION_RULES.items()}
     for i, slot in enumerate(slots):
         valid = [k for k in range(3) if slot[k][3]] or range(3)
         assert chosen["score"][i] == max(range(3), key=lambda k: slot[k][0])
-        assert chosen["valid-first"][i] == max(valid, key=lambda k: slot[k][0])
+        best = max(valid, key=lambda k: slot[k][0])
+        assert chosen["valid-first"][i] == best
+        unlearned = [k for k in range(3) if slot[k][3] and slot[k][1] > 2]
+        assert chosen["easiest-unlearned"][i] == (min(unlearned, key=lambda k: slot[k][2]) if unlearned else best)
 
 
 @given(st.lists(SLOT, min_size=1, max_size=5))
@@ -38,11 +43,8 @@ def test_the_worked_example_of_the_documentation(slots: Slots) -> None:
     ).items()
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SELECTION_RULES, name, rule)
-        chosen = rule_named(name).choose(measured(slots))
-    for i, slot in enumerate(slots):
-        unlearned = [k for k in range(3) if slot[k][3] and slot[k][1] > 1]
-        easiest = min(unlearned, key=lambda k: slot[k][2]) if unlearned else max(range(3), key=lambda k: slot[k][0])
-        assert chosen[i] == easiest
+        chosen = rule_named(name).choose(measured(slots), StagesConfig())
+    assert chosen.tolist() == [min(range(3), key=lambda k: slot[k][2]) for slot in slots]
 
 
 def test_an_unknown_rule_is_named_with_the_nearest() -> None:

@@ -48,7 +48,7 @@ def test_hard_labels(finished: Path, tiny: Config, tmp_path: Path, capsys: pytes
     assert best["synthetic"]["values"] == found["accuracy"]["best"]["values"]
     plain = {"evaluation.classifier.training.crop_padding": 0}
     assert last["synthetic_plain"]["values"] == values(tiny, tmp_path, finished, "plain", plain)
-    train, test = vars(cached_splits(tiny.dataset)).values()
+    train, test = cached_splits(tiny.dataset).train, cached_splits(tiny.dataset).test
     for seed in range(2):
         derived = derive_seed(tiny.seed, "evaluation", 0, seed)
         classifier = train_classifier(train, tiny.evaluation.classifier, derived)

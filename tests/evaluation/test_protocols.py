@@ -134,7 +134,7 @@ def test_soft_labels_are_tested_on_the_centre_of_images_resized_by_8_to_7(tmp_pa
         assert (images.images[:, :, 0] == 255).all().item() is striped
         assert len(images) == (2 if found.dataset.eval_split == "validation" else 8)
     one = with_values(soft, {"dataset.source": f"folder:{tmp_path / 'val'}"})
-    assert [len(images) for images in vars(cached_splits(one.dataset)).values()] == [6, 2]
+    assert [len(images) for images in (cached_splits(one.dataset).train, cached_splits(one.dataset).test)] == [6, 2]
     assert torch.equal(resized_test_images(one).labels, cached_splits(one.dataset).test.labels)
 
 

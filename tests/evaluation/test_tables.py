@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lgd.evaluation.aggregate import compare, reduction, redundancy, summarise
-from lgd.evaluation.comparison_tables import table, tables
+from lgd.evaluation.comparison_tables import overview, tables
 from lgd.evaluation.tables import Table, comma_separated, latex, markdown, plus_minus, spread
 
 
@@ -66,7 +66,7 @@ def test_a_single_value_has_no_deviation() -> None:
 
 
 def test_overview(comparison: dict[str, Any]) -> None:
-    assert table(comparison) == (
+    assert markdown(overview(comparison)) == (
         "| method   |          2 IPC |         10 IPC |   redundancy (chance 10.0) |   validity |   by reference |\n"
         "|:---------|---------------:|---------------:|---------------------------:|-----------:|---------------:|\n"
         "| dit      | 43.0 ± 1.4 (2) | 51.0 ± 1.4 (2) |                       61.0 |       90.0 |           95.0 |\n"

@@ -10,7 +10,9 @@ import sys
 import pytest
 import torch
 
-from lgd.execution.hardware import cpu_threads, keep_freed_memory
+from lgd.errors import UserError
+from lgd.execution import hardware
+from lgd.execution.hardware import check_device, cpu_threads, keep_freed_memory, warn_of_emulation
 
 FREE_AFTER = """
 import ctypes
@@ -60,3 +62,43 @@ def test_threads_are_set_for_the_block_alone() -> None:
     with cpu_threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
+
+
+def test_a_mac_s_gpu_is_refused_in_plain_words() -> None:
+    with pytest.raises(UserError, match=r"'mps' is not supported; supported are cpu, .*; on a Mac, cpu is the one"):
+        check_device("mps")
+    with pytest.raises(UserError, match="'xpu:0' is not supported"):
+        check_device("xpu:0")
+    check_device("cpu")
+
+
+SETTINGS = {"sampling": {"precision": "bfloat16", "steps": 5}, "learner": {"training": {"precision": "float32"}}}
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_emulated_bfloat16_is_told_once(
+    native: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(hardware, "_warned", set())
+    monkeypatch.setattr(hardware, "computes_in_bfloat16", lambda device: native)
+    monkeypatch.setattr(hardware, "bfloat16_factor", lambda device: 3.25)
+    for _ in range(2):
+        warn_of_emulation("cpu", {"learner": SETTINGS["learner"]})
+        warn_of_emulation("cpu", SETTINGS)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == (not native)
+    assert native or "takes 3.2 times as long as in float32; sampling.precision = float32 avoids that" in told[0]
+
+
+def test_the_factor_is_that_of_two_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that advances by what each product computes: bfloat16 three times as slow."""
+    now, costs = [0.0], {torch.float32: 1.0, torch.bfloat16: 3.0}
+    real = torch.Tensor.__matmul__
+
+    def product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        now[0] += costs[x.dtype]
+        return real(x, y)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", product)
+    monkeypatch.setattr(hardware, "perf_counter", lambda: now[0])
+    assert hardware.bfloat16_factor.__wrapped__("cpu") == 3.0

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from lgd import load
 from lgd.cli.main import main
 from lgd.config import Config, with_values
 from lgd.errors import UserError
 from lgd.experiments.ablate import ablate, parse_axis
+from lgd.experiments.status import status
+from lgd.report.finished_runs import read_runs
 
 
 def test_values_as_json_or_text() -> None:
@@ -50,7 +53,7 @@ def test_a_sweep_reuses_its_cells_in_another(tiny: Config, tmp_path: Path) -> No
         {"stages.images_per_increment": n, "evaluation.epochs_factor": f} for n in (1, 2) for f in (0.5, 1)
     ]
     assert text.splitlines()[0].split(" | ")[0].startswith("| stages.images_per_increment")
-    assert len(text.splitlines()) == 2 + 4
+    assert len(text.splitlines()) == 2 + 4 + 2  # an empty line and the caption
     assert len(list((out / "assets").iterdir())) == 1
     cells = {p: p.stat().st_mtime_ns for p in out.glob("cells/*/*/evaluation/*.json")}
     assert len(cells) == 4
@@ -63,6 +66,15 @@ def test_a_sweep_reuses_its_cells_in_another(tiny: Config, tmp_path: Path) -> No
     assert json.loads((out / "ablation.json").read_text())["cells"] == again["cells"]
     assert r"\begin{tabular}" in (out / "ablation.tex").read_text()
     assert "| evaluation.epochs_factor " in (out / "ablation.md").read_text()
+    told = status(out).splitlines()
+    assert told[0] == f"{out}: 5 of 5 combinations finished"
+    assert told[1].split("  ")[1] == "stages.images_per_increment=1, evaluation.epochs_factor=0.5"
+    assert "1 of 1 runs finished, " in told[1]
+    assert len(told) == 1 + 5 + 1
+    runs, _ = read_runs([out])
+    assert [run.method for run in runs][:4] == [line.strip().split("  ")[0] for line in told[1:5]]
+    with pytest.raises(UserError, match=r"holds 5 runs; load one of them, such as cells/\w+/random-seed0 in it"):
+        load(out)
 
 
 def test_another_reference_has_its_own_assets(tiny: Config, tmp_path: Path) -> None:

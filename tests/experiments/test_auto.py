@@ -21,7 +21,7 @@ from lgd.data import splits
 from lgd.data.datasets import Survey
 from lgd.diffusion.families.dit import check_patch
 from lgd.errors import UserError
-from lgd.experiments.auto import is_source, load_config, patch_for, settings_for
+from lgd.experiments.auto import as_source, is_source, load_config, patch_for, settings_for
 from lgd.report.reproduce import command
 from lgd.storage.files import load_tensors, read_json
 
@@ -222,10 +222,28 @@ def test_reference_of_the_user_s_own(grey: Path, tmp_path: Path, capsys: pytest.
         ("none.safetensors", [], "no such file"),
         ("r", [], "a directory, not a safetensors file"),
         ("bare.safetensors", ["--reference.width", "16"], "not the weights of this convnet"),
-        ("r/reference.safetensors", ["--dataset.classes", "light", "dark"], "class 0 is 'dark' there, 'light' here"),
+        ("bare.safetensors", ["--dataset.classes", "light", "dark"], "are its classes light, dark in this order"),
     ):
         given = ["--reference.weights", str(tmp_path / name)]
         capsys.readouterr()
         assert main(["distill", source, "--out", str(tmp_path / "new"), *options, *given, *more]) == 2
         assert re.search(message, capsys.readouterr().err)
         assert not (tmp_path / "new").exists()
+
+
+def test_a_path_where_a_preset_stands(
+    grey: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert as_source(str(grey)) == f"folder:{grey}"
+    assert f"{grey}: read as folder:{grey}" in caplog.text
+    assert load_config(str(grey)) == load_config(f"folder:{grey}")
+    table = tmp_path / "t.parquet"
+    table.write_bytes(b"")
+    assert as_source(str(table)) == f"parquet:{table}"
+    assert load_config(str(finished)) == load_config(str(finished / "config.json"))
+    monkeypatch.chdir(tmp_path)
+    Path("digits").mkdir()
+    assert as_source("digits") == "digits"  # a preset's name stays one
+    assert as_source("./digits") == "folder:./digits"
+    with pytest.raises(UserError, match="unknown preset 'DIGITS'; did you mean 'digits'"):
+        load_config("DIGITS")

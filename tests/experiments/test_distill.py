@@ -46,7 +46,7 @@ def test_the_run_directory_has_what_it_promises(finished: Path, tiny: Config) ->
             with Image.open(folder / row.file) as image:
                 assert (image.mode, image.size) == ("L", (8, 8))
             assert [c.seed for c in row.candidates] == [
-                image_seed(0, increment, row.label, row.slot, k) for k in range(len(row.candidates))
+                image_seed(0, increment, row.class_name, row.slot, k) for k in range(len(row.candidates))
             ]
         assert (folder / "done").exists()
         assert run.learner(increment, 0).exists() == (increment > 1)
@@ -117,7 +117,7 @@ def test_memory_is_what_came_before(finished: Path, tiny: Config) -> None:
     memory = resources_of(tiny, finished, 3, range(4, 6)).memory()
     assert sorted(memory) == [4, 5]
     assert memory[4].shape == (4, 1, 8, 8)
-    torch.testing.assert_close(memory[4][2:], read_latents(Run(finished).increment(2))[4])
+    torch.testing.assert_close(memory[4][2:], read_latents(Run(finished).increment(2))["4"])
     stored = read_increment(Run(finished).increment(1), [str(c) for c in range(10)])
     decoded = ((memory[4][:2] + 1) / 2).clamp(0, 1)
     torch.testing.assert_close((decoded * 255).round().to(torch.uint8), stored.images[stored.indices_of(4)])
@@ -298,7 +298,7 @@ def test_real_images_can_be_the_seed_set(tiny: Config, tmp_path: Path) -> None:
     run = distill(config, tmp_path / "run")
     assert all(row.source is not None for row in read_manifest(run.increment(1)))
     first = read_increment(run.increment(1), [str(c) for c in range(10)])
-    latents = read_latents(run.increment(1))[0]
+    latents = read_latents(run.increment(1))["0"]
     torch.testing.assert_close((latents + 1) / 2 * 255, first.images[:2].float())
 
 

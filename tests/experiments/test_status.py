@@ -77,7 +77,14 @@ def test_time_left_follows_the_pace(tmp_path: Path) -> None:
 def test_status_of_a_compare_directory(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished, tmp_path / "lgd-seed0")
     shutil.copy(finished / "config.json", tmp_path / "config.json")
-    assert "1 of 1 runs finished, not compared yet" in status(tmp_path)
+    shutil.copytree(finished, tmp_path / "lgd-seed1")
+    (tmp_path / "lgd-seed1" / "metrics.json").unlink()
+    shutil.rmtree(tmp_path / "lgd-seed1" / "evaluation")
+    head, line, hint = status(tmp_path).splitlines()
+    assert head == f"{tmp_path}: 1 of 2 runs finished, not compared yet"
+    assert line.startswith("  lgd  1 of 2 runs finished, ")
+    assert "images per class; lgd-seed1: not running; next: evaluation" in line
+    assert hint == "lgd status RUN shows the parts of one run."
 
 
 def test_status_of_something_else(tmp_path: Path) -> None:

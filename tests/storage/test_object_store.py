@@ -64,7 +64,7 @@ def test_a_run_at_a_url_has_the_bytes_of_one_in_a_directory(
     assert set(found) == here - {".lock"}
     assert len(lgd.load(url)) == 60
     changed = {name: version(url, name) for name in of_a_run(found)}
-    distill(config, url)  # again: nothing finished is sent again
+    distill(with_values(config, {"compute.workers": 1}), url)  # again: nothing finished is sent again
     assert {name: version(url, name) for name in changed} == changed
 
 

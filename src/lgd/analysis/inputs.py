@@ -18,6 +18,7 @@ from torch import Tensor
 from lgd.config import Config, from_dict
 from lgd.data.folder import decode_image, describe
 from lgd.data.imageset import ImageSet, concatenate
+from lgd.distillation.layout import runs_below
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError
 from lgd.rng import generator
@@ -65,12 +66,12 @@ def run_config(path: Path) -> Config:
 
 
 def expand(paths: Sequence[Path]) -> list[Path]:
-    """Replace every compare directory by its runs. Errors: UserError for a path that is missing or given twice."""
+    """Replace every directory of compare or ablate by its runs. Errors: UserError for a path missing or given twice."""
     found: list[Path] = []
     for path in paths:
         if not path.is_dir():
             raise UserError(f"{path}: no such directory")
-        runs = sorted(p.parent for p in path.glob("*/classes.json") if is_run(p.parent))
+        runs = [run for run in runs_below(path) if is_run(run)]
         found += runs if runs and not is_run(path) else [path]
     twice = [path for path in found if found.count(path) > 1]
     if twice:
@@ -117,17 +118,18 @@ def _read_run(source: SetSource, problems: dict[str, list[Path]], notes: list[st
     increments = []
     for folder in sorted(path.parent for path in source.path.glob("increments/*/done")):
         images, labels, rows = [], [], read_manifest(folder)
+        known = {name: label for label, name in enumerate(source.class_names)}
         listed = {folder / row.file for row in rows}
         problems["not in a manifest"] += [path for path in folder.glob("*/*.png") if path not in listed]
         for row in rows:
             path = folder / row.file
             if not path.is_file():
                 problems["listed in a manifest but missing"].append(path)
-            elif sha256(path) != row.sha256 or not 0 <= row.label < len(source.class_names):
-                problems["not what the manifest says (label or SHA-256)"].append(path)
+            elif sha256(path) != row.sha256 or row.class_name not in known:
+                problems["not what the manifest says (class or SHA-256)"].append(path)
             else:
                 images.append(_decode(path, source.shape))
-                labels.append(row.label)
+                labels.append(known[row.class_name])
         if images:
             increments.append(ImageSet(torch.stack(images), torch.tensor(labels), source.class_names))
         else:

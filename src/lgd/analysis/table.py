@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lgd.evaluation.tables import Table, markdown, plus_minus
+from lgd.evaluation.tables import Table, explained, plus_minus
 
 from .registry import MEASURES
 
@@ -27,6 +27,9 @@ def _text(value: Mapping[str, Any] | None, decimals: int) -> str:
 
 
 def analysis_table(analysis: Mapping[str, Any]) -> str:
-    """The Markdown table: a row per headline number, a column per group."""
+    """Return the Markdown table: a row per headline number, a column per group; its caption is below."""
     names = [f"{name} ({g['sets']} sets)" if g["sets"] > 1 else name for name, g in analysis["groups"].items()]
-    return markdown(Table("analysis", "", ["", *names], table_rows(analysis)))
+    caption = (
+        "Mean ± standard deviation over the sets of a column, where it has several. docs/analyses.md explains each row."
+    )
+    return explained(Table("analysis", caption, ["", *names], table_rows(analysis)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from lgd.config import ClassifierConfig, TrainingConfig
 from lgd.data.augment import cutmix, random_crop, random_flip, random_resized_crop, shuffle_patches
+from lgd.data.class_names import places
 from lgd.data.colour import colour_jitter, lighting
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import NonFiniteError, UserError
@@ -156,26 +156,31 @@ def save_classifier(classifier: Classifier, path: Path, config: ClassifierConfig
     save_tensors(path, classifier.state_dict(), metadata)
 
 
-def check_classes(path: Path, metadata: Mapping[str, str], class_names: Sequence[str]) -> None:
-    """Compare the classes of a file with others. Errors: UserError naming the first class that differs."""
+def columns_of(path: Path, metadata: Mapping[str, str], class_names: Sequence[str]) -> Tensor:
+    """Return the column of each class in the logits of a file, which names its classes in an order of its own.
+
+    Errors: UserError naming a class that only one side has.
+    """
     try:
         names = parse_json(metadata.get("class_names", "null"))
     except ValueError:
         names = []
     if not isinstance(names, list):
         raise UserError(f"{path}: does not name its classes; only classifiers saved by lgd are read here")
-    for label, (theirs, ours) in enumerate(zip_longest(names, class_names)):
-        if theirs != ours:
-            raise UserError(f"{path}: knows other classes: class {label} is {theirs!r} there, {ours!r} here")
+    return places(class_names, list(map(str, names)), path)
 
 
 def load_foreign_classifier(
-    path: Path, config: ClassifierConfig, train: ImageSet, device: str | torch.device = "cpu"
+    path: Path,
+    config: ClassifierConfig,
+    train: ImageSet,
+    class_order: Sequence[str],
+    device: str | torch.device = "cpu",
 ) -> Classifier:
     """Load a classifier trained elsewhere on the classes of `train`: saved by lgd, or weights of the bare network.
 
-    The latter does not name its classes, so they are taken to be those of `train` in order; nor how it normalises, so
-    it is taken to do as the configuration says. Errors: as `load_classifier`.
+    The latter does not name its classes, so they are taken to be in `class_order`; nor how it normalises, so it is
+    taken to do as the configuration says. Errors: as `load_classifier`.
     """
     tensors, metadata = load_tensors_and_metadata(path)
     if "class_names" in metadata:
@@ -185,19 +190,27 @@ def load_foreign_classifier(
     named = {"mean": mean.view(1, -1, 1, 1), "std": std.view(1, -1, 1, 1)}
     for name, tensor in tensors.items():
         named[name if name in named else f"network.{name.removeprefix('network.')}"] = tensor
-    return restored(path, config, train, named, device)
+    columns = places(train.class_names, class_order, path)
+    return with_columns(restored(path, config, train, named, device), columns)
 
 
 def load_classifier(
     path: Path, config: ClassifierConfig, like: ImageSet, device: str | torch.device = "cpu"
 ) -> Classifier:
-    """Read a classifier for images and classes as in `like`.
+    """Read a classifier for images and classes as in `like`, whatever the order of the classes in the file.
 
     Errors: UserError naming the file when it is missing, corrupt, of another network or for other classes.
     """
     tensors, metadata = load_tensors_and_metadata(path)
-    check_classes(path, metadata, like.class_names)
-    return restored(path, config, like, tensors, device)
+    columns = columns_of(path, metadata, like.class_names)
+    return with_columns(restored(path, config, like, tensors, device), columns)
+
+
+def with_columns(classifier: Classifier, columns: Tensor) -> Classifier:
+    """Reorder the rows of the head, so that logit k is that of its class `columns[k]` before."""
+    for parameter in classifier.network[-1].parameters():
+        parameter.data = parameter.data[columns]
+    return classifier
 
 
 def restored(

@@ -72,6 +72,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     result = evaluate(options.dataset, options.test, options.seeds, changes, options.out, ranking)
     if options.json is not None:
         write_json(options.json, result)
+    print(f"accuracy on {result['test_images']} real test images of {result['test']}, after training on the set alone:")
     for name, last in result["architectures"].items():
         best = last["best"]
         print(

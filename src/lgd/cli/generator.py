@@ -113,8 +113,9 @@ def train(arguments: Sequence[str]) -> int:
     options = parse(TrainOptions, f"lgd generator train {preset}", rest, TrainOptions(tyro.MISSING, config=config))
     from lgd.config import check, to_dict
     from lgd.data.splits import cached_splits
-    from lgd.diffusion.train_generator import GeneratorTraining, check_generator, make_generator
-    from lgd.execution.hardware import check_device, cpu_threads, resolve_device
+    from lgd.diffusion.starts import check_generator
+    from lgd.diffusion.train_generator import GeneratorTraining, make_generator
+    from lgd.execution.hardware import check_device, cpu_threads, resolve_device, warn_of_emulation
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
     from lgd.experiments.run_directory import claim
     from lgd.report.tensorboard import check_tensorboard, write_training
@@ -122,7 +123,7 @@ def train(arguments: Sequence[str]) -> int:
 
     config = check(options.config)
     if config.generator.source and config.generator.tune == "none":
-        raise UserError("generator.source: is trained already; --generator.tune full or difffit trains it further")
+        raise UserError("generator.source: is trained already; --generator.tune full or lora trains it further")
     if options.save_every <= 0:
         raise UserError(f"--save-every must be above 0, not {options.save_every}")
     if options.tensorboard:
@@ -131,6 +132,7 @@ def train(arguments: Sequence[str]) -> int:
     images = cached_splits(config.dataset).train
     check_generator(config.generator, images)
     made_from = {name: to_dict(config)[name] for name in ("dataset", "generator")}
+    warn_of_emulation(resolve_device(config.compute.device), {"generator": made_from["generator"]})
     with output_directory(options.out, options.overwrite) as root, cpu_threads(config.generator.threads):
         claim(root / "config.json", made_from)
 
@@ -174,7 +176,7 @@ def sample(arguments: Sequence[str]) -> int:
         raise UserError(f"--per-class must be at least 1, not {options.per_class}")
     from lgd.config import SamplingConfig, with_values
     from lgd.diffusion.folder import check_null, load_source, open_classes
-    from lgd.execution.hardware import check_device, resolve_device
+    from lgd.execution.hardware import check_device, resolve_device, warn_of_emulation
     from lgd.experiments.preview import preview_samples, write_grid
 
     check_device(options.device)
@@ -191,6 +193,7 @@ def sample(arguments: Sequence[str]) -> int:
         },
     ).sampling
     device = resolve_device(options.device)
+    warn_of_emulation(device, {"precision": options.precision})
     check_null(options.generator, options.scale)
     loaded = load_source(options.generator, None, device, options.precision, options.time_frequencies)
     generator = open_classes(loaded, options.generator, options.classes, MOST_CLASSES, options.prompts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -33,14 +34,18 @@ commands:
   generator import | train | sample | show                import or train a generator, sample from it, describe it
   plan      PRESET_OR_TOML                                estimate the time and memory of a run
   bench                                                   measure the cost of guided sampling on this machine
+  doctor                                                  show versions, devices, memory and cache, for bug reports
+  completion bash | zsh | tcsh                            print a script that completes commands and options
+  help      [COMMAND]                                     show this, or the help of a command
+  version                                                 show the version
 
-PRESET_OR_TOML may also name images: folder:PATH, parquet:TRAIN,TEST or hf:NAME[:CONFIG][@REVISION].
-`lgd COMMAND --help` lists every option; presets: {presets}
+PRESET_OR_TOML may also name images: a folder, parquet:TRAIN,TEST or hf:NAME[:CONFIG][@REVISION].
+`lgd COMMAND --help` shows the main options, `--help-all` every one; presets: {presets}
 Any field of the configuration is an option: --guidance.omega 0.5 --stages.increments 3
 
 options:
-  -h, --help  show this
-  --version   show the version
+  -h, --help     show this
+  -V, --version  show the version
 """
 
 
@@ -51,6 +56,8 @@ OUTSIDE = (errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errn
 def entry_point() -> None:
     """Run `main` on the process's arguments and exit with its code."""
     keep_freed_memory()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # of names that the terminal's encoding lacks
     sys.exit(main(sys.argv[1:]))
 
 
@@ -90,12 +97,14 @@ def fail(message: str, code: int = 2) -> int:
 
 def dispatch(arguments: list[str]) -> int:
     """Run the command that the first argument names."""
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
+    if not arguments or arguments[0] in ("-h", "--help", "--help-all"):
         from lgd.config import presets
 
         print(USAGE.format(presets=", ".join(presets())), end="")
         return 0 if arguments else 2
-    if arguments[0] == "--version":
+    if arguments[0] in ("-V", "--version", "version"):
         print(f"lgd {__version__}")
         return 0
     name, *rest = arguments

@@ -15,8 +15,19 @@ Fields = Annotated[Config, arg(name="")]
 """Every field of the configuration, as an option with its dotted name."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SetOptions:
+    """The options of commands that make a set, or plan one."""
+
+    per_class: int | None = None
+    """Images per class of the whole set, in equal parts over the increments. Default: increments times
+    stages.images_per_increment."""
+    config: Fields = field(default_factory=Config)
+    """The configuration of every run."""
+
+
 @dataclass(frozen=True)
-class DistillOptions:
+class DistillOptions(SetOptions):
     """Make a synthetic set and evaluate it. The same command continues an interrupted run."""
 
     out: str
@@ -27,12 +38,10 @@ class DistillOptions:
     """Print warnings and errors only."""
     tensorboard: bool = False
     """Write TensorBoard scalars into the run directory, too (extra: tensorboard)."""
-    config: Fields = field(default_factory=Config)
-    """The configuration of the run."""
 
 
 @dataclass(frozen=True)
-class CompareOptions:
+class CompareOptions(SetOptions):
     """Run several methods on the same generator, reference and seeds, and print a table."""
 
     methods: tuple[str, ...]
@@ -45,18 +54,16 @@ class CompareOptions:
     """Empty the directory first."""
     quiet: bool = False
     """Print warnings, errors and the table only."""
-    config: Fields = field(default_factory=Config)
-    """The configuration of every run."""
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Train fresh classifiers on a folder of <class>/*.png and report their accuracy on a preset's test set."""
+    """Train fresh classifiers on a run's set or a folder of <class>/*.png; report their accuracy on real images."""
 
     dataset: Positional[str]
     """Image folder or run: a directory or a URL."""
-    test: str
-    """Preset or TOML file that gives the test set and the evaluation settings."""
+    test: str | None = None
+    """Preset or TOML file that gives the test set and the evaluation settings. Default: those of the run."""
     seeds: int = 5
     """Number of classifiers to train per architecture."""
     epochs_factor: float | None = None
@@ -80,7 +87,7 @@ class EvaluateOptions:
 
 
 @dataclass(frozen=True)
-class AblateOptions:
+class AblateOptions(SetOptions):
     """Compare every combination of some fields' values, sharing the generator and the reference where they agree."""
 
     over: tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -93,8 +100,6 @@ class AblateOptions:
     """Empty the directory first."""
     quiet: bool = False
     """Print warnings, errors and the table only."""
-    config: Fields = field(default_factory=Config)
-    """The configuration of every run, apart from the fields that vary."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class ReportOptions:
     """Write one self-contained HTML file about runs or compare directories."""
 
     runs: Positional[tuple[Path, ...]]
-    """Runs or compare directories; one or more."""
+    """Runs, or directories of compare or ablate; one or more."""
     out: Path
     """HTML file to write."""
     analysis: Path | None = None
@@ -162,10 +167,10 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class StatusOptions:
-    """Show which work of a run or compare directory is done, which is next, and about how long it takes."""
+    """Show which work of a run, a comparison or an ablation is done, which is next, and about how long it takes."""
 
     run: Positional[Path]
-    """Run or compare directory."""
+    """Run, or directory of compare or ablate."""
 
 
 @dataclass(frozen=True)

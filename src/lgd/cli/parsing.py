@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import tyro
 
-from lgd.config import DatasetConfig, refuse_former_field
+from lgd.config import DatasetConfig, refuse_former_field, with_per_class
 from lgd.errors import UserError
-from lgd.evaluation.protocols import PROTOCOLS
-from lgd.experiments.auto import is_source, load_config
-from lgd.export.formats import FORMATS
+from lgd.experiments.auto import as_source, is_source, load_config
+
+from .help import HELP, SHORT, page
+from .options import SetOptions
 
 T = TypeVar("T")
 
@@ -27,15 +28,6 @@ class OnlyDataset:
     """The real images: their source, how they are read, and how they are split."""
 
 
-SHORT = {
-    "--epochs-factor": "--evaluation.epochs-factor",
-    "--skip-broken": "--dataset.skip-broken",
-    "--engine": "--compute.engine",
-    "--address": "--compute.address",
-}
-"""Short forms of options, and the options they stand for."""
-
-
 def preset_first(command: str, arguments: Sequence[str]) -> tuple[str, Any, list[str]]:
     """Split off the first argument: return its name, its configuration and the arguments after it.
 
@@ -44,42 +36,35 @@ def preset_first(command: str, arguments: Sequence[str]) -> tuple[str, Any, list
     options = (argument.partition("=") for argument in arguments)
     arguments = [SHORT.get(name, name) + equals + value for name, equals, value in options]
     if arguments and not arguments[0].startswith("-"):
-        name, *rest = arguments
+        name, rest = as_source(arguments[0]), arguments[1:]
         dataset = dataset_options(rest) if is_source(name) else None
         return name, load_config(name, dataset), rest
-    if any(word in ("-h", "--help") for word in arguments):
+    if any(word in HELP for word in arguments):
         return "PRESET_OR_TOML", load_config("digits"), list(arguments)
     raise UserError(f"{command} needs a preset, a .toml file or folder:PATH first: lgd {command} digits --out RUN")
 
 
 def dataset_options(arguments: Sequence[str]) -> DatasetConfig:
     """Parse the options that describe the images, for settings that follow from them. Errors: UserError."""
-    plain = [argument for argument in arguments if argument not in ("-h", "--help")]
+    plain = [argument for argument in arguments if argument not in HELP]
     return one_line(lambda: tyro.cli(OnlyDataset, args=plain, return_unknown_args=True)[0].dataset)
 
 
 def parse(options: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:
-    """Parse arguments into a dataclass of options. Errors: UserError of one line."""
-    for argument in arguments:
-        if argument.startswith("--"):
-            refuse_former_field(argument[2:].partition("=")[0].replace("-", "_"), program)
-    description = f"{options.__doc__}\n\n{choices(options)}"
-    arguments = list(arguments)
-    return one_line(lambda: tyro.cli(options, prog=program, description=description, args=arguments, default=default))  # type: ignore
-
-
-def choices(options: type) -> str:
-    """Return, for a command's help, the names in the registries that its options choose from."""
-    names = {field.name for field in fields(options)}
-    registries: dict[str, Mapping[str, Any]] = {}
-    if "config" in names:
-        registries["--evaluation.protocol"] = PROTOCOLS
-    if "to" in names:
-        registries["--to"] = FORMATS
-    return "\n".join(
-        f"{option}:\n" + "\n".join(f"  {name:12} {entry.summary}" for name, entry in registry.items())
-        for option, registry in registries.items()
-    )
+    """Parse arguments into a dataclass of options. Errors: UserError of one line; SystemExit after printing help."""
+    arguments = ["--out" if word == "-o" else word for word in arguments]
+    if any(word in HELP for word in arguments):
+        print(page(options, program, default, arguments), end="")
+        raise SystemExit(0)
+    names = [word[2:].partition("=")[0].replace("-", "_") for word in arguments if word.startswith("--")]
+    for name in names:
+        refuse_former_field(name, program)
+    found: Any = one_line(lambda: tyro.cli(options, prog=program, args=arguments, default=default))
+    if isinstance(found, SetOptions) and found.per_class is not None:
+        if "stages.images_per_increment" in names:
+            raise UserError("--per-class and --stages.images-per-increment both set the size of the set; give one")
+        found = replace(found, config=with_per_class(found.config, found.per_class))
+    return found
 
 
 def one_line(read: Callable[[], T]) -> T:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any, Literal
 
-from lgd.config import Config
 from lgd.errors import UserError
-from lgd.progress import log
 
-from .options import Fields
+from .options import SetOptions
 from .parsing import parse, preset_first
 
 
@@ -57,7 +55,7 @@ class BenchOptions:
 
 
 @dataclass(frozen=True)
-class PlanOptions:
+class PlanOptions(SetOptions):
     """Estimate the time and memory of a run before it starts."""
 
     classes: int = 0
@@ -78,8 +76,6 @@ class PlanOptions:
     """File to which the result is written, too."""
     quiet: bool = False
     """Print warnings, errors and the table only."""
-    config: Fields = field(default_factory=Config)
-    """The configuration of the run."""
 
 
 def bench(arguments: Sequence[str]) -> int:
@@ -109,7 +105,7 @@ def bench(arguments: Sequence[str]) -> int:
     clock = perf_counter if options.clock == "wall" else process_time
     settings = Settings(steps, rounds, options.every, clock, matrix=512 if quick else 2048)
     with cpu_threads(options.threads or torch.get_num_threads()):
-        result = bench(networks, settings, log.info)
+        result = bench(networks, settings)
     if options.json:
         write_json(options.json, result)
     print(table(result), end="")

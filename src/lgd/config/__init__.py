@@ -1,13 +1,14 @@
 """The configuration of a run: read from TOML, changed by command-line options, written as JSON."""
 
-from .changes import differences, with_defaults, with_values
+from .changes import differences, with_defaults, with_per_class, with_values
 from .checks import check, from_dict, refuse_former_field, to_dict
 from .classifiers import ClassifierConfig, JudgeConfig, ReferenceConfig, TrainingConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig, TeacherConfig
 from .fields import ComputeConfig, Config, StagesConfig
-from .generator import GeneratorConfig, PromptConfig
+from .generator import GeneratorConfig, LoraConfig, PromptConfig
 from .reading import LARGEST_TOML, load_config, presets
+from .real import RealConfig
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig, SurrogateConfig
 from .types import Count, Positive, Precision, Share, Size, Strength, TimeFrequencies, Whole
 
@@ -23,10 +24,12 @@ __all__ = [
     "GuidanceConfig",
     "InfluenceConfig",
     "JudgeConfig",
+    "LoraConfig",
     "ModesConfig",
     "Positive",
     "Precision",
     "PromptConfig",
+    "RealConfig",
     "ReferenceConfig",
     "SamplingConfig",
     "Share",
@@ -46,5 +49,6 @@ __all__ = [
     "refuse_former_field",
     "to_dict",
     "with_defaults",
+    "with_per_class",
     "with_values",
 ]

@@ -60,6 +60,17 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     return check(config)
 
 
+def with_per_class(config: Config, count: int) -> Config:
+    """Set the number of images per class of the whole set, in equal parts over the increments. Errors: UserError."""
+    increments = config.stages.increments
+    if count < 1 or count % increments:
+        raise UserError(
+            f"{count} images per class cannot be divided into {increments} equal increments; choose a multiple of"
+            f" {increments}, or another number of increments, such as 1"
+        )
+    return with_values(config, {"stages.images_per_increment": count // increments})
+
+
 def _replace(node: Any, path: list[str], value: Any) -> Any:
     if not is_dataclass(node) or path[0] not in (names := [f.name for f in fields(node)]):
         raise UserError(f"no field {path[0]!r}" + (nearest(path[0], names) if is_dataclass(node) else ""))

@@ -25,8 +25,8 @@ class DatasetConfig:
     """Colour laid under transparent images, such as white or #ff8800. Empty: transparency is dropped, which shows the
     colour stored under it."""
     classes: tuple[str, ...] = ()
-    """Names of the classes to use, in this order; or one entry that names a built-in list or a file with one class per
-    line. Empty: all classes."""
+    """Names of the classes to use, whose order numbers the labels in files; or one entry that names a built-in list or
+    a file with one class per line. Empty: all classes."""
     image_column: str = ""
     """Name of the table column that holds the images. Empty: found by its type."""
     label_column: str = ""

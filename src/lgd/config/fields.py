@@ -11,6 +11,7 @@ from .classifiers import ClassifierConfig, JudgeConfig, ReferenceConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig
 from .generator import GeneratorConfig
+from .real import RealConfig
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig
 from .types import Count, Positive, Strength, Whole
 
@@ -31,8 +32,11 @@ class StagesConfig:
     candidates: Count = 3
     """Kappa, the number of candidates sampled for every image kept."""
     selection: str = "valid-first"
-    """Rule that chooses among candidates: score (the highest learnability score) or valid-first (the highest among
-    those that the reference classifies correctly, among all where there is none)."""
+    """Rule that chooses among candidates: score (the highest learnability score), valid-first (the highest among those
+    that the reference classifies correctly, among all where there is none) or easiest-unlearned (the lowest reference
+    loss among valid ones that the learner fails; docs/method.md)."""
+    unlearned_above: Strength = 1.0
+    """Loss of the learner, in nats, above which easiest-unlearned takes a candidate as not yet learned."""
     coverage: Literal["none", "herding", "sinkhorn"] = "none"
     """Coverage of the class by the whole set, which then decides among a class's candidates: none, herding (nearest
     mean) or sinkhorn (least transport to k-means centres), in the features of an independent network. With a learner
@@ -65,7 +69,7 @@ class ComputeConfig:
     gpus_per_unit: Strength = 0
     """Number of GPUs that Ray reserves for a unit of work; a fraction lets several units share one."""
     retries: Annotated[int, Field(ge=0, le=1000)] = 2
-    """Number of times to try a unit of work again when it failed or its Ray worker died."""
+    """Number of times to try a unit of work again after an error that may pass: of a worker, memory, network, files."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ class Config:
     """Influence guidance (IGD); its remaining settings are those of `guidance`."""
     modes: ModesConfig = field(default_factory=ModesConfig)
     """Mode guidance (MGD3): sampling moves towards centroids of the real images' latents."""
+    real: RealConfig = field(default_factory=RealConfig)
+    """Real images as candidates, for the methods that select them by the learner's and the reference's losses."""
     stages: StagesConfig = field(default_factory=StagesConfig)
     """How the set grows in increments."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

@@ -23,6 +23,18 @@ class PromptConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters, which generator.tune = "lora" trains."""
+
+    rank: Size = 16
+    """Rank of the update of each target layer: it has rank times the sum of the layer's input and output widths
+    parameters."""
+    targets: tuple[str, ...] = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
+    """Target layers, by the ends of their names in diffusers' network; linear layers and convolutions. The default
+    takes the attention and the MLPs of transformer blocks."""
+
+
+@dataclass(frozen=True)
 class GeneratorConfig:
     """The generator, a diffusion model, and the training of a new one (DiT)."""
 
@@ -33,9 +45,11 @@ class GeneratorConfig:
     WordNet id. Empty: match the classes by name."""
     prompts: PromptConfig = field(default_factory=PromptConfig)
     """Prompts of a text-to-image source."""
-    tune: Literal["none", "full", "difffit"] = "none"
-    """Fine-tuning of the source on the images: none, full (all weights) or difffit (biases, label table and one scale
-    per branch)."""
+    tune: Literal["none", "full", "lora", "difffit"] = "none"
+    """Fine-tuning of the source on the images: none, full (all weights), lora (label table and low-rank updates of some
+    layers) or difffit (biases, label table and one scale per branch; DiTs only)."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Low-rank adapters, which generator.tune = "lora" trains."""
     time_frequencies: TimeFrequencies = "auto"
     """Frequencies of the timestep embedding: dit (those of DiT's own code and weights), diffusers (those of diffusers'
     class) or auto (those that the source was trained with; diffusers' for a new generator; docs/generators.md)."""

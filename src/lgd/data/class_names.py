@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from lgd.errors import UserError, nearest
 from lgd.storage.files import read_limited
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LARGEST_LIST = 2**20  # bytes
 MANY = 50
@@ -53,6 +57,25 @@ def plain_name(name: str) -> str:
     except UnicodeDecodeError:
         return composed(name)
     return decoded if decoded.isprintable() and decoded.strip() else composed(name)
+
+
+def canonical(names: Iterable[str]) -> tuple[str, ...]:
+    """Order class names by their characters, as they are ordered inside, whatever order their labels have outside."""
+    return tuple(sorted(names))
+
+
+def places(names: Sequence[str], among: Sequence[str], where: object) -> Tensor:
+    """Return the position of each of `names` among the same names in another order, int64.
+
+    Errors: UserError naming a class that only one side has; `where` is the file that `among` is from.
+    """
+    import torch
+
+    if odd := sorted(set(names) ^ set(among)):
+        has, lacks = ("asked for", "there") if odd[0] in names else ("there", "asked for")
+        raise UserError(f"{where}: knows other classes: {odd[0]!r} is {has}, but not {lacks}")
+    place = {name: i for i, name in enumerate(among)}
+    return torch.tensor([place[name] for name in names], dtype=torch.long)
 
 
 def pick(there: Sequence[str], wanted: Sequence[str], where: str) -> tuple[str, ...]:

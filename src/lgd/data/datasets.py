@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from lgd.errors import UserError
 from lgd.progress import log
 
 from .cache import Found, key_of, prepare
-from .class_names import pick, wanted_classes
+from .class_names import canonical, pick, wanted_classes
 from .decode import colour_of, resize_and_crop, to_mode
 from .dimensions import resolved
 from .imageset import ImageSet, Splits, stratified_split
@@ -28,6 +28,7 @@ from .stores import EncodedImages
 def load_splits(config: DatasetConfig) -> Splits:
     """Read the training part and the test part; with `eval_split = "validation"` cut the latter from the former.
 
+    Labels count the classes in canonical order, so that no computation depends on the order of `dataset.classes`.
     Errors: UserError for an unknown source, and naming the file or class that does not fit.
     """
     parts = find(config, tell)
@@ -35,10 +36,10 @@ def load_splits(config: DatasetConfig) -> Splits:
     sets = [read(part, config, tell) for part in parts]
     if len(sets) == 1:
         sets = list(stratified_split(sets[0], config.test_fraction, config.split_seed))
-    splits = Splits(*sets)
     if config.eval_split == "validation":
-        return Splits(*stratified_split(splits.train, config.validation_fraction, config.split_seed))
-    return splits
+        sets = list(stratified_split(sets[0], config.validation_fraction, config.split_seed))
+    train, test = sets
+    return Splits(train, test, parts[0].class_order)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def survey(config: DatasetConfig) -> Survey:
 def find(config: DatasetConfig, tell: Tell) -> list[Part]:
     """Find the training part and the test part, or the whole where the source does not divide it.
 
-    Errors: UserError, also where the two have different classes.
+    Their classes are in canonical order. Errors: UserError, also where the two have different classes.
     """
     source, argument = source_of(config.source)
     listings = source.find(argument, config)
@@ -88,7 +89,7 @@ def find(config: DatasetConfig, tell: Tell) -> list[Part]:
     names = pick(listings[0].class_names, wanted, listings[0].where)
     for other in listings[1:]:
         check_same_classes(listings[0], other, names, bool(wanted))
-    parts = [listing.select(names) for listing in listings]
+    parts = [replace(listing.select(canonical(names)), class_order=names) for listing in listings]
     for notes in (*(listing.notes for listing in listings), *(part.notes for part in parts)):
         for note in notes:
             tell(note)

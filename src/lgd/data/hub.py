@@ -141,7 +141,7 @@ def cached(name: str, cache: Path) -> list[Cached]:
     for folder in cache.expanduser().joinpath("___".join([*owner, camelcase_to_snakecase(last)])).glob("*/*/*"):
         config, version, revision = folder.parts[-3:]
         try:
-            made = json.loads((folder / "dataset_info.json").read_text())["config_name"]
+            made = json.loads((folder / "dataset_info.json").read_text("utf-8"))["config_name"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if made == config:  # and not one of other parameters

@@ -85,6 +85,8 @@ class Splits:
 
     train: ImageSet
     test: ImageSet
+    class_order: tuple[str, ...]
+    """the same classes in the order of the labels in files: that of `dataset.classes`, or else of the source"""
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -30,6 +30,8 @@ class Part:
     """changes with the files; decoded images are cached under it"""
     notes: tuple[str, ...] = ()
     """one-line messages about images that are left out"""
+    class_order: tuple[str, ...] = ()
+    """the classes as they were asked for, or as the source orders them; `class_names` is in canonical order"""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Both behave as a tensor (N, C, H, W) of which parts are read, and both hold no m
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, Self
 
 import torch
+from loky import cpu_count
 from torch import Tensor
 
 from lgd.errors import UserError
@@ -75,7 +75,7 @@ waiting = Waiting()
 @cache
 def decoders() -> ThreadPoolExecutor:
     """This process's threads. Pillow decodes and resizes outside of Python's lock."""
-    return ThreadPoolExecutor(min(16, len(os.sched_getaffinity(0))), "decoder")
+    return ThreadPoolExecutor(min(16, cpu_count()), "decoder")
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,8 @@ class PixelFile(Rows):
                 images = torch.empty(len(rows), *self.shape[1:], dtype=torch.uint8)
                 for image, row in zip(images.view(len(rows), length).numpy(), rows, strict=True):
                     # Not mapped into memory: pages of a map count as the process's own.
-                    if os.preadv(file.fileno(), [image], row * length) != length:
+                    file.seek(row * length)
+                    if file.readinto(image) != length:
                         raise UserError(f"{self.path}: shorter than it was; run the same command to make it anew")
                 waiting.seconds += time.monotonic() - start
                 yield images

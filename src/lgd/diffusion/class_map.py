@@ -75,12 +75,14 @@ def _gather(pairs: Iterable[tuple[str, int]]) -> dict[str, frozenset[int]]:
 
 
 def pipeline_vocabulary(where: str, size: int, id2label: Mapping[str, str] | None) -> Vocabulary:
-    """Build the vocabulary of a DiTPipeline's `id2label`, whose labels are lists of words with commas.
+    """Build the vocabulary of a DiTPipeline's `id2label`, whose labels are names, or lists of names with commas.
 
     Where these are ImageNet's, the classes are known by their WordNet ids as well.
     """
     words = [
-        (word, int(number)) for number, label in (id2label or {}).items() for word in map(str.strip, label.split(","))
+        (word, int(number))
+        for number, label in (id2label or {}).items()
+        for word in dict.fromkeys([label, *map(str.strip, label.split(","))])
     ]
     wordnet = enumerate(imagenet()) if is_imagenet(size, id2label) else ()
     return vocabulary(where, size, [*words, *((wnid, number) for number, wnid in wordnet)])
@@ -100,7 +102,7 @@ def imagenet() -> tuple[str, ...]:
 @cache
 def imagenet_labels() -> dict[str, str]:
     """Return the words of each of ImageNet's 1000 classes, separated by commas, by WordNet id, in their order."""
-    lines = resources.files(__package__).joinpath("imagenet.txt").read_text().splitlines()
+    lines = resources.files(__package__).joinpath("imagenet.txt").read_text("utf-8").splitlines()
     return dict(line.split(" ", 1) for line in lines)
 
 

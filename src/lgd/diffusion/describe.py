@@ -11,12 +11,13 @@ from lgd.errors import UserError, reading
 from lgd.storage.files import read_json, read_json_lines
 
 from .class_map import SHOWN
-from .families import family_of
-from .families.dit import DIT
 from .families.flow import SCHEDULER
-from .folder import is_pipeline, licence_of, read_classes, source_folder
+from .finetune import ADAPTER
+from .folder import ORIGIN, is_pipeline, licence_of, read_classes, source_family, source_folder, tuned_from
+from .prediction_type import FLOW
 from .time_embedding import RECORD, SHIFTS, saved_frequencies
 from .vae_names import VAE_RECORD
+from .weight_files import weight_shapes
 
 
 def describe(source: str) -> str:
@@ -35,11 +36,13 @@ def describe(source: str) -> str:
 
 def tuned(folder: Path) -> list[tuple[str, str]]:
     """Describe the source that a generator is tuned from."""
-    if not (folder / "source.json").is_file():
+    if not (folder / ORIGIN).is_file():
         return []
-    record = read_json(folder / "source.json")
-    kind = {"full": "in full", "difffit": "as DiffFit does"}.get(record.get("tune"))
-    return [("tuned from", f"{record['source']}, {kind}")] if kind else []
+    record = read_json(folder / ORIGIN)
+    digests = [digest for name, digest in record["files"].items() if name.endswith(".safetensors")]
+    digest = f"; its first weights: SHA-256 {digests[0][:12]}..." if digests else ""
+    alone = f"; {ADAPTER}/ has the updates alone" if (folder / ADAPTER).is_dir() else ""
+    return [("tuned from", ", ".join(found) + digest + alone)] if (found := tuned_from(folder)) else []
 
 
 def training(folder: Path) -> list[tuple[str, str]]:
@@ -58,7 +61,7 @@ def training(folder: Path) -> list[tuple[str, str]]:
 
 def parts(folder: Path, pretrained: bool) -> list[tuple[str, str]]:
     """Classes, denoiser, latents and schedule."""
-    family = family_of(folder) if pretrained else DIT
+    family = source_family(str(folder))
     net = read_json(folder / family.part / "config.json")
     if not pretrained:
         names = list(read_classes(folder)[0])
@@ -123,6 +126,8 @@ def noise(scheduler: dict[str, Any]) -> str:
     if scheduler.get("_class_name") == SCHEDULER:
         steps, shift = scheduler["num_train_timesteps"], scheduler["shift"]
         return f"{steps} steps of a flow, shift {shift:g}; predicts the velocity"
+    if scheduler.get("prediction_type") == FLOW:
+        return f"{scheduler['num_train_timesteps']} steps of a flow; predicts the velocity"
     clamp = (
         f"; clean latents clamped to ±{scheduler.get('clip_sample_range', 1.0):g}"
         if scheduler.get("clip_sample")
@@ -137,13 +142,4 @@ def noise(scheduler: dict[str, Any]) -> str:
 
 def count_parameters(folder: Path) -> int:
     """Count the parameters in the weight files, without reading the weights."""
-    from safetensors import SafetensorError, safe_open
-
-    total = 0
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, "pt") as file:
-                total += sum(prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-        except SafetensorError as error:
-            raise UserError(f"{path}: corrupt, not safetensors ({error})") from None
-    return total
+    return sum(map(prod, weight_shapes(folder).values()))

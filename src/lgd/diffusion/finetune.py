@@ -1,18 +1,29 @@
-"""Train a generator that is there already on other classes: in full, or with few parameters as DiffFit does."""
+"""Train a generator that is there already on other classes: in full, or with few parameters, as LoRA and DiffFit do."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lgd.config import GeneratorConfig
+from lgd.errors import UserError, nearest
+from lgd.rng import seeded_initialisation
+from lgd.storage.files import save_tensors
+
 from .class_map import Vocabulary, resolve
 
 TABLE = "class_embedder.embedding_table.weight"
-"""end of the names of the label tables, of which diffusers has one in every block"""
+"""end of the names of a DiT's label tables, of which diffusers has one in every block"""
+ADAPTER = "adapter"
+"""folder of a tuned generator with the low-rank updates alone, in peft's files"""
+PEFT = "base_model.model."
+"""that peft's own models put before every name"""
 
 
 def start_ids(class_names: Sequence[str], known: Vocabulary, table: Mapping[str, int | str]) -> tuple[int | None, ...]:
@@ -30,17 +41,55 @@ def start_ids(class_names: Sequence[str], known: Vocabulary, table: Mapping[str,
     return found
 
 
-def with_classes(denoiser: Any, starts: Sequence[int | None]) -> Any:
-    """A copy that learns, with a table of new classes: each row that of its old class, or for None the null class's."""
-    null = denoiser.config.num_embeds_ada_norm
-    rows = torch.tensor([null if start is None else start for start in starts] + [null])
-    adapted = copy.deepcopy(denoiser).requires_grad_(True)
-    for block in adapted.transformer_blocks:
-        embedder = block.norm1.emb.class_embedder
-        embedder.embedding_table = nn.Embedding.from_pretrained(embedder.embedding_table.weight[rows], freeze=False)
-        embedder.num_classes = len(starts)
-    adapted.register_to_config(num_embeds_ada_norm=len(starts))
-    return adapted
+def check_targets(targets: Collection[str], weights: Mapping[str, tuple[int, ...]]) -> None:
+    """Check that LoRA finds layers to update, and its library. weights: shapes by name. Errors: UserError."""
+    if find_spec("peft") is None:
+        raise UserError("generator.tune: lora needs the library peft: pip install 'lgd[lora]'")
+    layers = [name.removesuffix(".weight") for name, shape in weights.items() if len(shape) in (2, 4)]
+    if not chosen(layers, targets):
+        ends = {found[0] for layer in layers if (found := re.search(r"[^.]+(\.\d+)?$", layer))}
+        hint = nearest(next(iter(targets), ""), ends)
+        raise UserError(f"generator.lora.targets: no layer's name ends in {' or '.join(targets) or 'nothing'}{hint}")
+
+
+def chosen(names: Iterable[str], targets: Collection[str]) -> list[str]:
+    """Return the names of layers that end in one of the targets."""
+    return [name for name in names if any(f".{name}".endswith(f".{target}") for target in targets)]
+
+
+def for_tuning(denoiser: Any, config: GeneratorConfig) -> Any:
+    """Leave to training what `generator.tune` says."""
+    if config.tune == "lora":
+        return for_lora(denoiser, config)
+    return for_difffit(denoiser) if config.tune == "difffit" else denoiser
+
+
+def for_lora(denoiser: Any, config: GeneratorConfig) -> Any:
+    """Leave to training low-rank updates of the target layers (Hu et al., 2022), and the tables of classes.
+
+    A layer W x becomes W x + B A x with A (rank, in), drawn from the generator's seed, and B (out, rank), zero.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    layers = [name for name, module in denoiser.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    rank, targets = config.lora.rank, chosen(layers, config.lora.targets)
+    with seeded_initialisation(config.seed, "lora"):
+        inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=targets), denoiser)
+    for module in denoiser.modules():
+        if isinstance(module, nn.Embedding):
+            module.requires_grad_(True)
+    return denoiser
+
+
+def save_adapter(denoiser: Any, source: str, folder: Path) -> None:
+    """Write the updates of `for_lora`, not yet merged, into `folder` as peft does. source: the name of their base."""
+    from peft import get_peft_model_state_dict
+
+    config = denoiser.peft_config["default"]
+    config.base_model_name_or_path = source
+    updates = get_peft_model_state_dict(denoiser, save_embedding_layers=False)
+    save_tensors(folder / "adapter_model.safetensors", {f"{PEFT}{name}": value for name, value in updates.items()})
+    config.save_pretrained(folder)
 
 
 class Scaled(nn.Module):
@@ -54,11 +103,12 @@ class Scaled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x) * self.scale
 
-    def folded(self) -> nn.Linear:
-        """The same function as one linear layer."""
+    def merge(self) -> None:
         with torch.no_grad():
             self.linear.weight.mul_(self.scale[:, None])
             self.linear.bias.mul_(self.scale)
+
+    def get_base_layer(self) -> nn.Linear:
         return self.linear
 
 
@@ -77,9 +127,9 @@ def for_difffit(denoiser: Any) -> Any:
     return denoiser
 
 
-def fold_scales(denoiser: Any) -> None:
-    """Put the scales of `for_difffit` into the layers before them, so that it is a plain DiT again."""
-    for block in denoiser.transformer_blocks:
-        if isinstance(block.attn1.to_out[0], Scaled):
-            block.attn1.to_out[0] = block.attn1.to_out[0].folded()
-            block.ff.net[2] = block.ff.net[2].folded()
+def merge(denoiser: Any) -> None:
+    """Put the updates of `for_lora` or the scales of `for_difffit` into their layers, so that none is left."""
+    for name, module in list(denoiser.named_modules()):
+        if hasattr(module, "get_base_layer"):
+            module.merge()
+            denoiser.set_submodule(name, module.get_base_layer())

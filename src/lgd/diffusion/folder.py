@@ -10,25 +10,47 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from diffusers import DDPMScheduler
 
 from lgd.config import LARGEST_TOML, GeneratorConfig, Precision, PromptConfig, TimeFrequencies
 from lgd.errors import UserError
-from lgd.storage.files import read_json, read_limited, sha256, write_json
+from lgd.storage.files import copy_file, read_json, read_limited, sha256, write_json
 
 from .autoencoder import Latents, Pixels, Shape, load_latents, save_latents
 from .autoencoder_networks import network_files
 from .class_map import Vocabulary, map_classes, vocabulary
 from .families import Conditions, Family, Request, family_of
 from .families.dit import DIT
+from .families.flow import FLOW
 from .generator import Generator
+from .prediction_type import FLOW as FLOW_PREDICTION
 from .pretrained import PREFIX, load_pipeline, pipeline_folder, with_pixels
 from .text import ENCODERS
 from .time_embedding import RECORD, frequencies_of
 
+ORIGIN = "source.json"
+"""record of the source that a generator was tuned from, or a run draws with"""
+TUNING = {"none": "", "full": "in full", "difffit": "as DiffFit does", "lora": "by LoRA"}
+"""how the record tells `generator.tune`"""
 PARTS = ("transformer", "unet", "scheduler", "autoencoder", "vae", *ENCODERS, *ENCODERS.values())
+KEPT = ("model_index.json", "README.md")
+"""of a pipeline's own files, those that it keeps when it is tuned"""
 FILES = ("classes.json", "latents.json", "model_index.json", RECORD)
+
+
+def save_pipeline(generator: Generator, folder: Path, source: str) -> None:
+    """Write a pipeline that differs from `source` in its denoiser and, unless prompts name classes, in their names."""
+    place, part = source_folder(source), generator.family.part
+    parts = [path for name in PARTS if name != part for path in sorted((place / name).glob("*"))]
+    for path in [*(place / name for name in KEPT), *parts]:
+        if path.suffix in (".json", ".safetensors", ".txt", ".md") and path.is_file():
+            copy_file(path, folder / path.relative_to(place))
+    generator.denoiser.save_pretrained(folder / part)
+    if generator.family.vocabulary is not None:
+        labels = {str(number): name for number, name in enumerate(generator.class_names)}
+        write_json(folder / "model_index.json", {**read_json(folder / "model_index.json"), "id2label": labels})
 
 
 def save_generator(generator: Generator, folder: Path, autoencoder: Path | None = None) -> None:
@@ -61,7 +83,8 @@ def load_generator(
     classes, _ = read_classes(folder)
     scheduler_config = read_json(folder / "scheduler" / "scheduler_config.json")
     denoiser = DIT.load(folder, device, precision, frequencies)
-    generator = Generator(denoiser, scheduler_config, Pixels(), tuple(classes), tuple(classes.values()))
+    names, ids = tuple(classes), tuple(classes.values())
+    generator = Generator(denoiser, scheduler_config, Pixels(), names, ids, source_family(str(folder)))
     if not (folder / "latents.json").exists():
         return with_pixels(generator, folder, image_shape)
     autoencoder = load_latents(folder, image_shape, precision)
@@ -106,8 +129,12 @@ def autoencoder_folder(source: str) -> Path:
 
 
 def source_family(source: str) -> Family:
-    """Return the family of a source; lgd trains DiTs. Errors: UserError."""
-    return family_of(source_folder(source)) if is_pipeline(source) else DIT
+    """Return the family of a source; generators of our own layout are transformers. Errors: UserError."""
+    if is_pipeline(source):
+        return family_of(source_folder(source))
+    path = Path(source) / "scheduler" / "scheduler_config.json"
+    predicts = read_json(path).get("prediction_type") if path.is_file() else None
+    return FLOW if predicts == FLOW_PREDICTION else DIT
 
 
 def source_vocabulary(source: str) -> Vocabulary | None:
@@ -167,7 +194,7 @@ def open_generator(
     Embedded prompts are kept in `trained`. Errors: as `load_generator`, and naming the classes without a condition.
     """
     if not config.source or config.tune != "none":
-        return load_generator(trained, image_shape, device, precision)
+        config = replace(config, source=str(trained), class_map="", time_frequencies="auto")
     found = source_family(config.source).conditions(request_of(config, class_names, trained))
     generator = load_source(config.source, image_shape, device, precision, config.time_frequencies)
     return with_conditions(generator, class_names, found)
@@ -200,16 +227,30 @@ def pin_source(config: GeneratorConfig, path: Path, begun: Path) -> None:
 
     begun: what was begun with it, for the message. Errors: UserError naming a file that has changed.
     """
-    record = {"source": config.source, "tune": config.tune, "family": source_family(config.source).summary}
-    record["licence"] = licence_of(source_folder(config.source))
+    folder = source_folder(config.source)
+    record: dict[str, Any] = {
+        "source": config.source,
+        "tune": config.tune,
+        "family": source_family(config.source).summary,
+    }
+    record |= {"licence": licence_of(folder), "tuned_from": tuned_from(folder), "tuning": TUNING[config.tune]}
+    if config.tune == "lora":
+        record["tuning"] += f" of rank {config.lora.rank}"
     pin_files(fingerprint(config.source), path, begun, record)
 
 
+def tuned_from(folder: Path) -> tuple[str, str] | None:
+    """Return the source that a generator of ours was tuned from, and how; None for one that was not tuned."""
+    record = read_json(folder / ORIGIN) if (folder / ORIGIN).is_file() else {}
+    return (record["source"], record["tuning"]) if record.get("tuning") else None
+
+
 def licence_of(folder: Path) -> str:
-    """Return the licence of a source's weights as its files tell it: our record, or README.md's header; else ""."""
-    record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
-    if isinstance(record, dict) and isinstance(record.get("licence"), str):
-        return record["licence"]
+    """Return the licence of a source's weights as its files tell it: our records, or README.md's header; else ""."""
+    for name in (RECORD, ORIGIN):
+        record = read_json(folder / name) if (folder / name).is_file() else {}
+        if isinstance(record, dict) and isinstance(record.get("licence"), str) and record["licence"]:
+            return record["licence"]
     card = folder / "README.md"
     found = re.search(r"^license: *(\S+)", read_limited(card, LARGEST_TOML), re.MULTILINE) if card.is_file() else None
     return found[1] if found else ""
@@ -220,7 +261,7 @@ def pin_decoder(folder: Path, path: Path, begun: Path) -> None:
     pin_files({file.name: sha256(file) for file in network_files(folder)}, path, begun, {"source": str(folder)})
 
 
-def pin_files(files: dict[str, str], path: Path, begun: Path, record: dict[str, str]) -> None:
+def pin_files(files: dict[str, str], path: Path, begun: Path, record: dict[str, Any]) -> None:
     """Write the digests of `files` into `path`, with what else is to be recorded, or compare with those there."""
     if not path.exists():
         write_json(path, {**record, "files": files})

@@ -78,7 +78,7 @@ class Generator:
 
     def output(self, x_t: Tensor, step: Step, conditions: Tensor) -> Tensor:
         """Call the denoiser: (B, C or, with the variance, 2C, H, W) in float32, whatever it computes with."""
-        x, time = network_input(x_t, step, self.predicts)
+        x, time = network_input(x_t, step.timestep, step.alpha_bar, self.predicts)
         t = torch.full((len(x_t),), time, device=x_t.device)
         return self.family.call(self.denoiser, x.to(self.denoiser.dtype), t, conditions, self.embeddings).float()
 

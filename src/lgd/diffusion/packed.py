@@ -11,6 +11,7 @@ from math import prod
 from typing import Any
 
 import torch
+from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,7 +57,8 @@ class Packed:
 def can_pack(denoiser: Any) -> bool:
     """Whether this is a DiT as diffusers makes it, of which everything learns."""
     return (
-        all(parameter.requires_grad for parameter in denoiser.parameters())
+        isinstance(denoiser, DiTTransformer2DModel)
+        and all(parameter.requires_grad for parameter in denoiser.parameters())
         and denoiser.config.attention_bias
         and not denoiser.config.norm_elementwise_affine
         and denoiser.config.dropout == 0

@@ -11,10 +11,10 @@ the network is a denoiser of a rescaled x_t (docs/generators.md derives it).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-
-from .types import Step
 
 KINDS = ("epsilon", "sample", "v_prediction")
 FLOW = "flow_prediction"
@@ -28,7 +28,7 @@ def target(x0: Tensor, eps: Tensor, alpha_bar: Tensor, kind: str) -> Tensor:
         return x0
     if kind == "v_prediction":
         return alpha_bar**0.5 * eps - (1 - alpha_bar) ** 0.5 * x0
-    return eps
+    return eps - x0 if kind == FLOW else eps
 
 
 def x0_and_eps(output: Tensor, x_t: Tensor, alpha_bar: Tensor | float, kind: str) -> tuple[Tensor, Tensor]:
@@ -53,15 +53,23 @@ def min_snr_weights(snr: Tensor, gamma: float, kind: str) -> Tensor:
     """Return factors (B,) on the squared error of the denoiser's output, for signal-to-noise ratios (B,).
 
     min(SNR, gamma) on the error of x0 (Hang et al., 2023), whose error is 1 / SNR times that of the noise and
-    1 / (SNR + 1) times that of v.
+    1 / (SNR + 1) times that of v and 1 / (sqrt(SNR) + 1)^2 = sigma^2 times that of a flow's velocity.
     """
-    per_error = {"epsilon": snr, "sample": torch.ones_like(snr), "v_prediction": snr + 1}
+    per_error = {
+        "epsilon": snr,
+        "sample": torch.ones_like(snr),
+        "v_prediction": snr + 1,
+        FLOW: (snr.sqrt() + 1).square(),
+    }
     return snr.clamp(max=gamma) / per_error[kind]
 
 
-def network_input(x_t: Tensor, step: Step, kind: str) -> tuple[Tensor, int | float]:
-    """Return the network's input (B, C, H, W) at x_t, and the time that it is told."""
+def network_input(x_t: Tensor, t: Any, alpha_bar: Any, kind: str) -> tuple[Tensor, Any]:
+    """Return the network's input (B, C, H, W) at x_t, and the time that it is told.
+
+    t and alpha_bar: numbers, or tensors whose shapes broadcast to that of x_t; the time is of the same kind.
+    """
     if kind != FLOW:
-        return x_t, step.timestep
-    s, n = step.alpha_bar**0.5, (1 - step.alpha_bar) ** 0.5
+        return x_t, t
+    s, n = alpha_bar**0.5, (1 - alpha_bar) ** 0.5
     return x_t / (s + n), FLOW_TIME * n / (s + n)

@@ -1,4 +1,4 @@
-"""Train a class-conditional DiT. The state is an object that the caller steps, saves and loads."""
+"""Train or tune a denoiser of any family. The state is an object that the caller steps, saves and loads."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from lgd.errors import NonFiniteError
 from lgd.execution.hardware import computes_in_bfloat16
 from lgd.rng import generator as rng
 
+from .families import Embeddings, Family
+from .families.dit import DIT
 from .latents import Source
 from .packed import Packed, can_pack
-from .prediction_type import min_snr_weights, target, x0_and_eps
+from .prediction_type import FLOW, min_snr_weights, network_input, target, x0_and_eps
 from .variance import variance_loss
 
 
@@ -39,6 +41,9 @@ class Training:
     """of each step done"""
     packed: Packed | None = None
     """the denoiser's weights as one tensor, which is then all that the optimiser sees"""
+    family: Family = DIT
+    embeddings: Embeddings | None = None
+    """of prompts, where these are the conditions; on the denoiser's device"""
 
     @property
     def step(self) -> int:
@@ -60,14 +65,17 @@ class Progress:
     """seconds until the images were there"""
 
 
-def begin(denoiser: Any, config: GeneratorConfig, images: int) -> Training:
-    """Return the state before the first step, for a denoiser on its device and a number of images."""
+def begin(
+    denoiser: Any, config: GeneratorConfig, images: int, family: Family = DIT, embeddings: Embeddings | None = None
+) -> Training:
+    """Return the state before the first step, for a denoiser and embeddings on its device and a number of images."""
     packed = Packed(denoiser) if config.precision == "auto" and can_pack(denoiser) else None
     trained = [packed.flat] if packed else [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0, fused=True)
     average = EMAModel(trained, decay=config.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)
     draw = rng(config.seed, "generator training")
-    return Training(denoiser.train(), optimiser, average, draw, torch.randperm(images, generator=draw), [], packed)
+    order = torch.randperm(images, generator=draw)
+    return Training(denoiser.train(), optimiser, average, draw, order, [], packed, family, embeddings)
 
 
 def train(
@@ -110,16 +118,19 @@ def one_step(
     eps = torch.randn((batch, *source.shape), generator=draw).to(device)
     dropped = torch.rand(batch, generator=draw) < config.label_dropout
     flipped = torch.rand(batch, generator=draw) < 0.5 if config.flip else None
-    y = labels.masked_fill(dropped, denoiser.config.num_embeds_ada_norm).to(device)
+    null = state.family.null(denoiser, state.embeddings)
+    assert null is not None  # as tables are made with a null class
+    y = conditions_of(state, labels).masked_fill(dropped, null).to(device)
     x0 = source.latents(item, flipped).to(device)
     x_t = scheduler.add_noise(x0, eps, t)
-    output = predict(state, x_t, t, y, half_precision(config, device.type))
-    prediction, share = output[:, : eps.shape[1]], output[:, eps.shape[1] :]
     kind, alpha_bars = scheduler.config.prediction_type, scheduler.alphas_cumprod.to(device)
     abar = alpha_bars[t].view(-1, 1, 1, 1)
+    x, time = network_input(x_t, t, abar, kind)
+    output = predict(state, x, time.flatten(), y, half_precision(config, device.type))
+    prediction, share = output[:, : eps.shape[1]], output[:, eps.shape[1] :]
     weights = min_snr_weights(compute_snr(scheduler, t), config.min_snr, kind) if config.min_snr else None
     loss = weighted_loss(prediction, target(x0, eps, abar, kind), weights)
-    if share.shape[1]:
+    if share.shape[1] and kind != FLOW:
         x0hat, _ = x0_and_eps(prediction, x_t, abar, kind)
         loss = loss + variance_loss(share, x0hat, x0, alpha_bars, t).mean()
     rate = config.learning_rate * warmup_cosine(state.step, config)
@@ -136,12 +147,21 @@ def one_step(
     return Progress(state.step, value, rate, norm)
 
 
-def predict(state: Training, x_t: Tensor, t: Tensor, class_ids: Tensor, half: bool) -> Tensor:
-    """Return the denoiser's output at x_t (B, C, H, W), in float32; half: computed with bfloat16."""
+def conditions_of(state: Training, labels: Tensor) -> Tensor:
+    """Return the conditions (B,) of labels (B,): the labels themselves, or a prompt of each class drawn at random."""
+    if state.embeddings is None:
+        return labels
+    counts = torch.tensor(state.embeddings.counts)
+    first = counts.cumsum(0) - counts
+    return first[labels] + (torch.rand(len(labels), generator=state.draw) * counts[labels]).long()
+
+
+def predict(state: Training, x: Tensor, t: Tensor, conditions: Tensor, half: bool) -> Tensor:
+    """Return the denoiser's output for its input x (B, C, H, W), in float32; half: computed with bfloat16."""
     if state.packed is not None:
-        return state.packed(x_t, t, class_ids, torch.bfloat16 if half else torch.float32)
-    with torch.autocast(x_t.device.type, torch.bfloat16, enabled=half):
-        return state.denoiser(x_t, timestep=t, class_labels=class_ids).sample.float()
+        return state.packed(x, t, conditions, torch.bfloat16 if half else torch.float32)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+        return state.family.call(state.denoiser, x, t, conditions, state.embeddings).float()
 
 
 def half_precision(config: GeneratorConfig, device: str) -> bool:

@@ -16,39 +16,26 @@ from time import monotonic
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
 
-from lgd.config import DatasetConfig, GeneratorConfig, Precision, to_dict
+from lgd.config import DatasetConfig, GeneratorConfig, to_dict
 from lgd.data.imageset import ImageSet
-from lgd.errors import UserError
 from lgd.execution.receipts import write_receipt
 from lgd.execution.units import Unit, unfinished
 from lgd.progress import log, progress_bar
 from lgd.storage.files import discard, read_json_lines, sha256, write_text
 
-from .autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
-from .autoencoder_networks import in_precision, load_network, network_files
+from .autoencoder import Latents, Pixels
+from .autoencoder_networks import network_files
 from .checkpoint import load_checkpoint, save_checkpoint, trained
-from .class_map import read_table
-from .families.dit import check_patch, new_denoiser, with_plain_attention
-from .finetune import fold_scales, for_difffit, start_ids, with_classes
-from .folder import (
-    autoencoder_folder,
-    load_source,
-    pin_source,
-    request_of,
-    save_generator,
-    source_family,
-    source_folder,
-    source_vocabulary,
-)
+from .families.dit import DIT, with_plain_attention
+from .finetune import ADAPTER, merge, save_adapter
+from .folder import ORIGIN, pin_source, save_generator, save_pipeline
 from .generator import Generator
 from .latents import LatentSource, PixelSource, Source, encode_latents
-from .time_embedding import saved_frequencies, set_frequencies
-from .train import Progress, Training, begin, half_precision, noise_schedule, train
+from .pretrained import PREFIX
+from .starts import Start, encoding, new_start, tuned_start
+from .train import Progress, Training, begin, half_precision, train
 
-CLIP = 5.0
-"""standard deviations that predicted clean latents of an autoencoder are clamped to; pixels: [-1, 1]"""
 SAVE_EVERY = 5.0
 """minutes"""
 ROW_EVERY = 50
@@ -57,94 +44,6 @@ ROW_EVERY = 50
 Row = dict[str, Any]
 Watch = Callable[[Generator, list[Row]], object]
 """Called whenever a checkpoint was saved, with the averaged weights and the rows of training.jsonl."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """The denoiser, autoencoder and schedule that a training starts from."""
-
-    denoiser: Any
-    autoencoder: Pixels | Latents
-    """not normalised yet, where the images decide how"""
-    network: Path | None
-    """the folder that the autoencoder is read from"""
-    scheduler: DDPMScheduler
-
-
-def check_generator(config: GeneratorConfig, images: ImageSet) -> None:
-    """Check, before any work, that the generator can be loaded or trained for these images. Errors: UserError."""
-    if not config.source:
-        check_patch(config, own_autoencoder(config, images)[1])
-    elif config.tune == "none":
-        source_family(config.source).check(request_of(config, images.class_names))
-    elif not (family := source_family(config.source)).trains:
-        raise UserError(f"generator.tune: {config.source} is a {family.summary}; only DiTs are fine-tuned")
-    else:
-        known = source_vocabulary(config.source)
-        assert known is not None
-        start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
-        saved_frequencies(source_folder(config.source), config.time_frequencies)
-
-
-def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
-    """Check, before any work, that guidance's small decoder fits the latents. Errors: UserError.
-
-    decoder: its folder, empty for none. shape: of the images, (C, H, W).
-    """
-    if not decoder:
-        return
-    own: Pixels | Latents = Pixels()
-    place = autoencoder_folder(config.source) if config.source else Path(config.autoencoder or "-")
-    if place.is_dir():
-        own = Latents(load_network(place), shape, shape[1], (0.0,), (1.0,))
-    small_decoder(Path(decoder), own)
-
-
-def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
-    """Return the autoencoder of a new generator and the shape of its latents. Errors: UserError."""
-    if config.autoencoder:
-        autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, encoding(config))
-        return autoencoder, autoencoder.shape
-    if config.image_size:
-        raise UserError(
-            "generator.image_size: only an autoencoder sees images of another size; name its folder as"
-            " generator.autoencoder, or a trained generator as generator.source"
-        )
-    return Pixels(), images.shape
-
-
-def encoding(config: GeneratorConfig) -> Precision:
-    """Return the precision of encoding images: float32 unless training asks for bfloat16."""
-    return "bfloat16" if config.precision == "bfloat16" else "float32"
-
-
-def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """Return the start of a training with fresh weights."""
-    autoencoder, shape = own_autoencoder(config, images)
-    kind = "diffusers" if config.time_frequencies == "auto" else config.time_frequencies
-    denoiser = set_frequencies(new_denoiser(config, shape, len(images.class_names)), kind)
-    network = Path(config.autoencoder) if config.autoencoder else None
-    return Start(denoiser, autoencoder, network, noise_schedule(config, CLIP if network else 1.0))
-
-
-def tuned_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """Return the start of fine-tuning: the source with a label table for the images' classes. Errors: UserError."""
-    known = source_vocabulary(config.source)
-    assert known is not None  # as check_generator made sure
-    starts = start_ids(images.class_names, known, read_table(config.class_map, images.class_names))
-    log.info(
-        f"generator: {len(starts) - starts.count(None)} of {len(starts)} classes start from one of {config.source},"
-        " the others from its null class"
-    )
-    source = load_source(config.source, images.shape, frequencies=config.time_frequencies)
-    denoiser = with_classes(source.denoiser, starts)
-    if config.tune == "difffit":
-        for_difffit(denoiser)
-    scheduler = DDPMScheduler.from_config(source.scheduler_config)
-    if not isinstance(source.autoencoder, Latents):
-        return Start(denoiser, Pixels(), None, scheduler)
-    in_precision(source.autoencoder.network, encoding(config))
-    return Start(denoiser, source.autoencoder, autoencoder_folder(config.source), scheduler)
 
 
 @dataclass(frozen=True)
@@ -171,21 +70,22 @@ def make_generator(
     if own.tune == "none":
         start = new_start(own, images)
     else:
-        start = tuned_start(own, images)
-        pin_source(own, folder / "source.json", folder)
+        start = tuned_start(own, images, folder)
+        pin_source(own, folder / ORIGIN, folder)
     source, autoencoder = learning_source(training, start, folder / "latents")
     denoiser = start.denoiser.to(device)
     if device == "cpu" and half_precision(own, device):
         with_plain_attention(denoiser)
-    state = begin(denoiser, own, len(images))
+    embeddings = start.conditions.embeddings and start.conditions.embeddings.to(torch.device(device))
+    state = begin(denoiser, own, len(images), start.family, embeddings)
     checkpoint, history = folder / "checkpoint.safetensors", folder / "training.jsonl"
     rows: list[Row] = []
     if checkpoint.exists():
         load_checkpoint(checkpoint, state)
         rows = [row for row in read_json_lines(history) if row["step"] <= state.step]
         log.info(f"generator: goes on after step {state.step}")
-    ids = tuple(range(len(images.class_names)))
-    generator = Generator(denoiser, dict(start.scheduler.config), autoencoder, images.class_names, ids)
+    ids, schedule = start.conditions.class_ids, dict(start.scheduler.config)
+    generator = Generator(denoiser, schedule, autoencoder, images.class_names, ids, start.family, embeddings)
 
     def save() -> None:
         write_text(history, "".join(json.dumps(row) + "\n" for row in rows))
@@ -206,9 +106,14 @@ def make_generator(
                 saved = monotonic()
     save()
     state.average.copy_to(trained(state))
-    fold_scales(denoiser)
+    if own.tune == "lora":
+        save_adapter(denoiser, own.source.removeprefix(PREFIX), folder / ADAPTER)
+    merge(denoiser)
     denoiser.eval().requires_grad_(False)
-    save_generator(generator, folder, start.network)
+    if start.family.part == DIT.part:
+        save_generator(generator, folder, start.network)
+    else:
+        save_pipeline(generator, folder, own.source)
     for path in (checkpoint, *(folder / "latents").glob("*")):
         discard(path)
     shutil.rmtree(folder / "latents", ignore_errors=True)

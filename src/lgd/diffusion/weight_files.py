@@ -61,6 +61,20 @@ def weight_files(folder: Path) -> list[Path]:
     raise UserError(f"{folder}: no weights: it lacks diffusion_pytorch_model.safetensors or .bin; name a file in it")
 
 
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights in a folder by name, from the headers of safetensors. Errors: UserError."""
+    from safetensors import SafetensorError, safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, "pt") as file:
+                shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise UserError(f"{path}: corrupt, not safetensors ({error})") from None
+    return shapes
+
+
 def read_weights(path: Path) -> tuple[dict[str, Tensor], str]:
     """Read one file: tensors by name, and the part of a training checkpoint that they are.
 

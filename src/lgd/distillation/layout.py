@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lgd.errors import UserError
-from lgd.storage.files import read_json
+from lgd.errors import UserError, reading
+from lgd.storage.files import read_json, safe_name, write_json
 
 CALIBRATED_STRENGTHS = 6
 """number of strengths that a calibration compares, 0 included"""
@@ -91,3 +92,35 @@ def class_groups(classes: int, size: int) -> list[range]:
     The grouping follows from the configuration, never from the number of workers.
     """
     return [range(first, min(first + size, classes)) for first in range(0, classes, size)]
+
+
+COMBINATIONS = "combinations.json"
+"""file of an ablation: the folder of each combination of values below `cells`, and the values in words"""
+
+
+def record_combinations(root: Path, labels: Mapping[str, str]) -> None:
+    """Add combinations, by the names of their folders, to an ablation's file."""
+    path = root / COMBINATIONS
+    write_json(path, {**(read_json(path) if path.exists() else {}), **labels})
+
+
+def combinations(root: Path) -> dict[Path, str]:
+    """Return the compare directories of an ablation in order, each with its values in words; else none.
+
+    Errors: UserError for a file that lgd did not write.
+    """
+    path = root / COMBINATIONS
+    with reading(path):
+        labels = read_json(path).items() if path.is_file() else ()
+        return {root / "cells" / safe_name(folder): str(label) for folder, label in labels}
+
+
+def runs_below(root: Path) -> list[Path]:
+    """Return the runs of a comparison, or of an ablation in the order of its combinations."""
+    return [run.parent for folder in (*combinations(root), root) for run in sorted(folder.glob("*-seed*/config.json"))]
+
+
+def label_of(run: Path) -> str:
+    """Return the values of a run in an ablation, in words; empty for another run."""
+    above = run.resolve().parents
+    return combinations(above[2]).get(above[0], "") if len(above) > 2 else ""

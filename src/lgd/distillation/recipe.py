@@ -14,11 +14,13 @@ from lgd.config import (
     InfluenceConfig,
     JudgeConfig,
     ModesConfig,
+    RealConfig,
     ReferenceConfig,
     SamplingConfig,
     StagesConfig,
     SurrogateConfig,
 )
+from lgd.data.class_names import canonical
 
 from .layout import Run
 
@@ -58,6 +60,11 @@ class Assets:
     def surrogate_folder(self) -> Path:
         return self.root / "surrogate"
 
+    @property
+    def real_folder(self) -> Path:
+        """Return the folder of measurements of the real images."""
+        return self.root / "real"
+
 
 def assets_of(config: Config, root: Path, device: str) -> Assets:
     """Take the settings of assets in folder `root` out of a configuration."""
@@ -75,6 +82,7 @@ class Recipe:
     guidance: GuidanceConfig
     influence: InfluenceConfig
     modes: ModesConfig
+    real: RealConfig
     stages: StagesConfig
 
 
@@ -94,7 +102,13 @@ class Growth:
     later: Recipe
     """of all other increments"""
     learner: ClassifierConfig
-    class_names: tuple[str, ...]
+    class_order: tuple[str, ...]
+    """the classes in the order of the labels in files"""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Return the classes in the order of the labels in memory."""
+        return canonical(self.class_order)
 
     def recipe(self, increment: int) -> Recipe:
         """Return the settings of an increment as configured; coverage has ended after its last increment."""

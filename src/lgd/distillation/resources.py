@@ -85,13 +85,10 @@ class Resources:
 
     def memory(self) -> dict[int, Tensor]:
         """Return the latents of this unit's classes in earlier increments, oldest first, (M, C, H, W) each."""
-        parts: dict[int, list[Tensor]] = {label: [] for label in self.classes}
-        for folder in self.growth.run.increments(self.increment - 1):
-            for label, latents in read_latents(folder).items():
-                if label in parts:
-                    parts[label].append(latents)
-        empty = torch.empty(0)
-        return {label: torch.cat(items) if items else empty for label, items in parts.items()}
+        earlier = [read_latents(folder) for folder in self.growth.run.increments(self.increment - 1)]
+        own = {label: self.growth.class_names[label] for label in self.classes}
+        parts = {label: [latents[name] for latents in earlier if name in latents] for label, name in own.items()}
+        return {label: torch.cat(items) if items else torch.empty(0) for label, items in parts.items()}
 
 
 def _version(path: Path) -> int:

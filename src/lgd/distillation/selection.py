@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lgd.config import StagesConfig
 from lgd.errors import UserError, nearest
 
 
@@ -24,46 +25,65 @@ class CandidateScores:
     """bool: the reference classifies the image correctly"""
 
     def of(self, indices: Sequence[int] | Tensor) -> CandidateScores:
-        """Return the measurements of some of N candidates."""
+        """Return the measurements of some of N candidates, or of some of S slots."""
         return CandidateScores(*(values[indices] for values in vars(self).values()))
+
+    def flat(self) -> CandidateScores:
+        """Return the same measurements as (N,), slot after slot."""
+        return CandidateScores(*(values.flatten() for values in vars(self).values()))
 
     def by_slot(self, kappa: int) -> CandidateScores:
         """Return the same measurements as (S, kappa), from candidates that are listed slot after slot."""
         return CandidateScores(*(values.view(-1, kappa) for values in vars(self).values()))
+
+    def cpu(self) -> CandidateScores:
+        """Return the same measurements on the CPU."""
+        return CandidateScores(*(values.cpu() for values in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class SelectionRule:
     """A way to choose one candidate of each slot."""
 
-    choose: Callable[[CandidateScores], Tensor]
-    """takes measurements (S, kappa) and returns the index of the kept candidate of each slot, (S,)"""
+    choose: Callable[[CandidateScores, StagesConfig], Tensor]
+    """takes measurements (S, kappa) and the settings; returns the index of the kept candidate of each slot, (S,)"""
     summary: str
     """one line about the rule"""
 
 
-def highest_score(slots: CandidateScores) -> Tensor:
+def highest_score(slots: CandidateScores, stages: StagesConfig) -> Tensor:
     """Choose the highest score; the first wins a tie."""
     return slots.score.argmax(dim=1)
 
 
-def highest_valid_score(slots: CandidateScores) -> Tensor:
+def highest_valid_score(slots: CandidateScores, stages: StagesConfig) -> Tensor:
     """Choose the highest score of the valid candidates, or of all where none is valid; the first wins a tie."""
     competes = slots.valid | ~slots.valid.any(dim=1, keepdim=True)
     return slots.score.masked_fill(~competes, float("-inf")).argmax(dim=1)
 
 
+def easiest_unlearned(slots: CandidateScores, stages: StagesConfig) -> Tensor:
+    """Choose the lowest reference loss of the valid candidates that the learner fails, as CCFS does.
+
+    The learner fails above a loss of `stages.unlearned_above`. Without such a candidate, choose as `valid-first`.
+    """
+    unlearned = slots.valid & (slots.learner_loss > stages.unlearned_above)
+    easiest = slots.reference_loss.masked_fill(~unlearned, float("inf")).argmin(dim=1)
+    return easiest.where(unlearned.any(dim=1), highest_valid_score(slots, stages))
+
+
 SELECTION_RULES = {
     "score": SelectionRule(highest_score, "the highest score"),
     "valid-first": SelectionRule(highest_valid_score, "the highest score of those that the reference recognises"),
+    "easiest-unlearned": SelectionRule(easiest_unlearned, "the easiest valid image that the learner has not learned"),
 }
 
 
-def ranked(candidates: CandidateScores, count: int, rule: SelectionRule) -> list[int]:
+def ranked(candidates: CandidateScores, count: int, rule: SelectionRule, stages: StagesConfig) -> list[int]:
     """Return the indices of the `count` candidates, of N, that a rule chooses one after the other."""
     left, order = list(range(len(candidates.score))), []
     for _ in range(count):
-        order.append(left.pop(int(rule.choose(candidates.of(left).by_slot(len(left))))))
+        order.append(left.pop(int(rule.choose(candidates.of(left).by_slot(len(left)), stages))))
     return order
 
 

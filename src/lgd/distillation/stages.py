@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from lgd.classifiers.train import save_classifier, train_classifier
 from lgd.config import ClassifierConfig
-from lgd.data.imageset import to_float
 from lgd.errors import naming
 from lgd.execution.receipts import receipt_of
-from lgd.execution.units import Engine, Unit
+from lgd.execution.units import Engine, Unit, unfinished
 from lgd.progress import log
 from lgd.rng import derive_seed
 
 from .calibration import calibration_units, finish_calibration
 from .fresh import fresh_units
 from .layout import class_groups
-from .methods import method_named
+from .methods import method_named, real_image_units
+from .methods.sampling import with_latent
 from .recipe import Growth
 from .resources import Resources
-from .store import SelectedImage, finish_increment, read_increment, read_union, write_dataset, write_group
+from .store import finish_increment, read_increment, read_union, write_dataset, write_group
 
 
 def grow(growth: Growth, engine: Engine, grown: Callable[[int], object] = lambda increment: None) -> list[Path]:
@@ -31,6 +30,9 @@ def grow(growth: Growth, engine: Engine, grown: Callable[[int], object] = lambda
     increments again. Errors: UserError naming a file that is corrupt and has no receipt to make it again by.
     """
     run, most = growth.run, growth.later.stages.increments
+    measured = unfinished(real_image_units(growth), growth.assets.root)
+    if measured:
+        engine.run(measured, f"{run.root.name}: real images")
     for increment in range(1, most + 1):
         folder = run.increment(increment)
         finished = (folder / "done").exists()
@@ -96,12 +98,4 @@ def sample_group(growth: Growth, increment: int, classes: range, done: Path) -> 
     selected = method_named(resources.config.method).sample(resources)
     if method_named(growth.later.method).needs_generator:
         selected = [with_latent(image, resources) for image in selected]
-    write_group(done, selected, growth.class_names, increment)
-
-
-def with_latent(image: SelectedImage, resources: Resources) -> SelectedImage:
-    """Add the latent that later increments keep away from, where a seed set of real images comes without."""
-    if image.latent is not None:
-        return image
-    pixels = to_float(image.image)[None].to(resources.device)
-    return replace(image, latent=resources.generator.autoencoder.encode(pixels)[0].cpu())
+    write_group(done, selected, growth.class_order, increment)

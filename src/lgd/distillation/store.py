@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lgd.config import Whole
+from lgd.data.class_names import canonical
 from lgd.data.folder import decode_image
 from lgd.data.imageset import ImageSet, concatenate, to_float
 from lgd.errors import UserError
@@ -38,7 +39,7 @@ from lgd.storage.files import (
 )
 from lgd.storage.object_store import fetched
 
-from .layout import Run
+from .layout import Run, runs_below
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Candidate:
     """cross-entropy of the reference"""
     valid: bool | None = None
     """whether the reference classifies it correctly"""
+    real: int | None = None
+    """position in the training set, for a real image that competed"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Row:
     """path relative to the increment's folder"""
     class_name: str
     label: int
-    """index of the class"""
+    """index of the class in classes.json"""
     increment: Whole
     """number of the increment, from 1"""
     slot: Whole
@@ -84,7 +87,7 @@ class SelectedImage:
     """One kept image, before it is written."""
 
     label: int
-    """index of the class"""
+    """index of the class in canonical order"""
     slot: int
     """place of the image in its class and increment, from 0"""
     image: Tensor
@@ -111,34 +114,42 @@ def image_file(class_name: str, increment: int, slot: int) -> str:
     return f"{safe_name(class_name)}/{increment:02d}-{slot:04d}.png"
 
 
-def write_group(path: Path, selected: Sequence[SelectedImage], class_names: Sequence[str], increment: int) -> None:
-    """Write the images of one unit and their latents and, last, their manifest rows to `path`."""
-    folder = path.parent.parent
+def write_group(path: Path, selected: Sequence[SelectedImage], class_order: Sequence[str], increment: int) -> None:
+    """Write the images of one unit and their latents and, last, their manifest rows to `path`.
+
+    selected: with labels that count the classes in canonical order. class_order: of the labels in the rows.
+    """
+    folder, names = path.parent.parent, canonical(class_order)
     rows = []
     for item in selected:
-        file = image_file(class_names[item.label], increment, item.slot)
+        name, slot = names[item.label], item.slot
+        file = image_file(name, increment, slot)
         write_bytes(folder / file, encode_png(item.image))
-        digest = sha256(folder / file)
-        rows.append(
-            Row(
-                file, class_names[item.label], item.label, increment, item.slot, item.chosen, item.candidates,
-                digest, item.source,
-            )
-        )  # fmt: skip
+        label, digest = class_order.index(name), sha256(folder / file)
+        rows.append(Row(file, name, label, increment, slot, item.chosen, item.candidates, digest, item.source))
     latents = [item.latent for item in selected if item.latent is not None]
     if latents:
         save_tensors(path.with_suffix(".safetensors"), {"latents": torch.stack(latents)})
-    write_json(path, [asdict(row) for row in rows])
+    write_json(path, [row_values(row) for row in rows])
+
+
+def row_values(row: Row) -> dict[str, Any]:
+    """Return a row as plain data; candidates without a real image have no entry for it."""
+
+    def present(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: value for name, value in items if name != "real" or value is not None}
+
+    return asdict(row, dict_factory=present)
 
 
 def finish_increment(folder: Path) -> None:
-    """Join the rows of an increment's groups into its manifest, ordered by class and slot, and mark it done.
+    """Join the rows of an increment's groups into its manifest, ordered by class name and slot, and mark it done.
 
     Files that already hold the right content are left alone.
     """
     rows = [row for path in sorted((folder / "groups").glob("*.json")) for row in read_rows(path, read_json(path))]
-    rows.sort(key=lambda row: (row.label, row.slot))
-    keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(asdict(row)) + "\n" for row in rows))
+    rows.sort(key=lambda row: (row.class_name, row.slot))
+    keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(row_values(row)) + "\n" for row in rows))
     if not (folder / "done").exists():
         write_text(folder / "done", "")
 
@@ -165,12 +176,13 @@ def read_manifest(folder: Path) -> list[Row]:
 
 
 def read_increment(folder: Path, class_names: Sequence[str], labels: range | None = None) -> ImageSet:
-    """Read the images of one finished increment, in manifest order.
+    """Read the images of one finished increment, in manifest order, with labels that count `class_names`.
 
     labels: of the classes to read; None: all. Errors: UserError naming the first file that is missing, corrupt, or not
     what was written.
     """
-    rows = [row for row in read_manifest(folder) if labels is None or row.label in labels]
+    rows, known = read_manifest(folder), {name: label for label, name in enumerate(class_names)}
+    rows = [row for row in rows if labels is None or known.get(row.class_name) in labels]
     images = []
     for row in rows:
         if (folder / row.file).is_file() and sha256(folder / row.file) != row.sha256:
@@ -178,8 +190,10 @@ def read_increment(folder: Path, class_names: Sequence[str], labels: range | Non
                 f"{folder / row.file}: corrupt: its SHA-256 differs from the manifest's; delete {folder} (and later"
                 " increments) and run the same command to make it again"
             )
+        if row.class_name not in known:
+            raise UserError(f"{folder / 'manifest.jsonl'}: {row.file} is of class {row.class_name!r}, not asked for")
         images.append(decode_image(folder / row.file))
-    found = torch.tensor([row.label for row in rows])
+    found = torch.tensor([known[row.class_name] for row in rows])
     return ImageSet(torch.stack(images), found, tuple(class_names))
 
 
@@ -188,14 +202,14 @@ def read_union(folders: Sequence[Path], class_names: Sequence[str], labels: rang
     return concatenate([read_increment(folder, class_names, labels) for folder in folders])
 
 
-def read_latents(folder: Path) -> dict[int, Tensor]:
-    """Read the latents of a finished increment by class, each (n, C, H, W), in order of slots."""
-    found: dict[int, list[Tensor]] = {}
+def read_latents(folder: Path) -> dict[str, Tensor]:
+    """Read the latents of a finished increment by class name, each (n, C, H, W), in order of slots."""
+    found: dict[str, list[Tensor]] = {}
     for path in sorted((folder / "groups").glob("*.json")):
         latents = load_tensors(path.with_suffix(".safetensors"))["latents"]
         for row, latent in zip(read_rows(path, read_json(path)), latents, strict=True):
-            found.setdefault(row.label, []).append(latent)
-    return {label: torch.stack(items) for label, items in found.items()}
+            found.setdefault(row.class_name, []).append(latent)
+    return {name: torch.stack(items) for name, items in found.items()}
 
 
 def write_dataset(run: Run, increments: int) -> list[Path]:
@@ -251,6 +265,10 @@ def load(run: str | Path) -> DistilledSet:
     run: directory or URL. Errors: UserError when it is no run, has no finished increment, or a file is corrupt.
     """
     with fetched(run) as root:
+        if runs := runs_below(root):
+            raise UserError(
+                f"{run}: holds {len(runs)} runs; load one of them, such as {runs[0].relative_to(root)} in it"
+            )
         names = tuple(read_json(root / "classes.json"))
         folders = sorted(path.parent for path in root.glob("increments/*/done"))
         if not folders:

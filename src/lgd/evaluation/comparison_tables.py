@@ -6,12 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .aggregate import lower_than_baseline
-from .tables import Table, markdown, number, spread
-
-
-def table(comparison: Mapping[str, Any]) -> str:
-    """Return the overview as Markdown."""
-    return markdown(overview(comparison))
+from .tables import Table, number, spread
 
 
 def all_ipcs(comparison: Mapping[str, Any]) -> list[str]:

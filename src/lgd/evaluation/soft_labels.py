@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier, predict
-from lgd.classifiers.train import check_classes, load_classifier
+from lgd.classifiers.train import columns_of, load_classifier
 from lgd.config import ClassifierConfig, EvaluationConfig
 from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
@@ -63,9 +63,12 @@ def store_soft_labels(path: Path, teacher: Classifier, images: ImageSet, files: 
 
 
 def stored_soft_labels(path: Path, files: Sequence[str], class_names: Sequence[str]) -> Tensor:
-    """Logits (N, classes) of the given files. Errors: UserError naming a corrupt file or an image without a label."""
+    """Return the logits (N, classes) of the given files, with a column for each of `class_names`.
+
+    Errors: UserError naming a corrupt file or an image without a label.
+    """
     tensors, metadata = load_tensors_and_metadata(path)
-    check_classes(path, metadata, class_names)
+    columns = columns_of(path, metadata, class_names)
     try:
         rows = {name: row for row, name in enumerate(parse_json(metadata["files"]))}
         logits = tensors["logits"]
@@ -76,4 +79,4 @@ def stored_soft_labels(path: Path, files: Sequence[str], class_names: Sequence[s
     missing = [name for name in files if name not in rows]
     if missing:
         raise UserError(f"{path}: no label for {missing[0]}; delete it and run the same command to label anew")
-    return logits[[rows[name] for name in files]]
+    return logits[[rows[name] for name in files]][:, columns]

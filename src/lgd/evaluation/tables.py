@@ -35,6 +35,11 @@ def markdown(table: Table) -> str:
     return tabulate(rows, header, "pipe", colalign=_alignment(table), disable_numparse=True) + "\n"
 
 
+def explained(table: Table) -> str:
+    """Return the Markdown table and, below it, the caption, as commands print it."""
+    return f"{markdown(table)}\n{table.caption}\n"
+
+
 def captioned(table: Table) -> str:
     """Return the caption and the Markdown table."""
     return f"{table.caption}\n\n{markdown(table)}"

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 from lgd.config import ComputeConfig
 from lgd.errors import UserError
+from lgd.progress import log
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """constants of glibc's malloc.h"""
+DEVICES = ("auto", "cpu", "cuda")
+"""kinds of devices that lgd has run on"""
+PRODUCT = 512
+"""side of the matrices whose product compares bfloat16 with float32"""
 KEPT = 2**31 - 1
 """free bytes at the end of the heap that the process keeps; the largest value that glibc takes"""
 IN_HEAP = 32 * 2**20
@@ -31,6 +41,10 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, KEPT)
         mallopt(M_MMAP_THRESHOLD, IN_HEAP)
+
+
+_warned: set[str] = set()
+"""devices that `warn_of_emulation` has named"""
 
 
 @contextmanager
@@ -57,9 +71,13 @@ def resolve_device(name: str) -> str:
 
 
 def check_device(name: str) -> None:
-    """Check that a device exists. Errors: UserError for one that torch or this machine does not have."""
+    """Check that a device exists. Errors: UserError for one that lgd, torch or this machine does not have."""
     import torch
 
+    if name.partition(":")[0] not in DEVICES:
+        known = "cpu, cuda, cuda:N and auto"
+        hint = "; on a Mac, cpu is the one that works" if name == "mps" else ""
+        raise UserError(f"compute.device: {name!r} is not supported; supported are {known}{hint}")
     try:
         torch.empty(1, device=resolve_device(name))
     except (RuntimeError, AssertionError) as error:
@@ -85,3 +103,57 @@ def computes_in_bfloat16(device: str = "") -> bool:
     if device.startswith("cuda") or (not device and torch.cuda.is_available()):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+@cache
+def bfloat16_factor(device: str) -> float:
+    """Measure the time of a matrix product in bfloat16 as a multiple of that in float32, on a device; once."""
+    import torch
+
+    def seconds(x: torch.Tensor) -> float:
+        start = perf_counter()
+        float((x @ x)[0, 0])  # reading a number waits for a GPU
+        return perf_counter() - start
+
+    x = torch.ones(PRODUCT, PRODUCT, device=device)
+    half = x.to(torch.bfloat16)
+    turns = [(seconds(half), seconds(x)) for _ in range(6)][1:]  # the first prepares
+    return min(turn[0] for turn in turns) / min(turn[1] for turn in turns)
+
+
+def warn_of_emulation(device: str, settings: Mapping[str, Any]) -> None:
+    """Warn, once per process, when settings ask for bfloat16 on a device that emulates it.
+
+    device: a name, not `auto`. settings: plain data of the configuration's sections that are used.
+    """
+    asking = fields_in_bfloat16(settings)
+    if asking and device not in _warned and not computes_in_bfloat16(device):
+        _warned.add(device)
+        log.warning(
+            f"{device_name(device)} emulates bfloat16: a matrix product takes {bfloat16_factor(device):.1f} times as"
+            f" long as in float32; {', '.join(asking)} = float32 avoids that"
+        )
+
+
+def fields_in_bfloat16(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the dotted names of the settings whose value is bfloat16."""
+    found = []
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found += fields_in_bfloat16(value, f"{prefix}{name}.")
+        elif value == "bfloat16":
+            found.append(prefix + name)
+    return found
+
+
+def device_name(device: str) -> str:
+    """Return the model name of a GPU or of the processor."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

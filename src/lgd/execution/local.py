@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from loky import cpu_count
+from psutil import pid_exists
 
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.progress import progress_bar
+from lgd.progress import log, progress_bar
 from lgd.storage.object_store import Mirror, active_mirror
 
 from .hardware import cpu_threads, keep_freed_memory
-from .units import Unit, attempt, perform, unfinished
+from .units import LOG, Unit, attempt, perform, unfinished
+
+
+class LostWorkerError(UserError):
+    """A worker process was killed."""
 
 
 class Local:
@@ -41,16 +46,24 @@ class Local:
                 self._executor().submit(import_everything)
 
     def run(self, units: Sequence[Unit], what: str) -> None:
-        """Run the unfinished units. Errors: as `Engine`; UserError when a worker process was killed."""
-        todo = unfinished(units, self.root)
+        """Run the unfinished units. Errors: as `Engine`; LostWorkerError when workers are killed time and again."""
+        for left in reversed(range(self.retries + 1)):
+            try:
+                return self._run(unfinished(units, self.root), what)
+            except LostWorkerError:
+                if not left:
+                    raise
+                log.info("a worker process was killed; its work is done again")
+
+    def _run(self, units: Sequence[Unit], what: str) -> None:
         failures: list[Failure] = []
-        with progress_bar(len(todo), what) as advance:
-            if self.workers > 1 and len(todo) > 1:
-                self._collect(self._submit(todo), advance, failures)
+        with progress_bar(len(units), what) as advance:
+            if self.workers > 1 and len(units) > 1:
+                self._collect(self._submit(units), advance, failures)
             else:
                 with cpu_threads(1):
-                    for unit in todo:
-                        attempt(perform, (unit, self.retries), unit.name, failures)
+                    for unit in units:
+                        attempt(perform, (unit, self.retries), unit.name, failures, self.root / LOG)
                         advance()
         if failures:
             raise IncompleteError(failures)
@@ -86,11 +99,12 @@ class Local:
             for future in as_completed(futures):
                 if isinstance(lost := future.exception(), TerminatedWorkerError):
                     raise lost
-                attempt(future.result, (), futures[future].name, failures)
+                attempt(future.result, (), futures[future].name, failures, self.root / LOG)
                 advance()
         except TerminatedWorkerError:
             time.sleep(0.2)  # Ctrl-C ends the workers, too: let this process's KeyboardInterrupt come first
-            raise UserError(
+            self._pool = None  # loky's is broken
+            raise LostWorkerError(
                 "a worker process was killed, perhaps for lack of memory; finished work is kept: run the same command"
                 " again, with a smaller --compute.workers if it recurs"
             ) from None
@@ -126,8 +140,11 @@ def _initialise(parent: int) -> None:
 
 
 def _leave_with(parent: int) -> None:
-    """End this worker process when its parent has ended, for whatever reason."""
-    while os.getppid() == parent:
+    """End this worker process when its parent has ended, for whatever reason.
+
+    Windows keeps telling the number of a parent that has ended; elsewhere the number changes.
+    """
+    while os.getppid() == parent and pid_exists(parent):
         time.sleep(0.5)
     os._exit(1)
 

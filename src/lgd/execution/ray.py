@@ -25,7 +25,7 @@ from lgd.storage.object_store import Mirror, active_mirror
 from .hardware import cpu_threads
 from .local import import_everything
 from .ray_train import train_together
-from .units import Unit, attempt, perform, unfinished
+from .units import LOG, Unit, attempt, perform, unfinished
 
 CURRENT = Path("/tmp/ray/ray_current_cluster")
 """file into which `ray start` writes the address of this machine's cluster"""
@@ -46,7 +46,7 @@ class OnRay:
     def __enter__(self) -> OnRay:
         import ray
 
-        connect(self.compute)
+        self._connected_here = connect(self.compute)
         self._ray = ray
         resources = {"num_cpus": self.compute.cpus_per_unit, "num_gpus": self.compute.gpus_per_unit}
         self._work = ray.remote(**resources, max_retries=self.compute.retries)(_work)
@@ -55,7 +55,8 @@ class OnRay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ray.shutdown()
+        if self._connected_here:
+            self._ray.shutdown()
 
     def warm_up(self) -> None:
         """Start as many workers as fit on the cluster, so that they import their libraries early."""
@@ -76,7 +77,7 @@ class OnRay:
             pending = list(calls)
             while pending:
                 (ready,), pending = self._ray.wait(pending, num_returns=1)
-                attempt(self._outcome, (ready,), calls[ready].name, failures)
+                attempt(self._outcome, (ready,), calls[ready].name, failures, self.root / LOG)
                 advance()
         if mirror := active_mirror():
             mirror.fetch(f"{phase} finished")
@@ -107,7 +108,7 @@ class OnRay:
         try:
             self._ray.get(ready)
         except RayTaskError as error:
-            raise error.cause from None
+            raise error.cause from error
 
 
 @dataclass(frozen=True)
@@ -136,11 +137,19 @@ def _train(task: Task, *arguments: Any) -> None:
     train_together(lambda: _work(task, *arguments), task.unit.shards, task.root, task.mirror, task.compute)
 
 
-def connect(compute: ComputeConfig) -> None:
-    """Join the cluster, or start one for this process alone. Errors: as `check_cluster`."""
+def connect(compute: ComputeConfig) -> bool:
+    """Join the cluster, or start one for this process alone; a connection that the caller opened is used as it is.
+
+    Returns whether a connection was opened. Errors: as `check_cluster`; UserError for a connection to another cluster.
+    """
     import ray
 
     check_cluster(compute.address)
+    if ray.is_initialized():
+        current = ray.get_runtime_context().gcs_address
+        if compute.address not in ("local", "auto", current):
+            raise no_cluster(compute.address, f"this process is connected to {current} by ray.init")
+        return False
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if compute.address == "local":
         options |= {"num_cpus": compute.workers or None, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
@@ -148,6 +157,7 @@ def connect(compute: ComputeConfig) -> None:
         ray.init(address=compute.address, **options)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise no_cluster(compute.address, str(error).strip().splitlines()[0].rstrip(".")) from None
+    return True
 
 
 def check_cluster(address: str) -> None:

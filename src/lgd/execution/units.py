@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from traceback import format_exception
 from typing import Any, Protocol, TypeVar
 
-from lgd.errors import Failure, IncompleteError, NonFiniteError, UserError
+from lgd.errors import Failure, IncompleteError, NonFiniteError, UserError, is_out_of_memory
 from lgd.progress import log
-from lgd.storage.files import is_full_disk, on_written
+from lgd.storage.files import is_full_disk, on_written, write_text
 
 from .receipts import damaged, write_receipt
 
 T = TypeVar("T")
+
+LOG = "errors.log"
+"""file in an output directory that takes the tracebacks of units that failed"""
+MISTAKES = (TypeError, AttributeError, NameError, LookupError, ImportError, AssertionError, NotImplementedError)
+"""errors of code, which other units would meet as well"""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class Engine(Protocol):
     def run(self, units: Sequence[Unit], what: str) -> None:
         """Run the unfinished units. `what` names them on the progress bar.
 
-        Errors: a user's mistake at once; IncompleteError with the units that failed, after all others have run.
+        Errors: a user's mistake at once; IncompleteError with the units that failed, after all others have run, or at
+        once for a mistake in the code. The tracebacks are in `LOG` in the output directory.
         """
 
     def beside(self, units: Sequence[Unit], what: str, threads: int) -> AbstractContextManager[None]:
@@ -53,7 +61,7 @@ class Engine(Protocol):
 
 
 def perform(unit: Unit, retries: int) -> None:
-    """Run one unit, again after an error that may be transient, and write a receipt of the files that it wrote."""
+    """Run one unit, again after an error that may pass, and write a receipt of the files that it wrote."""
     for left in reversed(range(retries + 1)):
         paths: list[Path] = []
         try:
@@ -61,15 +69,25 @@ def perform(unit: Unit, retries: int) -> None:
                 unit.function(*unit.arguments)
             break
         except Exception as error:
-            if not left or not is_local(error) or isinstance(error, NonFiniteError):
+            if not left or not may_pass(error):
                 raise
     write_receipt(unit.done, [path for path in paths if path.exists()])
 
 
-def attempt(function: Callable[..., T], arguments: Sequence[Any], name: str, failures: list[Failure]) -> T | None:
+def may_pass(error: Exception) -> bool:
+    """Return whether an error may not come again: one of memory, of the network or of a file system."""
+    lasting = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+    of_files = isinstance(error, OSError) and not isinstance(error, lasting) and not is_full_disk(error)
+    return of_files or is_out_of_memory(error)
+
+
+def attempt(
+    function: Callable[..., T], arguments: Sequence[Any], name: str, failures: list[Failure], log: Path
+) -> T | None:
     """Return the result of `function`, or None after an error of this unit alone, which is added to `failures`.
 
-    Errors: those that would stop the other units, too, such as a user's mistake or a full disk.
+    log: file that takes the traceback. Errors: those that would stop the other units, too, such as a user's mistake or
+    a full disk; IncompleteError at once for a mistake in the code.
     """
     try:
         return function(*arguments)
@@ -78,8 +96,20 @@ def attempt(function: Callable[..., T], arguments: Sequence[Any], name: str, fai
     except Exception as error:
         if not is_local(error):
             raise
-        failures.append(Failure(name, f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"))
+        failures.append(Failure(name, recorded(error, name, log)))
+        if isinstance(error, MISTAKES):
+            raise IncompleteError(failures) from error
     return None
+
+
+def recorded(error: Exception, name: str, log: Path) -> str:
+    """Return an error as one line, after its traceback was added to the file `log`."""
+    line = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    if isinstance(error, UserError):
+        return line
+    before = log.read_text() if log.exists() else ""
+    write_text(log, f"{before}{datetime.now():%Y-%m-%d %H:%M:%S} {name}\n{''.join(format_exception(error))}\n")
+    return f"{line}; traceback in {log}"
 
 
 def is_local(error: Exception) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lgd.config import Config, to_dict, with_values
+from lgd.distillation.layout import record_combinations
 from lgd.errors import Failure, IncompleteError, UserError
-from lgd.evaluation.tables import Table, markdown, number, spread, write_tables
+from lgd.evaluation.tables import Table, explained, number, spread, write_tables
 from lgd.progress import log
 from lgd.storage.files import write_json
 from lgd.storage.object_store import workspace
@@ -51,9 +52,11 @@ def ablate(
     failures: list[dict[str, str]] = []
     with workspace(out, overwrite) as root:
         write_json(root / "config.json", to_dict(base))
-        for values, single in zip(combinations, configs, strict=True):
-            log.info(", ".join(f"{name}={show(value)}" for name, value in values.items()))
-            whole = to_dict(replace(single, name="", compute=Config().compute))
+        wholes = [to_dict(replace(single, name="", compute=Config().compute)) for single in configs]
+        labels = [", ".join(f"{name}={show(value)}" for name, value in values.items()) for values in combinations]
+        record_combinations(root, dict(zip(map(digest, wholes), labels, strict=True)))
+        for values, single, whole, label in zip(combinations, configs, wholes, labels, strict=True):
+            log.info(label)
             folder = root / "cells" / digest(whole)
             assets = root / "assets" / digest({name: whole[name] for name in MADE_FROM})
             try:
@@ -69,7 +72,7 @@ def ablate(
         made = ablation_table(list(axes), cells)
         write_json(root / "ablation.json", result)
         write_tables(root, [made])
-    return result, markdown(made)
+    return result, explained(made)
 
 
 def parse_axis(text: str) -> tuple[str, list[Any]]:

@@ -14,8 +14,10 @@ from lgd.analysis.collect import collect, units_of
 from lgd.analysis.context import AnalysisConfig, AnalysisContext, forget
 from lgd.analysis.inputs import SetSource, content_digest, expand, is_run, load_set, run_config
 from lgd.config import Config, differences, to_dict
+from lgd.data.class_names import canonical
 from lgd.data.imageset import Splits
 from lgd.data.splits import cached_splits
+from lgd.distillation.layout import label_of
 from lgd.distillation.recipe import assets_of
 from lgd.errors import UserError
 from lgd.execution.hardware import resolve_device
@@ -112,9 +114,9 @@ def _source(path: Path, name: str, splits: Splits, settings: AnalysisConfig) -> 
     names, shape = splits.train.class_names, splits.train.shape
     path = path.resolve()
     if is_run(path):
-        if tuple(read_json(path / "classes.json")) != names:
+        if canonical(read_json(path / "classes.json")) != names:
             raise UserError(f"{path / 'classes.json'}: not the classes of its dataset")
-        return SetSource(name, run_config(path).method, path, names, shape, 0)
+        return SetSource(name, label_of(path) or run_config(path).method, path, names, shape, 0)
     return SetSource(name, name, path, names, shape, settings.increments, settings.split_seed)
 
 

@@ -7,6 +7,7 @@ better images and a better reference.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lgd.config import (
@@ -24,6 +25,7 @@ from lgd.config import (
     SurrogateConfig,
     TrainingConfig,
     check,
+    presets,
 )
 from lgd.config import load_config as load_preset
 from lgd.execution.hardware import computes_in_bfloat16
@@ -48,11 +50,29 @@ def is_source(name: str) -> bool:
     return kind in SOURCES and bool(SOURCES[kind].argument)
 
 
+def as_source(name: str) -> str:
+    """Return the configuration or source that a path stands for.
+
+    A run stands for its config.json, another folder for folder:PATH, and a Parquet file for parquet:PATH; any other
+    name is returned as it is.
+    """
+    path = Path(name)
+    if name in presets() or is_source(name) or not path.exists():
+        return name
+    if (path / "config.json").is_file():
+        return str(path / "config.json")
+    kind = "folder" if path.is_dir() else "parquet" if path.suffix == ".parquet" else ""
+    if kind:
+        log.info(f"{name}: read as {kind}:{name}")
+    return f"{kind}:{name}" if kind else name
+
+
 def load_config(name: str, dataset: DatasetConfig | None = None) -> Config:
-    """Load a preset by name, a TOML file by path, or choose settings for a source of images such as folder:PATH.
+    """Load a preset by name, a TOML file or a run by path, or choose settings for images such as folder:PATH.
 
     dataset: how to read these images. Errors: UserError.
     """
+    name = as_source(name)
     if not is_source(name):
         return load_preset(name)
     from lgd.data.datasets import survey

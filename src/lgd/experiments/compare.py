@@ -12,10 +12,10 @@ from lgd.distillation.layout import Run
 from lgd.distillation.methods import methods_used
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.evaluation.aggregate import compare
-from lgd.evaluation.comparison_tables import table, tables
-from lgd.evaluation.tables import captioned, write_tables
+from lgd.evaluation.comparison_tables import overview, tables
+from lgd.evaluation.tables import captioned, explained, write_tables
 from lgd.execution.engines import engine_for
-from lgd.execution.units import attempt
+from lgd.execution.units import LOG, attempt
 from lgd.experiments.run_directory import claim
 from lgd.report import plots
 from lgd.storage.files import write_json, write_text
@@ -59,7 +59,7 @@ def compare_methods(
                 single, run = base.with_method(name, seed), Run(root / f"{name}-seed{seed}")
                 run.root.mkdir(exist_ok=True)
                 claim(run.config, single.record())
-                made = attempt(complete, (single, run, shared, engine), run.root.name, failures)
+                made = attempt(complete, (single, run, shared, engine), run.root.name, failures, root / LOG)
                 if made is not None:
                     metrics[name].append(made)
         finished = {name: done for name, done in metrics.items() if done}
@@ -72,7 +72,7 @@ def compare_methods(
         write_json(root / "comparison.json", comparison)
         write_text(root / "comparison.md", "\n".join(map(captioned, tables(comparison))))
         write_tables(root / "tables", tables(comparison))
-    return comparison, table(comparison)
+    return comparison, explained(overview(comparison))
 
 
 def plot_comparison(root: Path, comparison: dict[str, Any]) -> None:

@@ -57,7 +57,7 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
     Errors: IncompleteError with the cells of the evaluation that failed, after the others.
     """
     config, growth, evaluation = experiment.config, experiment.growth(run, assets), experiment.evaluation(assets)
-    write_json(run.root / "classes.json", list(growth.class_names))
+    write_json(run.root / "classes.json", list(growth.class_order))
     if config.guidance.decoder:
         pin_decoder(Path(config.guidance.decoder), run.root / "decoder.json", run.root)
     with timed(run.root, "stages"):

@@ -40,6 +40,8 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
     check_images(root, splits)
     needs_generator = any(method.needs_generator for method in methods)
     trains_generator = needs_generator and (not own.source or own.tune != "none")
+    if needs_generator:
+        assets.generator_folder.mkdir(exist_ok=True)
     extra = list(dict.fromkeys(asset for method in methods for asset in method.assets))
     networks = [reference_unit(assets), judge_unit(assets)]
     fresh = any(not unit.done.exists() for unit in networks)
@@ -65,7 +67,10 @@ def check_images(root: Path, splits: Splits) -> None:
     Errors: UserError when there are others, or some have changed.
     """
     path = root / "images.json"
-    now = {name: {"images": len(part), "sample": part.digest()} for name, part in vars(splits).items()}
+    now = {
+        name: {"images": len(part), "sample": part.digest()}
+        for name, part in (("train", splits.train), ("test", splits.test))
+    }
     if not path.exists():
         write_json(path, now)
     before = read_json(path)

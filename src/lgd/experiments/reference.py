@@ -16,7 +16,7 @@ from lgd.classifiers.train import (
     train_classifier,
 )
 from lgd.config import ReferenceConfig
-from lgd.data.imageset import ImageSet
+from lgd.data.imageset import Splits
 from lgd.data.splits import cached_splits
 from lgd.distillation.judge import load_judge, load_reference
 from lgd.distillation.recipe import Assets
@@ -34,15 +34,15 @@ def reference_unit(assets: Assets) -> Unit:
 
 def make_reference(assets: Assets, advance: Callable[[], object] = lambda: None) -> None:
     """Train the reference, or copy the user's own, and save it. advance: called after every epoch."""
-    wanted, train = assets.reference, cached_splits(assets.dataset).train
+    wanted, splits = assets.reference, cached_splits(assets.dataset)
     with cpu_threads(assets.generator.threads):
         if wanted.weights:
-            reference = foreign_reference(wanted, train, assets.device)
+            reference = foreign_reference(wanted, splits, assets.device)
         else:
             seed = derive_seed("reference", wanted.seed)
             with naming("reference"):
-                reference = train_classifier(train, wanted, seed, assets.device, watch=lambda *_: advance())
-    save_classifier(reference, assets.reference_file, wanted, train)
+                reference = train_classifier(splits.train, wanted, seed, assets.device, watch=lambda *_: advance())
+    save_classifier(reference, assets.reference_file, wanted, splits.train)
 
 
 def judge_unit(assets: Assets) -> Unit:
@@ -58,14 +58,14 @@ def make_judge(assets: Assets, advance: Callable[[], object] = lambda: None) -> 
     save_classifier(judge, assets.judge_file, assets.judge, train)
 
 
-def foreign_reference(config: ReferenceConfig, train: ImageSet, device: str) -> Classifier:
+def foreign_reference(config: ReferenceConfig, splits: Splits, device: str) -> Classifier:
     """Load the user's own reference. Errors: UserError for another network, or one hardly better than guessing."""
-    path, classes = Path(config.weights), len(train.class_names)
-    reference = load_foreign_classifier(path, config, train, device)
+    path, train, names = Path(config.weights), splits.train, splits.class_order
+    reference = load_foreign_classifier(path, config, train, names, device)
     sample = train.subset(torch.linspace(0, len(train) - 1, min(len(train), 1000)).long())
     found = accuracy(reference, sample)
-    if hardly_above_chance(found, classes):
-        some = ", ".join(train.class_names[:5]) + ", ..." * (classes > 5)
+    if hardly_above_chance(found, len(names)):
+        some = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
         raise UserError(
             f"{path}: recognises {found:.1f} % of the training images; are its classes {some} in this order, and its"
             " images in [0, 1] normalised as reference.training says?"

@@ -17,17 +17,18 @@ from lgd.config import ClassifierConfig, Config, check, to_dict
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import check_null
-from lgd.diffusion.train_generator import check_decoder, check_generator
+from lgd.diffusion.starts import check_decoder, check_generator
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import SURROGATE, check_method, growth_of, methods_used, with_method
+from lgd.distillation.methods import SURROGATE, check_method, growth_of, methods_used, sections_used, with_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
 from lgd.errors import UserError
 from lgd.evaluation.cells import Evaluation
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
-from lgd.execution.hardware import check_device, resolve_device
+from lgd.execution.hardware import check_device, resolve_device, warn_of_emulation
 from lgd.execution.ray import check_cluster
+from lgd.progress import log
 from lgd.rng import seeded_initialisation
 
 from .auto import load_config
@@ -61,7 +62,7 @@ class Experiment:
         return assets_of(self.config, root, self.device)
 
     def growth(self, run: Run, assets: Assets) -> Growth:
-        return growth_of(self.config, run, assets, self.class_names)
+        return growth_of(self.config, run, assets, self.splits.class_order)
 
     def evaluation(self, assets: Assets | None) -> Evaluation:
         """Return how sets are evaluated; the reference in `assets` is the teacher of soft labels by default.
@@ -98,16 +99,26 @@ def resolve(
     splits = cached_splits(config.dataset)
     for single in configs:
         check_method(single, splits.train)
+    if methods and config.generator.source and not any(samples(single) for single in configs):
+        log.info(f"generator.source: not used, because {' and '.join(methods)} selects real images")
     for part in (*checks, *(part for single in configs for part in checks_of(single))):
         part(config, splits)
-    return Experiment(config, splits, resolve_device(config.compute.device))
+    device, values = resolve_device(config.compute.device), to_dict(config)
+    sections = sections_used([method for single in configs for method in methods_used(single)])
+    warn_of_emulation(device, {name: values[name] for name in (sections if configs else {"evaluation"})})
+    return Experiment(config, splits, device)
+
+
+def samples(config: Config) -> bool:
+    """Return whether a run's method, or that of its seed set, samples from the generator."""
+    return any(method.needs_generator for method in methods_used(config))
 
 
 def checks_of(config: Config) -> list[Check]:
     """Return the checks of everything that a run of this configuration's method uses."""
     used = methods_used(config)
     checks: list[Check] = [has_reference, has_judge, has_evaluation]
-    if any(method.needs_generator for method in used):
+    if samples(config):
         checks += [has_generator]
     if any(method.needs_learner for method in used):
         checks += [has_learner]
@@ -119,7 +130,7 @@ def checks_of(config: Config) -> list[Check]:
 def has_generator(config: Config, splits: Splits) -> None:
     """Check generator and small decoder. Errors: UserError for one that cannot be loaded, guided or does not fit."""
     check_generator(config.generator, splits.train)
-    if config.generator.source:
+    if config.generator.source and config.generator.tune == "none":
         check_null(config.generator.source, config.sampling.classifier_free_scale)
     check_decoder(config.guidance.decoder, config.generator, splits.train.shape)
 
@@ -128,7 +139,7 @@ def has_reference(config: Config, splits: Splits) -> None:
     """Check the reference. Errors: UserError, also for weights that do not fit or recognise little."""
     probe(config.reference, splits.train)
     if config.reference.weights:
-        foreign_reference(config.reference, splits.train, resolve_device(config.compute.device))
+        foreign_reference(config.reference, splits, resolve_device(config.compute.device))
 
 
 def has_judge(config: Config, splits: Splits) -> None:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from lgd.config import from_dict, with_defaults
-from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run, class_groups
+from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run, class_groups, combinations, runs_below
 from lgd.errors import UserError, reading
 from lgd.evaluation.schedule import cells_of
 from lgd.report.events import read_events
@@ -36,17 +37,41 @@ class Phase:
 
 
 def status(path: Path) -> str:
-    """Describe a run, or every run of a compare directory, in lines. Errors: UserError when it is neither."""
+    """Describe a run, a comparison or an ablation in lines. Errors: UserError when it is none of them."""
     if not (path / "config.json").is_file():
-        raise UserError(f"{path}: neither a run nor a compare directory (no config.json)")
-    runs = sorted(child.parent for child in path.glob("*-seed*/config.json"))
+        raise UserError(f"{path}: neither a run nor a directory of compare or ablate (no config.json)")
     with reading(path):
-        told = [run_status(run) for run in runs or [path]]
-    if not runs:
-        return told[0]
-    finished = sum((run / "metrics.json").is_file() for run in runs)
-    compared = "compared" if (path / "comparison.json").is_file() else "not compared yet"
-    return f"{path}: {finished} of {len(runs)} runs finished, {compared}\n" + "".join(told)
+        if labels := combinations(path):
+            done = sum((folder / "comparison.json").is_file() for folder in labels)
+            groups = {label: runs_below(folder) for folder, label in labels.items()}
+            head = f"{done} of {len(labels)} combinations finished"
+        elif runs := runs_below(path):
+            groups = {}
+            for run in runs:
+                groups.setdefault(run.name.rpartition("-seed")[0], []).append(run)
+            done = sum((run / "metrics.json").is_file() for run in runs)
+            compared = "compared" if (path / "comparison.json").is_file() else "not compared yet"
+            head = f"{done} of {len(runs)} runs finished, {compared}"
+        else:
+            return run_status(path)
+        lines = [f"  {name:<{max(map(len, groups))}}  {group_status(runs)}\n" for name, runs in groups.items()]
+    return f"{path}: {head}\n{''.join(lines)}lgd status RUN shows the parts of one run.\n"
+
+
+def group_status(runs: Sequence[Path]) -> str:
+    """Describe the runs of one method or combination in a line: the finished ones, and the first that is not."""
+    finished = [read_json(run / "metrics.json")["increments"][-1] for run in runs if (run / "metrics.json").is_file()]
+    line = f"{len(finished)} of {len(runs)} runs finished" if runs else "not begun"
+    if finished:
+        mean = fmean(last["accuracy"]["mean"] for last in finished)
+        line += f", {mean:.1f} % at {finished[-1]['ipc']} images per class"
+    begun = next((run for run in runs if not (run / "metrics.json").is_file()), None)
+    return line if begun is None else f"{line}; {begun.name}: {progress(begun, run_phases(begun))}"
+
+
+def progress(root: Path, phases: list[Phase]) -> str:
+    """Describe how far an unfinished run is."""
+    return f"{'running' if in_use(root) else 'not running'}; {_next(phases)}; {time_left(root, phases)}"
 
 
 def run_status(root: Path) -> str:
@@ -57,7 +82,7 @@ def run_status(root: Path) -> str:
         last = metrics["increments"][-1]
         head = f"finished, {last['accuracy']['mean']:.1f} % at {last['ipc']} images per class"
     else:
-        head = f"{'running' if in_use(root) else 'not running'}; {_next(phases)}; {time_left(root, phases)}"
+        head = progress(root, phases)
     lines = [f"{root}: {head}"]
     for one in phases:
         mark = "done" if one.complete else "    " if not one.done else "... "
@@ -73,8 +98,10 @@ def run_phases(root: Path) -> list[Phase]:
     phases = []
     own = config.generator
     made = "source.json" if own.source and own.tune == "none" else "done"
-    networks = [(name, assets / f"{name}.safetensors") for name in ("reference", "judge")]
-    for name, file in (("generator", assets / "generator" / made), *networks):
+    made_once = {name: assets / f"{name}.safetensors" for name in ("reference", "judge")}
+    if (assets / "generator").is_dir():  # which `prepare` makes where a method samples
+        made_once = {"generator": assets / "generator" / made, **made_once}
+    for name, file in made_once.items():
         if file.exists() or assets == root:
             phases.append(counted(name, name, [file]))
     classes = root / "classes.json"

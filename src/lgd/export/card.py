@@ -47,7 +47,7 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         template_path=str(Path(__file__).with_name("card.md")),
         title=title,
         method=method,
-        images=len(export.samples),
+        images=kinds_of(export),
         classes=[_line(name) for name in export.class_names],
         ipc=increments[-1]["ipc"],
         increments=len(increments),
@@ -73,16 +73,34 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
     return str(made)
 
 
+def kinds_of(export: Export) -> str:
+    """Return the number of images, and how many of them are real and how many were sampled."""
+    sampled = len(export.samples) - export.real
+    if not export.real:
+        return f"{sampled} synthetic"
+    return f"{export.real} real" if not sampled else f"{sampled} synthetic and {export.real} real"
+
+
 def generator_of(export: Export) -> str:
     """Return the kind, the name and the licence of the generator: of a source as its record in the run has them."""
+    if export.real == len(export.samples):
+        return "none; every image is a real one, under the terms of the image set"
     own, images = export.config["generator"]["source"], str(export.config["dataset"]["source"])
     terms = "see the terms of the generator's weights and of the images it was trained on"
     family = export.source.get("family", "class-conditional diffusion transformer (DiT)")
     if not own:
         return f"a {family}; licence: {LICENCES.get(images, terms)}"
-    name = own.removeprefix("pretrained:")
+    here, before = export.source.get("tuning"), export.source.get("tuned_from")
+    tuned = f", tuned on these images {here}" if here else ""
+    base = f", tuned from {_public(before[0])} {before[1]}" if before else ""
+    return f"{_public(own)}, a {family}{base}{tuned}; licence: {export.source.get('licence') or terms}"
+
+
+def _public(source: str) -> str:
+    """Return a source's name on the Hub, or the last part of its path."""
+    name = source.removeprefix("pretrained:")
     on_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
-    return f"{name if on_hub else Path(name).name}, a {family}; licence: {export.source.get('licence') or terms}"
+    return name if on_hub else Path(name).name
 
 
 def _checksums(form: ExportFormat, root: Path) -> list[tuple[str, str]]:

@@ -51,6 +51,8 @@ class Export:
     environment: dict[str, Any]
     source: dict[str, Any]
     """the record of a generator that was not trained in the run; empty for one that was"""
+    real: int = 0
+    """number of images that are real ones, taken from the training set"""
     statistics: str = ""
     """what to normalise images by; empty: by what the data set is"""
 
@@ -68,6 +70,8 @@ def read_export(run: Path) -> Export:
             raise UserError(f"{sample.path}: no such file; run the same `lgd distill` again to restore it")
         if sha256(sample.path) != sample.sha256:
             raise UserError(f"{sample.path}: corrupt: its SHA-256 differs from metadata.csv")
+    from lgd.distillation.store import read_manifest  # which loads torch
+
     environment = run / "environment.json"
     if not environment.is_file():
         environment = run.parent / "environment.json"
@@ -83,6 +87,7 @@ def read_export(run: Path) -> Export:
         read_metrics(run / "metrics.json"),
         read_json(environment) if environment.is_file() else {},
         read_json(source) if source.is_file() else {},
+        sum(row.source is not None for done in run.glob("increments/*/done") for row in read_manifest(done.parent)),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -14,11 +13,14 @@ from torch import Tensor
 
 from lgd import __version__
 from lgd.diffusion.types import Denoiser, Step
+from lgd.distillation.methods.candidates import SamplingContext
 from lgd.distillation.methods.sampled import by_learnability
-from lgd.distillation.methods.sampling import SamplingContext, sample_slots, without_selection
+from lgd.distillation.methods.sampling import SAMPLED, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.store import SelectedImage
 from lgd.evaluation.tables import Table, markdown
+from lgd.execution.hardware import device_name
+from lgd.progress import progress_bar
 
 from .counting import operations
 from .measure import Clock, Times, take_turns
@@ -43,10 +45,9 @@ class Settings:
     """side of the matrices whose product gives the peak rate"""
 
 
-def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
+def bench(networks: Networks, settings: Settings) -> dict[str, Any]:
     """Measure everything; returns plain data for JSON. The variants take turns, and rates are medians over rounds."""
     peaks = matmul_peaks(settings.matrix, networks.device, settings.rounds, settings.clock)
-    say("matrix products done")
     base = with_steps(networks.config, settings)
     variants = variants_of(base, settings.every, networks.guiding is not networks.generator.autoencoder)
     kept: dict[str, list[SelectedImage]] = {}
@@ -58,8 +59,8 @@ def bench(networks: Networks, settings: Settings, say: Callable[[str], None]) ->
         return run
 
     functions = {name: runner(name, config, small) for name, (config, small) in variants.items()}
-    times = take_turns(functions, settings.rounds, clock=settings.clock)
-    say("sampling done")
+    with progress_bar(len(functions) * (settings.rounds + 1), "sampling") as advance:
+        times = take_turns(functions, settings.rounds, clock=settings.clock, advance=advance)
     rows = {name: row(variants[name][0], times[name], kept[name], name != "unguided") for name in functions}
     for entry in rows.values():
         for kind in ("sampled", "kept"):
@@ -119,7 +120,8 @@ def sample_classes(networks: Networks, config: Recipe, small: bool, guided: bool
     memory = {label: torch.empty(0) for label in networks.classes}
     resources: Any = own
     guide = by_learnability(resources) if guided else unguided
-    return sample_slots(SamplingContext(resources, config, guide, memory), [0], scored=guided)
+    context = SamplingContext(resources, config, guide, memory, scored=guided)
+    return sample_slots(context, [SAMPLED.begin(context)], [0])
 
 
 def unguided(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
@@ -192,17 +194,6 @@ def profile(function: Callable[[], Any]) -> dict[str, float]:
     times = {e.key: float(e.self_device_time_total if on_device else e.self_cpu_time_total) for e in events}
     total = sum(times.values()) or 1.0
     return {name: times[name] / total for name in sorted(times, key=lambda n: -times[n])[:10]}
-
-
-def device_name(device: str) -> str:
-    """Return the model name of a GPU or of the processor."""
-    if device.startswith("cuda"):
-        return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo") as file:  # noqa: PTH123
-            return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 COLUMNS = {

@@ -36,13 +36,21 @@ Clock = Callable[[], float]
 
 
 def take_turns(
-    functions: Mapping[str, Callable[[], Any]], rounds: int, warm_up: bool = True, clock: Clock = perf_counter
+    functions: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    warm_up: bool = True,
+    clock: Clock = perf_counter,
+    advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Times]:
-    """Time every function once per round, after one round that does not count if `warm_up`."""
+    """Time every function once per round, after one round that does not count if `warm_up`.
+
+    advance: called after every call of a function.
+    """
     found: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(-1 if warm_up else 0, rounds):
         for name, function in functions.items():
             seconds = timed(function, clock)
+            advance()
             if number >= 0:
                 found[name].append(seconds)
     return {name: Times(tuple(seconds)) for name, seconds in found.items()}

@@ -9,18 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import psutil
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lgd.config import Config
 from lgd.distillation.calibration import calibration_units
 from lgd.distillation.fresh import fresh_units, images_per_class, some_classes
 from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run
-from lgd.distillation.methods import growth_of, method_named, methods_used
+from lgd.distillation.methods import growth_of, method_named, methods_used, real_image_units
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import learner_units, sampling_units
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import cells_of
-from lgd.evaluation.tables import Table, markdown
+from lgd.evaluation.tables import Table, explained
 from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
 
 from .counting import count
@@ -135,10 +136,13 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
         network = asset.classifier(assets)
         step = workloads.classifier_training_step(network, sizes.images)
         yield asset.name, [(network.training.epochs * sizes.images, step)], 1
+    units = real_image_units(growth)
+    if units:
+        yield "real images", [(sizes.images, workloads.classified_batch(config.reference))], len(units)
     trained: Parts = []
     tried: Parts = []
     adaptive = False
-    kept: Counter[str] = Counter()
+    kept: Counter[tuple[str, bool]] = Counter()
     for increment in range(1, config.stages.increments + 1):
         count, images = len(learner_units(growth, increment)), (increment - 1) * each
         if count:
@@ -150,12 +154,14 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
         if fresh or calibrated:
             classes = some_classes(sizes.classes)
             images = (len(fresh) + len(calibrated)) * len(classes) * images_per_class(classes)
-            tried += workloads.sampling(method, images / config.stages.candidates)
-        kept[method] += each if method_named(method).needs_generator else 0
+            tried += workloads.sampling(method_named(method), images)
+        kept[method, growth.recipe(increment).stages.coverage != "none"] += each
     upto = "up to " if adaptive else ""
     yield upto + "learners", trained, config.stages.learners
     yield "calibration and fresh candidates", tried, CALIBRATED_STRENGTHS
-    sampled = [part for method, images in kept.items() if images for part in workloads.sampling(method, images)]
+    sampled = [
+        part for (method, covers), images in kept.items() for part in workloads.candidates(method, images, covers)
+    ]
     yield upto + "images", sampled, len(sampling_units(growth, 1))
     cells = Counter(
         (cell.kind, cell.architecture, cell.increment) for cell in cells_of(config.evaluation, config.stages)
@@ -172,13 +178,7 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
 
 def resident() -> int:
     """Return the memory of this process in bytes."""
-    try:
-        with open("/proc/self/status") as file:  # noqa: PTH123
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
-    except (OSError, StopIteration):
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(psutil.Process().memory_info().rss)
 
 
 def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
@@ -195,7 +195,11 @@ def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
     upto = "up to " if any(p.name.startswith("up to ") for p in found.phases) else ""
     rows.append(["all", upto + clock(found.seconds), "", f"{found.peak / 2**20:.0f} MiB with the process itself", ""])
     header = ["phase", "time", "workers", "memory at work", "from"]
-    return "\n".join([*lines, markdown(Table("plan", "", header, rows))])
+    caption = (
+        "Time passes on the clock with these workers; memory is that of tensors in one process. Estimates from"
+        " operations alone are rough: lgd bench --json and --rates make them better."
+    )
+    return "\n".join([*lines, explained(Table("plan", caption, header, rows))])
 
 
 def clock(seconds: float) -> str:

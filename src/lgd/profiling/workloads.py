@@ -19,12 +19,13 @@ from lgd.config import ClassifierConfig, Config, Precision
 from lgd.diffusion.autoencoder import Latents, Pixels, open_latents, small_decoder
 from lgd.diffusion.families import FAMILIES
 from lgd.diffusion.families.dit import DIT, new_denoiser
+from lgd.diffusion.finetune import for_tuning
 from lgd.diffusion.folder import load_source, with_conditions
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
-from lgd.distillation.methods import method_named
+from lgd.distillation.methods import Method, method_named
 from lgd.distillation.recipe import recipe_of
 from lgd.errors import UserError
 from lgd.evaluation.protocols import network_for
@@ -96,12 +97,15 @@ class Workloads:
 
     def test_batch(self, architecture: str) -> Workload:
         """Return the test of an architecture on one batch of test images."""
-        config = replace(self.config.evaluation.classifier, architecture=architecture)
-        batch = min(batch_size_for(self.sizes.shape), self.sizes.test)
+        return self.classified_batch(replace(self.config.evaluation.classifier, architecture=architecture))
+
+    def classified_batch(self, config: ClassifierConfig) -> Workload:
+        """Return the classification of one batch of images."""
+        batch = min(batch_size_for(self.sizes.shape), max(self.sizes.test, 1))
 
         def build() -> Built:
             network, x = self.classifier(config).eval(), torch.rand(batch, *self.sizes.shape, device=self.device)
-            return without_gradient(lambda: network(x)), [network]
+            return torch.no_grad()(lambda: network(x)), [network]
 
         return Workload(batch, build, bfloat16=False)
 
@@ -111,14 +115,16 @@ class Workloads:
         half = half_precision(own, self.device.partition(":")[0])
 
         def build() -> Built:
-            denoiser: Any = self.generator("float32").denoiser.train().requires_grad_(True)
+            made = self.generator("float32")
+            denoiser: Any = made.denoiser.train().requires_grad_(True)
+            denoiser = for_tuning(denoiser, own)
             C, side = denoiser.config.in_channels, denoiser.config.sample_size
             batch = min(own.batch_size, self.sizes.images)
             x = torch.randn(batch, C, side, side, device=self.device)
             t = torch.zeros(batch, dtype=torch.long, device=self.device)
             # The optimiser's moments and the average
-            extra = [torch.zeros_like(p) for p in denoiser.parameters() for _ in range(3)]
-            state = begin(denoiser, own, batch)
+            extra = [torch.zeros_like(p) for p in denoiser.parameters() if p.requires_grad for _ in range(3)]
+            state = begin(denoiser, own, batch, made.family, made.embeddings)
             trained = state.optimiser.param_groups[0]["params"]
 
             def step() -> None:
@@ -160,20 +166,34 @@ class Workloads:
         made = Generator(denoiser, scheduler, autoencoder, names, (), family)
         return with_conditions(made, names, family.placeholder(denoiser, classes))
 
-    def sampling(self, method: str, kept: float) -> list[tuple[float, Workload]]:
-        """Return the work to make `kept` images: numbers of unguided steps, guided steps and decoded images."""
+    def candidates(self, method: str, kept: float, covers: bool = False) -> list[tuple[float, Workload]]:
+        """Return the work to choose `kept` images among the candidates of every source of a method.
+
+        covers: candidates of a method without a learner compete, too, by coverage of the class.
+        """
         config, found = self.config, method_named(method)
-        kappa = config.stages.candidates if found.needs_learner else 1
-        guidance = found.guidance(recipe_of(config)) if found.guidance else None
+        parts = []
+        for source in found.sources:
+            candidates = kept * (source.per_slot(recipe_of(config)) if found.needs_learner or covers else 1)
+            if source.generated:
+                parts += self.sampling(found, candidates)
+            else:
+                parts.append((candidates * config.stages.learners, self.classified_batch(config.learner)))
+        return parts
+
+    def sampling(self, method: Method, candidates: float) -> list[tuple[float, Workload]]:
+        """Return the work to sample candidates: numbers of unguided steps, guided steps and decoded images."""
+        config = self.config
+        guidance = method.guidance(recipe_of(config)) if method.guidance else None
         steps, guided = config.sampling.steps, 0
         if guidance and guidance.strength:
             guided = sum(in_window(Step(index, 0, 0.5), guidance) for index in range(steps))
-        candidates = kappa * min(config.stages.classes_per_unit, self.sizes.classes)
-        batch = min(config.sampling.batch_size, candidates)
+        kappa = config.stages.candidates if method.needs_learner else 1
+        batch = min(config.sampling.batch_size, kappa * min(config.stages.classes_per_unit, self.sizes.classes))
         return [
-            (kept * kappa * (steps - guided), self.sampling_step(batch, None)),
-            (kept * kappa * guided, self.sampling_step(batch, "influence" if found.assets else "score")),
-            (kept * kappa, self.decoding_batch(batch)),
+            (candidates * (steps - guided), self.sampling_step(batch, None)),
+            (candidates * guided, self.sampling_step(batch, "influence" if method.assets else "score")),
+            (candidates, self.decoding_batch(batch)),
         ]
 
     def sampling_step(self, batch: int, guidance: str | None) -> Workload:
@@ -191,7 +211,7 @@ class Workloads:
             networks: list[nn.Module] = [generator.denoiser]
             here = Step(20, 400, 0.2)
             if guidance is None:
-                return without_gradient(lambda: inner(x, here)), networks
+                return torch.no_grad()(lambda: inner(x, here)), networks
             decoder, used = self.guidance_decoder(generator)
             networks += used
             if guidance == "score":
@@ -212,7 +232,7 @@ class Workloads:
 
             own = replace(config.guidance, window=(0, 50), every=1, strength=1.0)
             guided = learnability_guided(inner, score, own)
-            return without_gradient(lambda: guided(x, here)), networks
+            return torch.no_grad()(lambda: guided(x, here)), networks
 
         return Workload(batch, build, half)
 
@@ -222,7 +242,7 @@ class Workloads:
         def build() -> Built:
             generator = self.generator(self.config.sampling.precision)
             z = torch.randn(batch, *generator.latent_shape, device=self.device)
-            return without_gradient(lambda: generator.autoencoder.decode(z)), networks_of(generator.autoencoder)
+            return torch.no_grad()(lambda: generator.autoencoder.decode(z)), networks_of(generator.autoencoder)
 
         return Workload(batch, build, self.config.sampling.precision == "bfloat16")
 
@@ -272,13 +292,3 @@ def backward_and_update(parameters: list[nn.Parameter], loss: Tensor) -> None:
     gradients = torch.autograd.grad(loss, parameters)
     for gradient in gradients:
         gradient.mul_(gradient).sqrt_()
-
-
-def without_gradient(function: Callable[[], Any]) -> Callable[[], Any]:
-    """Wrap a function so that torch records no gradients in it."""
-
-    def run() -> Any:
-        with torch.no_grad():
-            return function()
-
-    return run

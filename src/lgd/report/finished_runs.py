@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from lgd.analysis.inputs import expand, is_run
-from lgd.distillation.layout import read_metrics
+from lgd.distillation.layout import label_of, read_metrics
 from lgd.errors import UserError
 from lgd.evaluation.aggregate import average_runs
 from lgd.storage.files import read_json
@@ -21,6 +21,7 @@ class FinishedRun:
 
     path: Path
     method: str
+    """of an ablation's run, the values of its combination"""
     config: dict[str, Any]
     metrics: dict[str, Any]
     environment: dict[str, Any]
@@ -35,7 +36,9 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
     runs, notes = [], []
     for path in expand(paths):
         if not is_run(path):
-            raise UserError(f"{path}: neither a run nor a compare directory; `lgd analyze` takes plain folders")
+            raise UserError(
+                f"{path}: neither a run nor a directory of compare or ablate; `lgd analyze` takes plain folders"
+            )
         if not (path / "metrics.json").is_file():
             notes.append(f"{path.name} is not finished and left out.")
             continue
@@ -43,7 +46,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
         runs.append(
             FinishedRun(
                 path,
-                str(config["method"]),
+                label_of(path) or str(config["method"]),
                 config,
                 read_metrics(path / "metrics.json"),
                 read_json(environment) if environment.is_file() else {},

@@ -14,6 +14,7 @@ from lgd.analysis.inputs import run_config
 from lgd.analysis.neighbours import nearest, unit
 from lgd.classifiers.architectures import feature_batches, features_of
 from lgd.classifiers.train import load_classifier
+from lgd.data.class_names import places
 from lgd.data.folder import decode_image
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
@@ -107,14 +108,17 @@ def _neighbours(items: Sequence[Item], judge: Path | None) -> tuple[list[list[An
     config = run_config(items[0][0].path)
     try:
         real = cached_splits(config.dataset).train
+        label_in_run = places(real.class_names, items[0][0].class_names, items[0][0].path)
         network = load_classifier(judge, config.judge, real)
         images = torch.stack([decode_image(path) for _, path, _ in items])
-        synthetic = ImageSet(images, torch.tensor([row.label for *_, row in items]), real.class_names)
+        labels = torch.tensor([real.class_names.index(row.class_name) for *_, row in items])
+        synthetic = ImageSet(images, labels, real.class_names)
         queries = unit(features_of(network, synthetic))
     except (UserError, RuntimeError) as error:
         return [], [], [f"Nearest real images are left out: {str(error).splitlines()[0]}"]
     distance, place = nearest(queries, map(unit, feature_batches(network, real)))
     used = place.unique(sorted=True)
     position = {int(p): i for i, p in enumerate(used)}
-    near = [[position[int(p)], int(real.labels[p]), round(float(d), 4)] for p, d in zip(place, distance, strict=True)]
+    shown = label_in_run[real.labels[place]].tolist()
+    near = [[position[int(p)], label, round(float(d), 4)] for p, label, d in zip(place, shown, distance, strict=True)]
     return near, list(real.pixels(used)), []

@@ -45,6 +45,8 @@ def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwr
     """
     if out.is_dir():
         raise UserError(f"{out} is a directory; --out names the HTML file")
+    if out.suffix.lower() not in ("", ".html", ".htm"):
+        raise UserError(f"{out}: the report is one HTML page; name it {out.with_suffix('.html')}, and print it to PDF")
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, or --overwrite")
     if analysis is None and (paths[0] / "analysis" / "analysis.json").is_file():

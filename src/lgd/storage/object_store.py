@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from psutil import pid_exists
 
 from lgd.errors import UserError
 
@@ -210,7 +211,7 @@ def exclusively(mirror: Mirror) -> Iterator[None]:
         store.pipe_file(path, me, mode="create")
     except FileExistsError:
         process, machine = _holder(store.cat_file(path))
-        if machine != platform.node() or is_running(process):
+        if machine != platform.node() or pid_exists(process):
             raise UserError(
                 f"{mirror.url} is in use by process {process} on {machine}; if that is gone, delete {mirror.url}/{LOCK}"
             ) from None
@@ -223,23 +224,10 @@ def exclusively(mirror: Mirror) -> Iterator[None]:
         store.rm_file(path)
 
 
-def is_running(process: int) -> bool:
-    """Return whether a process of this machine exists; True on Windows, where a signal would end it."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's
-        pass
-    return True
-
-
 def _holder(text: bytes) -> tuple[int, str]:
     """Return the process and machine of a lock; 0 and an unknown machine of any other file."""
     try:
         value = parse_json(text[:1000])
-        return int(value["process"]), str(value["machine"])
+        return min(int(value["process"]), 2**31 - 1), str(value["machine"])
     except (ValueError, TypeError, KeyError):
         return 0, "an unknown machine"

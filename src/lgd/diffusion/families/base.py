@@ -91,8 +91,11 @@ class Family:
     """whether its timestep embedding has one of two sets of frequencies (time_embedding.py)"""
     velocity: bool = False
     """whether the denoiser predicts the velocity of a flow"""
-    trains: bool = False
-    """whether lgd trains and fine-tunes it"""
+    tunes: tuple[str, ...] = ("full", "lora")
+    """values of generator.tune that it can be trained with"""
+    with_classes: Callable[[Any, Sequence[int | None]], Any] | None = None
+    """returns a copy of a denoiser that learns, with a table of new classes and the null class: each row starts from
+    that of an old class, or for None from the null class's; None: conditions are prompts"""
 
 
 def numbered(request: Request) -> Conditions:

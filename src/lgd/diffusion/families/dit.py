@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import DiTTransformer2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
-from torch import Tensor
+from torch import Tensor, nn
 
 from lgd.config import GeneratorConfig, Precision, TimeFrequencies
 from lgd.errors import UserError
@@ -100,6 +102,18 @@ def null(denoiser: Any, embeddings: Embeddings | None) -> int:
     return int(denoiser.config.num_embeds_ada_norm)
 
 
+def with_classes(denoiser: Any, starts: Sequence[int | None]) -> Any:
+    """Return a copy with a table of new classes in every block, as Family.with_classes says."""
+    rows = torch.tensor([null(denoiser, None) if start is None else start for start in [*starts, None]])
+    adapted = copy.deepcopy(denoiser).requires_grad_(True)
+    for block in adapted.transformer_blocks:
+        embedder = block.norm1.emb.class_embedder
+        embedder.embedding_table = nn.Embedding.from_pretrained(embedder.embedding_table.weight[rows], freeze=False)
+        embedder.num_classes = len(starts)
+    adapted.register_to_config(num_embeds_ada_norm=len(starts))
+    return adapted
+
+
 def check(request: Request) -> None:
     saved_frequencies(request.folder, request.config.time_frequencies)
     numbered(request)
@@ -139,5 +153,6 @@ DIT = Family(
     describe=describe,
     parts=("vae/config.json",),
     embeds_by_frequencies=True,
-    trains=True,
+    tunes=("full", "lora", "difffit"),
+    with_classes=with_classes,
 )

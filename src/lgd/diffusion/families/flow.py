@@ -56,4 +56,4 @@ def schedule(config: Mapping[str, Any], where: Path) -> dict[str, Any]:
     }
 
 
-FLOW = replace(DIT, summary="class-conditional flow-matching transformer", velocity=True, trains=False)
+FLOW = replace(DIT, summary="class-conditional flow-matching transformer", velocity=True)

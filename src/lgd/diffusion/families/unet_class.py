@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import UNet2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from lgd.config import Precision, TimeFrequencies
 from lgd.errors import UserError
@@ -53,6 +55,17 @@ def null(denoiser: Any, embeddings: Embeddings | None) -> int | None:
     return denoiser.config.get("null_class")
 
 
+def with_classes(denoiser: Any, starts: Sequence[int | None]) -> Any:
+    """Return a copy with a table of new classes, as Family.with_classes says; a missing null class is their mean."""
+    old = denoiser.class_embedding.weight.detach()
+    spare = old.mean(0) if null(denoiser, None) is None else old[null(denoiser, None)]
+    rows = torch.stack([spare if start is None else old[start] for start in [*starts, None]])
+    adapted = copy.deepcopy(denoiser).requires_grad_(True)
+    adapted.class_embedding = nn.Embedding.from_pretrained(rows, freeze=False)
+    adapted.register_to_config(num_class_embeds=len(rows), null_class=len(starts))
+    return adapted
+
+
 def placeholder(denoiser: Any, classes: int) -> Conditions:
     return Conditions(tuple(label % denoiser.config.num_class_embeds for label in range(classes)))
 
@@ -70,4 +83,5 @@ UNET_CLASS = Family(
     placeholder=placeholder,
     vocabulary=vocabulary,
     describe=unet_channels,
+    with_classes=with_classes,
 )

@@ -9,9 +9,14 @@ from typing import Any
 
 from lgd.config import ClassifierConfig, GuidanceConfig
 from lgd.data.imageset import ImageSet
-from lgd.distillation.recipe import Assets, Recipe
+from lgd.distillation.recipe import Assets, Growth, Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
+from lgd.execution.units import Unit
+
+from .candidates import CandidateSource
+from .real import units_of_order
+from .sampling import SAMPLED
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,31 @@ class Method:
     """one line about the method"""
     needs_learner: bool = False
     """whether it needs a learner, and so a seed set of another method"""
-    needs_generator: bool = True
-    """whether it samples from the generator"""
+    sources: tuple[CandidateSource, ...] = (SAMPLED,)
+    """of its candidates; none for a method that takes real images without a choice among them"""
+    order: str = ""
+    """order of each class's real images in which it takes them, if it does"""
+    seed_field: str = "stages.seed_method"
+    """dotted field that names the method of its seed set"""
     assets: tuple[Asset, ...] = ()
     """networks of its own"""
     guidance: Callable[[Recipe], GuidanceConfig] | None = None
     """returns the settings of its guidance by a score's gradient; None: it has no such guidance"""
+    section: str = ""
+    """section of the configuration that holds settings of this method alone"""
     one_real_image_each: bool = False
     """whether every image needs a real image, or a cluster, of its own, so that no class may have fewer than the IPC"""
     fixed_size: bool = False
     """whether it takes the whole real set and ignores IPC and increments"""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """dotted fields of the configuration that the method sets"""
+
+    @property
+    def needs_generator(self) -> bool:
+        """Return whether it samples from the generator."""
+        return any(source.generated for source in self.sources)
+
+    def units(self, growth: Growth, recipe: Recipe) -> list[Unit]:
+        """Return the units that measure or order the real images before the first increment."""
+        found = [unit for source in self.sources for unit in source.units(growth, recipe)]
+        return found + (units_of_order(self.order, growth, recipe) if self.order else [])

@@ -1,66 +1,38 @@
-"""Methods that select real images: each orders a class once, and increment i takes the i-th n, so none comes twice."""
+"""Orders of the real images of a class: at random, by herding, by k-center. A larger count only adds to the end.
+
+Orders in the reference's features are units of work, made once per class and kept with the assets:
+ASSETS/real/herding-0-50/0003.safetensors
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lgd.classifiers.architectures import features_of
 from lgd.distillation.coverage import cover, mean_distance
+from lgd.distillation.recipe import Growth
 from lgd.distillation.resources import Resources
-from lgd.distillation.store import Candidate, SelectedImage
+from lgd.execution.units import Unit
 from lgd.rng import generator as rng
-
-Order = Callable[[Resources, int, int], Tensor]
-"""Takes (resources, label, count); returns the first `count` images of a class, as positions among its images.
-
-A larger count only adds to the end."""
+from lgd.storage.files import load_tensors, save_tensors
 
 
-def select_by(resources: Resources, order: Order) -> list[SelectedImage]:
-    """Return the i-th n images of each class's order, for increment i of n images per class."""
-    n = resources.config.stages.images_per_increment
-    end = resources.increment * n
-    selected = []
-    for label in resources.classes:
-        selected += real_images(resources, label, order(resources, label, end)[end - n : end])
-    return selected
+@dataclass(frozen=True)
+class Order:
+    """A way to order the images of a class."""
 
-
-def real_images(resources: Resources, label: int, positions: Tensor) -> list[SelectedImage]:
-    """Return images by their positions in their class, without latents; stages.py adds those where they are needed."""
-    train = resources.splits.train
-    sources = train.indices_of(label)[positions]
-    return [
-        SelectedImage(label, slot, image, None, (Candidate(None),), source=source)
-        for slot, (image, source) in enumerate(zip(train.pixels(sources), sources.tolist(), strict=True))
-    ]
-
-
-def select_random(resources: Resources) -> list[SelectedImage]:
-    """Select images at random."""
-    return select_by(resources, random_order)
-
-
-def select_herding(resources: Resources) -> list[SelectedImage]:
-    """Select images by herding on the reference's features."""
-    return select_by(resources, herding_order)
-
-
-def select_k_center(resources: Resources) -> list[SelectedImage]:
-    """Select images by k-center on the reference's features."""
-    return select_by(resources, k_center_order)
-
-
-def select_full(resources: Resources) -> list[SelectedImage]:
-    """Select every real image of the classes."""
-    selected = []
-    for label in resources.classes:
-        selected += real_images(resources, label, torch.arange(len(resources.splits.train.indices_of(label))))
-    return selected
+    first: Callable[[Resources, int, int], Tensor]
+    """takes (resources, label, count); returns the first images, as positions among those of the class"""
+    kept: bool = False
+    """whether it is worth keeping on disk"""
+    seeded: bool = False
+    """whether it depends on the run's seed"""
 
 
 def random_order(resources: Resources, label: int, count: int) -> Tensor:
@@ -82,6 +54,49 @@ def k_center_order(resources: Resources, label: int, count: int) -> Tensor:
     features = class_features(resources, label)
     start = torch.randint(len(features), (), generator=rng(resources.config.seed, "k-center", name))
     return k_center(features, count, int(start))
+
+
+ORDERS = {
+    "random": Order(random_order, seeded=True),
+    "herding": Order(herding_order, kept=True),
+    "k-center": Order(k_center_order, kept=True, seeded=True),
+}
+
+
+def class_order(resources: Resources, name: str, label: int, count: int) -> Tensor:
+    """Return the first `count` images of a class in an order, as positions among its images, or all where it has fewer.
+
+    `order_units` of the same count must have been run.
+    """
+    if not ORDERS[name].kept:
+        return ORDERS[name].first(resources, label, count)
+    path = order_file(resources.growth, name, label, count)
+    return load_tensors(path, ["order"])["order"]
+
+
+def order_file(growth: Growth, name: str, label: int, count: int) -> Path:
+    """Return the file of a kept order."""
+    seed = growth.later.seed if ORDERS[name].seeded else 0
+    return growth.assets.real_folder / f"{name}-{seed}-{count}" / f"{label:04d}.safetensors"
+
+
+def order_units(growth: Growth, name: str, count: int) -> list[Unit]:
+    """Return one unit per class that makes the first `count` images of an order; none where it is not kept."""
+    if not ORDERS[name].kept:
+        return []
+    return [
+        Unit(f"{name}, class {label}", make_order, (growth, name, label, count), done)
+        for label in range(len(growth.class_names))
+        for done in [order_file(growth, name, label, count)]
+    ]
+
+
+def make_order(growth: Growth, name: str, label: int, count: int) -> None:
+    """Order a class and write its first `count` images, or all where it has fewer."""
+    resources = Resources(growth, 1, range(label, label + 1))
+    held = len(resources.splits.train.indices_of(label))
+    order = ORDERS[name].first(resources, label, min(count, held))
+    save_tensors(order_file(growth, name, label, count), {"order": order})
 
 
 def class_features(resources: Resources, label: int) -> Tensor:

@@ -19,7 +19,8 @@ from lgd.guidance.null_half import NullHalf
 from lgd.rng import generator as rng
 from lgd.rng import image_seed
 
-from .sampling import Guide, climbing, sample_slots_in_order, without_selection
+from .candidates import Guide
+from .sampling import climbing, sample_slots_in_order, without_selection
 
 
 def influence_guidance(recipe: Recipe) -> GuidanceConfig:
@@ -47,9 +48,10 @@ def with_null_half(resources: Resources, guidance: GuidanceConfig) -> Guide:
     config, size = resources.config, resources.assets.surrogate.image_size
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-        names = list(zip(labels.tolist(), slots.tolist(), strict=True))
-        streams = [rng(config.seed, "null half", resources.increment, label, slot) for label, slot in names]
-        seeds = [image_seed(config.seed, resources.increment, label, slot, 0) for label, slot in names]
+        names = [resources.generator.class_names[label] for label in labels.tolist()]
+        places = list(zip(names, slots.tolist(), strict=True))
+        streams = [rng(config.seed, "null half", resources.increment, name, slot) for name, slot in places]
+        seeds = [image_seed(config.seed, resources.increment, name, slot, 0) for name, slot in places]
         conditions = resources.generator.conditions_of(labels, seeds)
         null = NullHalf(resources.generator, conditions, config.sampling, streams)
 

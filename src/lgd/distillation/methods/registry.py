@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
+from operator import attrgetter
+from typing import Any
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
@@ -13,12 +16,16 @@ from lgd.distillation.recipe import Assets, Growth, Recipe, recipe_of
 from lgd.distillation.selection import rule_named
 from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
+from lgd.execution.units import Unit
+from lgd.progress import log
 
 from .base import Asset, Method
-from .coresets import select_full, select_herding, select_k_center, select_random
+from .candidates import CandidateSource
 from .igd import influence_guidance, sample_igd
 from .mgd3 import sample_mgd3
+from .real import REAL, select_by, select_full
 from .sampled import sample_lgd, sample_unguided
+from .sampling import SAMPLED
 
 SURROGATE = Asset(
     "surrogate",
@@ -39,6 +46,19 @@ INDEPENDENT = Asset(
 LGD = Method(sample_lgd, "learnability-guided diffusion", needs_learner=True, guidance=lambda recipe: recipe.guidance)
 
 
+def competing(sources: tuple[CandidateSource, ...], summary: str, **rest: Any) -> Method:
+    """Return a method whose candidates of several sources compete by the selection rule, as those of LGD do."""
+    return Method(partial(sample_lgd, sources=sources), summary, needs_learner=True, sources=sources, **rest)
+
+
+def ordered(order: str, summary: str) -> Method:
+    """Return a method that takes the real images of each class in an order."""
+    return Method(partial(select_by, order), summary, sources=(), order=order, one_real_image_each=True)
+
+
+LGD_REAL = competing((REAL,), "real images by learnability", one_real_image_each=True, seed_field="real.seed_method")
+
+
 def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
     """Return an ablation of LGD: the method with other values of some fields."""
     return replace(LGD, summary=f"lgd, {summary}", fields=fields)
@@ -56,25 +76,32 @@ METHODS = {
     "lgd-fixed-schedule": lgd_without("with the fixed number of increments", {"stages.schedule": "fixed"}),
     "lgd-fixed-strength": lgd_without("with the default strength of guidance", {"guidance.strength": 0.3}),
     "dit": Method(sample_unguided, "unguided diffusion"),
-    "igd": Method(sample_igd, "diffusion guided by influence", assets=(SURROGATE,), guidance=influence_guidance),
-    "mgd3": Method(sample_mgd3, "diffusion guided to the modes of each class", one_real_image_each=True),
-    "random": Method(select_random, "real images chosen at random", needs_generator=False, one_real_image_each=True),
-    "herding": Method(
-        select_herding,
-        "real images by herding: they keep the mean of the features",
-        needs_generator=False,
-        one_real_image_each=True,
+    "igd": Method(
+        sample_igd,
+        "diffusion guided by influence",
+        assets=(SURROGATE,),
+        guidance=influence_guidance,
+        section="influence",
     ),
-    "k-center": Method(
-        select_k_center,
-        "real images by k-center: they lie far apart in the features",
-        needs_generator=False,
-        one_real_image_each=True,
+    "mgd3": Method(
+        sample_mgd3, "diffusion guided to the modes of each class", section="modes", one_real_image_each=True
     ),
+    "lgd-real": LGD_REAL,
+    "lgd-real-easiest": replace(
+        LGD_REAL,
+        summary="lgd-real, the easiest of the images not yet learned",
+        fields={"stages.selection": "easiest-unlearned"},
+    ),
+    "hybrid": competing(
+        (SAMPLED, REAL), "real and sampled candidates compete", guidance=LGD.guidance, one_real_image_each=True
+    ),
+    "random": ordered("random", "real images chosen at random"),
+    "herding": ordered("herding", "real images by herding: they keep the mean of the features"),
+    "k-center": ordered("k-center", "real images by k-center: they lie far apart in the features"),
     "full": Method(
         select_full,
         "the whole real set: a ceiling",
-        needs_generator=False,
+        sources=(),
         fixed_size=True,
         fields={"stages.increments": 1, "evaluation.redundancy_seeds": 0},
     ),
@@ -98,18 +125,19 @@ def with_method(config: Config, name: str) -> Config:
 
 def seed_method(config: Config) -> str:
     """Return the method of the first increment: a method that needs a learner has nothing to learn from yet."""
-    return config.stages.seed_method if method_named(config.method).needs_learner else config.method
+    method = method_named(config.method)
+    return attrgetter(method.seed_field)(config) if method.needs_learner else config.method
 
 
 def seed_config(config: Config) -> Config:
     """Return the configuration of the seed set: a set of one increment, made by the seed method."""
     single = replace(config, stages=replace(config.stages, increments=1))
-    return with_method(single, config.stages.seed_method)
+    return with_method(single, seed_method(config))
 
 
-def growth_of(config: Config, run: Run, assets: Assets, class_names: tuple[str, ...]) -> Growth:
+def growth_of(config: Config, run: Run, assets: Assets, class_order: tuple[str, ...]) -> Growth:
     """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
-    return Growth(run, assets, *recipes_of(config), config.learner, class_names)
+    return Growth(run, assets, *recipes_of(config), config.learner, class_order)
 
 
 def recipes_of(config: Config) -> tuple[Recipe, Recipe]:
@@ -140,6 +168,29 @@ def needs_independent(recipe: Recipe) -> bool:
     return covered or is_calibrated(recipe)
 
 
+def real_image_units(growth: Growth) -> list[Unit]:
+    """Return the units that measure or order the real images for a run's method and for that of its seed set."""
+    recipes = {recipe.method: recipe for recipe in (growth.seed, growth.later)}.values()
+    units = [unit for recipe in recipes for unit in method_named(recipe.method).units(growth, recipe)]
+    return list({unit.done: unit for unit in units}.values())
+
+
+def sections_used(used: Sequence[Method]) -> set[str]:
+    """Return the names of the configuration's sections that runs of these methods read."""
+    own = {method.section for method in METHODS.values()}
+    read = {
+        "generator": any(method.needs_generator for method in used),
+        "sampling": any(method.needs_generator for method in used),
+        "learner": any(method.needs_learner for method in used),
+        "guidance": any(method.guidance or method.needs_learner for method in used),
+        "real": any(REAL in method.sources for method in used),
+        **{section: any(method.section == section for method in used) for section in own if section},
+    }
+    return {
+        field.name for field in fields(Config) if is_dataclass(field.default_factory) and read.get(field.name, True)
+    }
+
+
 def check_method(config: Config, train: ImageSet) -> None:
     """Check before any work that the method and the seed method can make the set.
 
@@ -149,13 +200,18 @@ def check_method(config: Config, train: ImageSet) -> None:
     config = with_method(config, config.method)
     rule_named(config.stages.selection)
     check_budget(config, train)
-    if method_named(config.method).needs_learner:
-        seed = method_named(config.stages.seed_method)
-        if seed.needs_learner or seed.fixed_size:
-            known = [name for name, method in METHODS.items() if not (method.needs_learner or method.fixed_size)]
-            name = config.stages.seed_method
-            raise UserError(f"stages.seed_method: {name!r} cannot make a seed set; use one of {', '.join(known)}")
+    method = method_named(config.method)
+    if method.needs_learner:
+        name = seed_method(config)
+        if not makes_seed_sets(method_named(name), method):
+            known = [name for name, other in METHODS.items() if makes_seed_sets(other, method)]
+            raise UserError(f"{method.seed_field}: {name!r} cannot make a seed set; use one of {', '.join(known)}")
         check_budget(seed_config(config), train)
+
+
+def makes_seed_sets(seed: Method, of: Method) -> bool:
+    """Return whether a method makes seed sets of another: without a learner, in any size, with no other generator."""
+    return not (seed.needs_learner or seed.fixed_size) and (of.needs_generator or not seed.needs_generator)
 
 
 def check_budget(config: Config, train: ImageSet) -> None:
@@ -168,4 +224,15 @@ def check_budget(config: Config, train: ImageSet) -> None:
         raise UserError(
             f"{config.method}: class {name!r} has {size} real images, fewer than the {ipc} asked for;"
             " lower stages.increments or stages.images_per_increment"
+        )
+    if REAL not in method_named(config.method).sources:
+        return
+    if 0 < config.real.pool < ipc:
+        raise UserError(f"real.pool: {config.real.pool} images are fewer than the {ipc} per class asked for; raise it")
+    n, kappa = config.stages.images_per_increment, config.real.candidates
+    left = min(size, config.real.pool or size) - ipc + n
+    if left < n * kappa:
+        log.info(
+            f"{config.method}: class {name!r} has {left} real images left for the last increment, fewer than the"
+            f" {n * kappa} candidates asked for; all of them compete"
         )

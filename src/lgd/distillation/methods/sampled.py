@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from torch import Tensor
 
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.score import learnability
 
-from .sampling import Guide, climbing, sample_slots_in_order, without_selection
+from .candidates import CandidateSource, Guide
+from .sampling import SAMPLED, climbing, sample_slots_in_order, without_selection
 
 
-def sample_lgd(resources: Resources) -> list[SelectedImage]:
-    """Sample kappa candidates a slot with learnability guidance and keep one."""
-    return sample_slots_in_order(resources, resources.config, by_learnability(resources), scored=True)
+def sample_lgd(resources: Resources, sources: Sequence[CandidateSource] = (SAMPLED,)) -> list[SelectedImage]:
+    """Keep one of the candidates of every slot; those that are sampled are sampled with learnability guidance."""
+    config = resources.config
+    if not any(source.generated for source in sources):
+        config = replace(config, guidance=replace(config.guidance, strength=0.0, deviation=0.0))
+    return sample_slots_in_order(resources, config, by_learnability(resources), scored=True, sources=sources)
 
 
 def by_learnability(resources: Resources) -> Guide:
