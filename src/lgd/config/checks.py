@@ -96,6 +96,10 @@ def _check(config: Config, where: str) -> None:
     for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
         if window is not None and not window[0] <= window[1] <= last:
             raise UserError(f"{where}: {part}.window: {list(window)} does not lie inside the steps 0 to {last}")
+    if config.stages.anchor != "none" and config.stages.anchor_step > last:
+        raise UserError(
+            f"{where}: stages.anchor_step: {config.stages.anchor_step} does not lie inside the steps 0 to {last}"
+        )
     if config.sampling.steps > config.generator.train_timesteps:
         raise UserError(
             f"{where}: sampling.steps: {config.sampling.steps} is more than generator.train_timesteps"

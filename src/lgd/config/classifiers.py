@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .section import Section
 from .types import Count, Positive, Share, Size, Strength, Whole
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Section):
     """How a classifier is trained."""
 
     epochs: Count = 100
@@ -57,12 +58,13 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class ClassifierConfig:
+class ClassifierConfig(Section):
     """A classifier and its training."""
 
     architecture: str = "convnet"
-    """Name of the architecture: convnet, resnet8, resnetap10, resnet18, vgg11, alexnet, vit, or a model of timm where
-    timm is installed."""
+    """Name of the architecture: convnet, resnet8, resnetap10, resnet18, vgg11, alexnet, vit, the import path of a
+    function that makes a network, such as my_package.networks:small (docs/python.md), or a model of timm where timm is
+    installed."""
     width: Size = 64
     """Channels of a ConvNet; published results use 128. The other architectures have their published widths."""
     depth: Whole = 0

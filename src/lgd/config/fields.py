@@ -13,11 +13,12 @@ from .evaluation import EvaluationConfig
 from .generator import GeneratorConfig
 from .real import RealConfig
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig
+from .section import Section
 from .types import Count, Positive, Strength, Whole
 
 
 @dataclass(frozen=True)
-class StagesConfig:
+class StagesConfig(Section):
     """How the set grows in increments."""
 
     increments: Count = 5
@@ -45,6 +46,12 @@ class StagesConfig:
     """Number of increments, from the first, with coverage. 0: all."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
+    anchor: Literal["none", "random", "herding", "k-means", "learnability"] = "none"
+    """Real images from whose noised latents sampling starts: none (it starts from noise), random, herding or k-means
+    (in the reference's features), or learnability (the real candidates of highest score)."""
+    anchor_step: Whole = 25
+    """Step index t0 at which sampling from an anchor starts; sampling.steps - 1 is almost pure noise, and a small index
+    copies the anchor."""
     learners: Count = 1
     """Number of learners trained per increment; the score takes the mean of their losses."""
     classes_per_unit: Count = 5
@@ -52,7 +59,7 @@ class StagesConfig:
 
 
 @dataclass(frozen=True)
-class ComputeConfig:
+class ComputeConfig(Section):
     """Where the work runs. No field changes the result on the same kind of hardware."""
 
     device: str = "auto"
@@ -72,8 +79,8 @@ class ComputeConfig:
     """Number of times to try a unit of work again after an error that may pass: of a worker, memory, network, files."""
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Section):
     """All settings of a run."""
 
     name: str = "custom"

@@ -27,7 +27,7 @@ from .resources import Resources
 from .store import keep_or_write
 
 LOST = 5.0
-"""percentage points that the independent network may recognise less than of unguided images"""
+"""percentage points that the independent network may recognise less than of images at strength 0"""
 RATIO = 1.6
 """of one strength to the one before it"""
 
@@ -57,19 +57,20 @@ def strengths_for(values: int) -> list[float]:
 def measure_strength(growth: Growth, increment: int, index: int, done: Path) -> None:
     """Sample fresh images at one strength and write who recognises how many, in percent, and their mean score.
 
-    Strength 0 stands for unguided images, so it is without deviation guidance, too.
+    `recognised` is the independent network's share of the images that the reference recognises, which are those that
+    selection keeps; deviation guidance is that of the run at every strength.
     """
     resources = Resources(growth, increment, range(0))
     strength = strengths_for(prod(resources.generator.latent_shape))[index]
-    guidance = growth.recipe(increment).guidance
-    guided = replace(guidance, strength=strength, deviation=guidance.deviation if strength else 0.0)
-    images, candidates = fresh_images(growth, increment, guided, "calibration")
-    recognised = predict(resources.independent, images).argmax(1).eq(images.labels)
+    guidance = replace(growth.recipe(increment).guidance, strength=strength)
+    images, candidates = fresh_images(growth, increment, guidance, "calibration")
+    recognised = predict(resources.independent, images).argmax(1).eq(images.labels).tolist()
+    valid = [bool(candidate.valid) for candidate in candidates]
     scores = [candidate.score for candidate in candidates if candidate.score is not None]
     row = {
         "strength": strength,
-        "recognised": 100 * recognised.double().mean().item(),
-        "recognised_by_reference": 100 * fmean(bool(candidate.valid) for candidate in candidates),
+        "recognised": 100 * sum(map(all, zip(recognised, valid, strict=True))) / max(1, sum(valid)),
+        "recognised_by_reference": 100 * fmean(valid),
         "score": fmean(scores) if scores else None,
         "images": len(images),
     }
@@ -86,6 +87,6 @@ def finish_calibration(growth: Growth, increment: int) -> None:
 
 
 def chosen_strength(rows: Sequence[dict[str, Any]]) -> float:
-    """Return the largest strength at which at most `LOST` points fewer images are recognised than of unguided ones."""
+    """Return the largest strength at which the share recognised is at most `LOST` points below that at strength 0."""
     least = next(row["recognised"] for row in rows if not row["strength"]) - LOST
     return max(row["strength"] for row in rows if row["recognised"] >= least)

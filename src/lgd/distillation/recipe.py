@@ -86,6 +86,11 @@ class Recipe:
     stages: StagesConfig
 
 
+def first_step(recipe: Recipe) -> int:
+    """Return the index of the step at which sampling starts: that of pure noise, or of the noised anchors."""
+    return recipe.sampling.steps - 1 if recipe.stages.anchor == "none" else recipe.stages.anchor_step
+
+
 def recipe_of(config: Config) -> Recipe:
     """Take the settings that sampling reads out of a configuration."""
     return Recipe(**{field.name: getattr(config, field.name) for field in fields(Recipe)})

@@ -5,6 +5,8 @@ Only what the command and its methods use is checked: `random` needs no generato
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +28,7 @@ from lgd.evaluation.cells import Evaluation
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
-from lgd.execution.hardware import check_device, resolve_device, warn_of_emulation
+from lgd.execution.hardware import check_device, resolve_device, warn_of_emulation, worker_count
 from lgd.execution.ray import check_cluster
 from lgd.progress import log
 from lgd.rng import seeded_initialisation
@@ -93,6 +95,7 @@ def resolve(
     config = load_config(config) if isinstance(config, str) else check(config)
     methods = [config.method] if methods is None else methods
     check_device(config.compute.device)
+    check_importable(config)
     if config.compute.engine == "ray":
         check_cluster(config.compute.address)
     configs = [with_method(config, name) for name in methods]
@@ -164,11 +167,23 @@ def has_surrogate(config: Config, splits: Splits) -> None:
 
 def has_evaluation(config: Config, splits: Splits) -> None:
     """Check the evaluation. Errors: UserError for an unknown protocol, classifier or teacher."""
+    if not len(splits.test):
+        raise UserError("dataset.test_fraction: 0 leaves no test images to evaluate on")
     training_for(config.evaluation, 1, splits.train.shape, len(splits.train.class_names))
     for name in evaluators(config.evaluation):
         probe(replace(config.evaluation.classifier, architecture=name), splits.train)
     if config.evaluation.teacher.weights and (teacher := teacher_of(config.evaluation, None)):
         load_teacher(teacher, splits.train, "cpu")
+
+
+def check_importable(config: Config) -> None:
+    """Check that worker processes can import the user's own networks. Errors: UserError for one of a notebook."""
+    alone = config.compute.engine == "local" and worker_count(config.compute) == 1
+    if not alone and (found := re.search(r'"(__main__:[^"]+)"', json.dumps(to_dict(config)))):
+        raise UserError(
+            f"{found[1]}: worker processes cannot import what a notebook or script defines; put it into a module, or"
+            " set compute.workers to 1"
+        )
 
 
 def probe(config: ClassifierConfig, train: ImageSet) -> None:

@@ -14,6 +14,7 @@ from lgd.evaluation.tables import Table, markdown, plus_minus
 from lgd.storage.files import sha256
 
 from .formats import ExportFormat
+from .parquet import columns_of
 from .samples import Export
 
 LICENCES = {"digits": "the generator is trained here on scikit-learn's digits (UCI, CC BY 4.0)"}
@@ -35,6 +36,7 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         task_categories=["image-classification"],
         size_categories=[next(name for limit, name in SIZES if len(export.samples) < limit)],
         tags=["dataset-distillation", "synthetic", "lgd"],
+        **({"dataset_info": dataset_info(export)} if form.features else {}),
         **files,
     )
     increments = metrics["increments"]
@@ -101,6 +103,14 @@ def _public(source: str) -> str:
     name = source.removeprefix("pretrained:")
     on_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
     return name if on_hub else Path(name).name
+
+
+def dataset_info(export: Export) -> dict[str, Any]:
+    """Return the columns as the Hub reads them from a card."""
+    import datasets
+
+    features = datasets.Features({"image": datasets.Image(), **columns_of(export)})
+    return {"features": features._to_yaml_list()}
 
 
 def _checksums(form: ExportFormat, root: Path) -> list[tuple[str, str]]:

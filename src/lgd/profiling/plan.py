@@ -154,7 +154,7 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
         if fresh or calibrated:
             classes = some_classes(sizes.classes)
             images = (len(fresh) + len(calibrated)) * len(classes) * images_per_class(classes)
-            tried += workloads.sampling(method_named(method), images)
+            tried += workloads.sampling(method_named(method), growth.recipe(increment), images)
         kept[method, growth.recipe(increment).stages.coverage != "none"] += each
     upto = "up to " if adaptive else ""
     yield upto + "learners", trained, config.stages.learners
