@@ -93,7 +93,9 @@ def test_labels_count_among_the_names_that_are_given() -> None:
     assert matched(ImageSet.from_arrays(PIXELS, NUMBERS + 4), ("4", "5", "6", "7")).labels.tolist() == NUMBERS.tolist()
     eels = matched(ImageSet.from_arrays(PIXELS[:2], ["eel", "dog"]), Pairs.classes)
     assert eels.labels.tolist() == [2, 1]
-    assert matched(ImageSet.from_arrays(PIXELS[:2], [2, 1]), Pairs.classes).labels.tolist() == [2, 1]
+    numbers = ImageSet.from_arrays(PIXELS[:2], [2, 1])
+    assert matched(numbers, Pairs.classes).labels.tolist() == [2, 1]
+    assert matched(numbers, Pairs.classes, ("eel", "dog", "cat")).labels.tolist() == [0, 1]
 
 
 BAD: dict[str, tuple[Any, Any, str]] = {
@@ -121,6 +123,7 @@ BAD: dict[str, tuple[Any, Any, str]] = {
     ),
     "PIL images of floats": ([Image.new("F", (8, 8))], [0], "a PIL image of mode F; expected eight bits a channel"),
     "no images at all": (3.5, None, "images: float; expected an lgd.ImageSet, a torch Dataset, a split of `datasets`"),
+    "splits of datasets": ({"train": 1, "test": 2}, None, "images: a dict of train, test; give one of them"),
     "a dataset without labels": (TENSOR[:2].unbind(), None, "list: its items are no pairs (image, label)"),
 }
 

@@ -24,6 +24,8 @@ def image_set(images: Any, labels: Any = None) -> ImageSet:
     """
     if labels is None and isinstance(images, tuple) and len(images) == 2:
         images, labels = images
+    if isinstance(images, dict):
+        raise UserError(f"images: a {type(images).__name__} of {', '.join(map(str, images))}; give one of them")
     if labels is not None:
         arrays = isinstance(images, np.ndarray | Tensor)
         return ImageSet.from_arrays(images, labels) if arrays else ImageSet.from_pil(images, labels)
@@ -35,21 +37,22 @@ def image_set(images: Any, labels: Any = None) -> ImageSet:
         raise UserError(f"images: an array of shape {tuple(images.shape)} without labels; give labels=")
     if hasattr(images, "column_names"):
         return ImageSet.from_datasets(images)
-    if hasattr(images, "__getitem__") and hasattr(images, "__len__") and not isinstance(images, str | dict):
+    if hasattr(images, "__getitem__") and hasattr(images, "__len__") and not isinstance(images, str):
         return ImageSet.from_torch(images)
     raise UserError(f"images: {type(images).__name__}; expected {KINDS}")
 
 
-def matched(images: ImageSet, names: tuple[str, ...]) -> ImageSet:
+def matched(images: ImageSet, names: tuple[str, ...], order: tuple[str, ...] = ()) -> ImageSet:
     """Return a set with its labels counted in `names`, which hold all of its classes.
 
-    Where no class is a name and all are numbers, they are indices. Errors: UserError for a class that is not there.
+    Where no class is a name and all are numbers, they are positions in `order`; empty: in `names`. Errors: UserError
+    for a class that is not there.
     """
     own = images.class_names
     if set(own) <= set(names):
         numbers = [names.index(name) for name in own]
     elif all(name.isdecimal() and int(name) < len(names) and name not in names for name in own):
-        numbers = [int(name) for name in own]
+        numbers = [names.index((order or names)[int(name)]) for name in own]
     else:
         wrong, shown = next(name for name in own if name not in names), ", ".join(names[:10])
         more = ", ..." * (len(names) > 10)

@@ -59,7 +59,8 @@ def evaluate(
         experiment = resolve(config, methods=(), checks=[has_evaluation])
         evaluation, splits = experiment.evaluation(None), experiment.splits
         labelled = in_folder and needs_teacher(evaluation.config) and evaluation.config.teacher.stored
-        train, stored = (splits.train, None) if in_memory else read_set(given, splits.test, labelled)
+        order = splits.class_order
+        train, stored = (splits.train, None) if in_memory else read_set(given, splits.test, order, labelled)
     with (
         TemporaryDirectory() as temporary,
         workspace(cells or temporary) as root,
@@ -89,18 +90,19 @@ def evaluate(
 
 def both_in_memory(images: Any, real: ImageSet) -> str:
     """Write a set and its test images, both as the test images are, and return their source. Errors: UserError."""
-    return write_arrays(read_set(images, real, False)[0], real)
+    return write_arrays(read_set(images, real, real.class_names, False)[0], real)
 
 
-def read_set(images: Any, real: ImageSet, labelled: bool) -> tuple[ImageSet, Tensor | None]:
+def read_set(images: Any, real: ImageSet, order: tuple[str, ...], labelled: bool) -> tuple[ImageSet, Tensor | None]:
     """Return an image folder, the dataset of a run, or images in memory, over the classes of real images.
 
-    labelled: also read the logits that are stored beside the images of a folder. Errors: UserError, also for images
+    order: the classes that numbers in memory count, as the source of the real images counts them. labelled: also read
+    the logits that are stored beside the images of a folder. Errors: UserError, also for images
     of another shape than the real ones.
     """
     names = real.class_names
     if not isinstance(images, Path):
-        train = matched(image_set(images), names)
+        train = matched(image_set(images), names, order)
         check_shape(train, real.shape)
         return train, None
     place = images / "dataset" if (images / "dataset" / "metadata.csv").is_file() else images
