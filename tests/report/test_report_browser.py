@@ -72,7 +72,7 @@ def test_loads_without_errors_or_requests(browser: Any, page: Path) -> None:
         browser.get_log(log)  # of the browser's own start page
     start = time.monotonic()
     browser.get(page.as_uri())
-    assert time.monotonic() - start < 20  # seconds; a busy machine is no failure, a hanging page is
+    assert time.monotonic() - start < 120  # seconds; a busy machine is no failure, a hanging page is
     assert browser.get_log("browser") == []
     messages = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
     urls = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
