@@ -44,6 +44,8 @@ class StagesConfig(Section):
     only the half of higher rank by `selection` competes."""
     coverage_increments: Whole = 0
     """Number of increments, from the first, with coverage. 0: all."""
+    keep_rejected: bool = False
+    """Store pictures of at most 64 pixels of the candidates that were not kept; the report shows them."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
     anchor: Literal["none", "random", "herding", "k-means", "learnability"] = "none"

@@ -84,7 +84,8 @@ def sample_slots(context: SamplingContext, begun: Sequence[Propose], slots: Sequ
     else:
         choose = rule_named(config.stages.selection).choose
         chosen = choose(scores, config.stages).tolist() if context.scored else [0] * len(places)
-        selected = [place.select(k, context.scored) for place, k in zip(places, chosen, strict=True)]
+        keep = config.stages.keep_rejected
+        selected = [place.select(k, context.scored, keep) for place, k in zip(places, chosen, strict=True)]
     if config.guidance.deviation > 0:
         selected = [with_latent(image, resources) for image in selected]
         for image in selected:
@@ -117,7 +118,8 @@ def best_covering(
         share = -(-len(others) // len(slots))
         for n, (slot, best) in enumerate(zip(slots, kept, strict=True)):
             listed = [best, *others[n * share : (n + 1) * share]]
-            selected.append(replace(Place([pool[i] for i in listed]).select(0, context.scored), slot=slot))
+            place = Place([pool[i] for i in listed])
+            selected.append(replace(place.select(0, context.scored, stages.keep_rejected), slot=slot))
     return selected
 
 
