@@ -33,6 +33,8 @@ class StagesConfig(Section):
     loss among valid ones that the learner fails; docs/method.md)."""
     unlearned_above: Strength = 1.0
     """Loss of the learner, in nats, above which easiest-unlearned takes a candidate as not yet learned."""
+    keep_rejected: bool = False
+    """Store pictures of at most 64 pixels of the candidates that were not kept; the report shows them."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
     anchor: Literal["none", "random", "herding", "k-means", "learnability"] = "none"

@@ -40,6 +40,7 @@ from lgd.storage.files import (
 from lgd.storage.object_store import fetched
 
 from .layout import Run, runs_below
+from .rejected import write_rejected
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class SelectedImage:
     """index of this image in `candidates`"""
     source: int | None = None
     """position in the training set, for a real image"""
+    rejected: tuple[Tensor, ...] = ()
+    """the other candidates, each as `image`, in their order; empty unless they are to be stored"""
 
 
 def encode_png(image: Tensor) -> bytes:
@@ -125,6 +128,7 @@ def write_group(path: Path, selected: Sequence[SelectedImage], class_order: Sequ
         name, slot = names[item.label], item.slot
         file = image_file(name, increment, slot)
         write_bytes(folder / file, encode_png(item.image))
+        write_rejected(folder, file, item.rejected)
         label, digest = class_order.index(name), sha256(folder / file)
         rows.append(Row(file, name, label, increment, slot, item.chosen, item.candidates, digest, item.source))
     latents = [item.latent for item in selected if item.latent is not None]

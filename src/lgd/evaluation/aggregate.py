@@ -76,11 +76,21 @@ def collect(evaluation: Evaluation, run: Run, judge: Classifier, reference: Clas
                 "reference_validity": accuracy(reference, added),
             }
         )
+    last = [run.cell(Cell("accuracy", evaluators(config)[0], stages.increments, seed).name) for seed in seeds]
+    increments[-1]["confusion"] = summed([read_json(file).get("confusion") for file in last])
     rows = []
     for seed in range(config.redundancy_seeds):
         cells = [Cell("redundancy", evaluators(config)[0], i + 1, seed) for i in range(stages.increments)]
         rows.append([read_cell(run.cell(cell.name), "accuracy")["accuracy"] for cell in cells])
     return {"increments": increments, "redundancy": redundancy(rows, len(names)) if rows else None}
+
+
+def summed(confusions: Sequence[Sequence[Sequence[int]] | None]) -> list[list[int]] | None:
+    """Add confusion matrices entry by entry; None where one was not recorded."""
+    known = [matrix for matrix in confusions if matrix is not None]
+    if len(known) < len(confusions) or not known:
+        return None
+    return [[sum(entries) for entries in zip(*rows, strict=True)] for rows in zip(*known, strict=True)]
 
 
 def redundancy(matrices: Sequence[Sequence[Sequence[float]]], classes: int) -> dict[str, Any]:
@@ -190,6 +200,7 @@ def average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "validity": mean_validity(runs),
         "reference_validity": mean_validity(runs, "reference_validity"),
         "matrix": mean_matrix([found["matrix"] for found in matrices]),
+        "confusion": summed([run["increments"][-1].get("confusion") for run in runs]),
     }
 
 

@@ -109,14 +109,20 @@ class Place:
     candidates: list[tuple[Proposals, int]]
     """each with its index among the proposals of its source"""
 
-    def select(self, k: int, scored: bool) -> SelectedImage:
-        """Keep the candidate of index k; the manifest names none twice, and no score without `scored`."""
+    def select(self, k: int, scored: bool, keep_rejected: bool) -> SelectedImage:
+        """Keep the candidate of index k; the manifest names none twice, and no score without `scored`.
+
+        keep_rejected: carry the images of the others, too.
+        """
         specs = [proposals.specs[index] for proposals, index in self.candidates]
         rows = {spec: candidate_row(*found, scored) for spec, found in zip(specs, self.candidates, strict=True)}
         (proposals, index), spec = self.candidates[k], specs[k]
         image, latent = proposals.image(index), proposals.latent(index)
         source = spec.real if spec.seed is None else None
-        return SelectedImage(spec.label, spec.slot, image, latent, tuple(rows.values()), [*rows].index(spec), source)
+        found = dict(zip(specs, self.candidates, strict=True)) if keep_rejected else {}
+        rejected = tuple(part.image(i) for other, (part, i) in found.items() if other != spec)
+        chosen = [*rows].index(spec)
+        return SelectedImage(spec.label, spec.slot, image, latent, tuple(rows.values()), chosen, source, rejected)
 
 
 def by_place(parts: Sequence[Proposals], places: int) -> tuple[list[Place], CandidateScores]:

@@ -143,8 +143,8 @@ def seed_method(config: Config) -> str:
 
 def seed_config(config: Config) -> Config:
     """Return the configuration of the seed set: a set of one increment, made by the seed method."""
-    single = replace(config, stages=replace(config.stages, increments=1))
-    return with_method(single, seed_method(config))
+    stages, evaluation = replace(config.stages, increments=1), replace(config.evaluation, ipc=())
+    return with_method(replace(config, stages=stages, evaluation=evaluation), seed_method(config))
 
 
 def growth_of(config: Config, run: Run, assets: Assets, class_order: tuple[str, ...]) -> Growth:

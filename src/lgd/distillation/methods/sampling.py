@@ -77,7 +77,8 @@ def sample_slots(context: SamplingContext, begun: Sequence[Propose], slots: Sequ
     places, scores = by_place([propose(slots) for propose in begun], len(slots) * len(resources.classes))
     choose = rule_named(config.stages.selection).choose
     chosen = choose(scores, config.stages).tolist() if context.scored else [0] * len(places)
-    selected = [place.select(k, context.scored) for place, k in zip(places, chosen, strict=True)]
+    keep = config.stages.keep_rejected
+    selected = [place.select(k, context.scored, keep) for place, k in zip(places, chosen, strict=True)]
     if config.guidance.deviation > 0:
         selected = [with_latent(image, resources) for image in selected]
         for image in selected:
