@@ -181,14 +181,18 @@ def average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     headline: dict[str, Any] = {}
     by_architecture: dict[str, dict[str, Any]] = {}
-    for increments in zip(*(run["increments"] for run in runs), strict=True):
-        ipc = str(increments[0]["ipc"])
+    by_ipc: dict[int, list[Any]] = {}  # runs of the adaptive schedule differ in their number of increments
+    for run in runs:
+        for increment in run["increments"]:
+            by_ipc.setdefault(increment["ipc"], []).append(increment)
+    for ipc, increments in ((str(ipc), by_ipc[ipc]) for ipc in sorted(by_ipc)):
         headline[ipc] = average_cells([increment["accuracy"] for increment in increments])
         for name in increments[0]["architectures"]:
             cells = [increment["architectures"][name] for increment in increments]
             by_architecture.setdefault(name, {})[ipc] = average_cells(cells)
     matrices = [run["redundancy"] for run in runs if run["redundancy"]]
     known = [{"mean": found["mean_off_diagonal"], "values": found["values"]} for found in matrices if found["values"]]
+    most = max((len(found["matrix"]) for found in matrices), default=0)
     spread = _over_runs(known) if known else {"mean": None, "std": 0.0, "n": 0}
     return {
         "accuracy": headline,
@@ -199,7 +203,7 @@ def average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "chance": matrices[0]["chance"] if matrices else None,
         "validity": mean_validity(runs),
         "reference_validity": mean_validity(runs, "reference_validity"),
-        "matrix": mean_matrix([found["matrix"] for found in matrices]),
+        "matrix": mean_matrix([found["matrix"] for found in matrices if len(found["matrix"]) == most]),
         "confusion": summed([run["increments"][-1].get("confusion") for run in runs]),
     }
 

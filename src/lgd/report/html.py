@@ -116,6 +116,7 @@ def render(runs: Sequence[FinishedRun], data: dict[str, Any], notes: Sequence[st
                 "command": command(run.config, run.path.name),
                 "config": json.dumps(run.config, indent=1, ensure_ascii=False),
                 "environment": run.environment,
+                "calibration": run.metrics.get("calibration"),
             }
             for run in runs
         ],

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lgd.diffusion.sampler import Start
 from lgd.diffusion.types import Denoiser
+from lgd.distillation.coverage import Coverage
 from lgd.distillation.recipe import Growth, Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores
@@ -67,6 +68,8 @@ class SamplingContext:
     """by label, latents (M, C, H, W) of images already in the set, oldest first; on the device"""
     scored: bool = False
     """whether candidates compete by the selection rule, so that the learners are asked"""
+    coverage: Coverage | None = None
+    """what decides among the candidates of a class; None: they compete slot by slot"""
     anchors: Anchors = field(default_factory=Anchors)
     """from which candidates are sampled"""
 
