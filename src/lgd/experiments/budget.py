@@ -29,7 +29,7 @@ from .resolve import Experiment
 FILE = "budget.json"
 OVERHEAD = 20.0
 """seconds of starting worker processes, saving, figures and checks"""
-VALIDATION_SHARE = 0.05
+VALIDATION_SHARE = 0.08
 """of the budget, to decide about random crops and flips"""
 STAGES_SHARE, REFERENCE_SHARE = 0.3, 0.15
 """of the budget: learners, sampling and evaluation together, and the reference; the generator has the rest"""
@@ -37,6 +37,10 @@ STAGES = ("learners", "images", "evaluation")
 LEVELS = ((1.0, 3, 2, 3), (0.6, 3, 1, 3), (0.4, 2, 1, 3), (0.25, 2, 1, 2), (0.15, 1, 1, 2))
 """factor on the epochs of learners and evaluation, evaluation.seeds, evaluation.redundancy_seeds, stages.candidates"""
 MOST_EPOCHS, MOST_STEPS = 60, 20_000
+FEW_PATCHES = 5
+"""patches along a side of the smaller generator's input"""
+VALIDATION_EPOCHS = 6
+"""least epochs of a short training; its images are fewer where the time does not suffice for all"""
 LEAST_STEPS = 1000
 """optimiser steps below which a smaller generator is chosen"""
 RECOGNISED_FROM = 0.6
@@ -103,7 +107,7 @@ def fit(config: Config, splits: Splits, device: str, sets: int) -> dict[str, Any
     training = replace(config.reference.training, precision=speed.precision)
     config = replace(config, reference=replace(config.reference, training=training))
     chosen = augmentation(splits.train, config, VALIDATION_SHARE * budget / speed.classifier, device)
-    settings: dict[str, Any] = {"generator.flip": chosen.flips}
+    settings: dict[str, Any] = {"generator.flip": chosen.flips, "generator.threads": speed.threads}
     for part in TRAININGS:
         padding = attrgetter(part)(config).training.crop_padding if chosen.crops else 0
         settings[f"{part}.training.precision"] = speed.precision
@@ -121,9 +125,9 @@ def fit(config: Config, splits: Splits, device: str, sets: int) -> dict[str, Any
         return found if sets else {"generator": found["generator"], **dict.fromkeys(STAGES, 0.0)}
 
     numbers = numbers_for(left, lambda values: phases(values, speed), config)
-    if "generator.steps" in numbers and numbers["generator.steps"] < LEAST_STEPS:
+    if numbers.get("generator.steps", LEAST_STEPS) < LEAST_STEPS and not config.generator.autoencoder:
         smaller = {"generator.blocks": 3, "generator.heads": 3}
-        smaller["generator.patch_size"] = patch_for(sizes.shape[1], 8)
+        smaller["generator.patch_size"] = patch_for(sizes.shape[1], FEW_PATCHES)
         at = measure_speed(with_values(config, smaller), sizes, device)
         left = budget - OVERHEAD - (monotonic() - begun)
         numbers = smaller | numbers_for(left, lambda values: phases({**smaller, **values}, at), config)
@@ -176,8 +180,9 @@ def augmentation(train: ImageSet, config: Config, images: float, device: str) ->
     held-out images falls by more than its standard error: they pay in longer trainings only.
     """
     part, held = stratified_split(train, 0.2, 0)
-    part, held = first(part, 4000).to(device), first(held, 1000).to(device)
-    epochs = max(1, min(config.reference.training.epochs, int(images / 3 / len(part))))
+    each = images / 3
+    part, held = first(part, max(50, int(each / VALIDATION_EPOCHS))).to(device), first(held, 1000).to(device)
+    epochs = max(1, min(config.reference.training.epochs, int(each / len(part))))
 
     def reached(padding: int, flip: bool) -> float:
         training = replace(config.reference.training, epochs=epochs, crop_padding=padding, flip=flip)
@@ -206,13 +211,11 @@ def first(images: ImageSet, most: int) -> ImageSet:
 
 def tell(config: Config, chosen: Augmentation, speed: Speed, seconds: float, auto: bool) -> None:
     """Say what the budget buys, before the work begins."""
-    own, training, sampled = config.generator, config.reference.training, method_named(config.method).needs_generator
-    generator = (
-        f"generator {own.blocks} blocks of width {own.heads * own.head_width}, patch {own.patch_size}, {own.steps} steps"
-        f" of {1000 * speed.generator:.0f} ms; "
-        if sampled
-        else ""
-    )
+    own, training = config.generator, config.reference.training
+    sampled = method_named(config.method).needs_generator
+    size = f"{own.blocks} blocks of width {own.heads * own.head_width}, patch {own.patch_size}"
+    step = f"{own.steps} steps of {1000 * speed.generator:.0f} ms"
+    generator = f"generator {size}, {step}; " if sampled else ""
     log.info(
         f"budget {config.minutes:g} minutes, {seconds / 60:.1f} expected: {generator}classifiers in {speed.precision},"
         f" {'random' if chosen.crops else 'no'} crops, {'' if chosen.flips else 'no '}flips (a short validation of the"

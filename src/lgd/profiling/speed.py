@@ -7,6 +7,8 @@ from statistics import median
 from time import monotonic
 from typing import Any, cast
 
+from loky import cpu_count
+
 from lgd.config import ClassifierConfig, Config, Precision
 from lgd.execution.hardware import computes_in_bfloat16, cpu_threads, worker_count
 
@@ -18,7 +20,7 @@ from .workloads import Workload, Workloads
 TRIAL_SECONDS = 0.7
 """longest time that one kind of work is tried"""
 FORWARD_SHARE = 0.4
-"""seconds of a classified image, relative to those of an image in training, whose gradients cost twice the forward pass"""
+"""seconds of a classified image, relative to those of an image in training: gradients cost twice the forward pass"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,9 @@ class Speed:
     """Seconds of each kind of work."""
 
     generator: float
-    """a step of the generator's training"""
+    """a step of the generator's training, with `threads`"""
+    threads: int
+    """with which the generator trains faster here: one beside other work, else one per core"""
     classifier: float
     """an image in a classifier's training, in `precision`"""
     precision: Precision
@@ -65,8 +69,11 @@ def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
     batch = config.reference.training.batch_size
     precisions: list[Precision] = ["float32", "bfloat16"] if computes_in_bfloat16(device) else ["float32"]
     found: dict[Precision, float] = {}
-    with cpu_threads(config.generator.threads):
-        generator = seconds_of(workloads.generator_training_step())
+    steps: dict[int, float] = {}
+    for threads in sorted({1, min(cpu_count(), config.generator.threads)}):
+        with cpu_threads(threads):
+            steps[threads] = seconds_of(workloads.generator_training_step())
+    threads = min(steps, key=steps.__getitem__)
     with cpu_threads(1):
         for precision in precisions:
             training = replace(config.reference.training, precision=precision)
@@ -75,7 +82,7 @@ def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
         images = min(config.stages.classes_per_unit, sizes.classes) * config.stages.candidates
         unguided, guided = (seconds_of(workloads.sampling_step(images, kind)) for kind in (None, "score"))
     best = min(found, key=found.__getitem__)
-    return Speed(generator, found[best], best, unguided, guided)
+    return Speed(steps[threads], threads, found[best], best, unguided, guided)
 
 
 def seconds_of(work: Workload) -> float:
