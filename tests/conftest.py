@@ -75,6 +75,8 @@ def tiny_config() -> Config:
             "generator.threads": 1,
             "reference.width": 8,
             "reference.training.epochs": 2,
+            "judge.training.epochs": 1,
+            "judge.training.learning_rate": 0.01,
             "learner.width": 8,
             "learner.training.epochs": 3,
             "evaluation.classifier.width": 8,

@@ -23,9 +23,10 @@ from lgd.analysis.neighbours import compare_to_real, exact_copies, nearest
 from lgd.analysis.registry import MEASURES
 from lgd.analysis.validity import correlation
 from lgd.classifiers.train import accuracy, train_classifier
-from lgd.config import ClassifierConfig, DatasetConfig, ReferenceConfig, TrainingConfig
+from lgd.config import ClassifierConfig, Config, DatasetConfig, TrainingConfig
 from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet, concatenate
+from lgd.distillation.recipe import assets_of
 from lgd.rng import derive_seed, generator
 
 SMALL = ClassifierConfig(width=8, training=TrainingConfig(epochs=4, learning_rate=0.01))
@@ -37,9 +38,9 @@ def digits() -> ImageSet:
 
 
 def inputs(increments: list[ImageSet], classifier: ClassifierConfig = SMALL, epochs: int = 6, **place: int) -> Inputs:
-    """Inputs of a measure that needs no reference, beside the digits as real images. place: seed and increment."""
+    """Inputs of a measure that needs no judge, beside the digits as real images. place: seed and increment."""
     config = AnalysisConfig(epochs=epochs)
-    context = AnalysisContext(DatasetConfig(), ReferenceConfig(), Path("none"), classifier, config, "cpu")
+    context = AnalysisContext(assets_of(Config(), Path("none"), "cpu"), classifier, config)
     return Inputs(context, AnalysedSet(tuple(increments)), **place)
 
 
@@ -51,22 +52,27 @@ def noise_set(seed: int, count: int, classes: int = 4) -> ImageSet:
     return ImageSet(images, labels, tuple(map(str, range(classes))))
 
 
+def told(given: Inputs) -> list[float]:
+    accuracies: list[float] = redundancy.compute(given)["accuracy"]
+    return accuracies
+
+
 def test_redundancy_of_identical_increments_is_training_accuracy(digits: ImageSet) -> None:
     part = digits.subset(range(30))
     row = redundancy.compute(inputs([part, part], seed=1))
     again = train_classifier(part, SMALL, derive_seed("analysis", "redundancy", 1))
-    assert row == [accuracy(again, part)] * 2
+    assert row == {"accuracy": [accuracy(again, part)] * 2, "classes": 10}
 
 
 def test_redundancy_trains_on_the_part_it_is_told(digits: ImageSet) -> None:
     a, b = digits.subset(range(30)), digits.subset(range(30, 80))
-    assert redundancy.compute(inputs([a, b], increment=1)) == redundancy.compute(inputs([b, a]))[::-1]
+    assert told(inputs([a, b], increment=1)) == told(inputs([b, a]))[::-1]
 
 
 def test_redundancy_of_label_noise_is_chance() -> None:
     thorough = ClassifierConfig(width=16, training=TrainingConfig(epochs=40, learning_rate=0.01, crop_padding=0))
     parts = [noise_set(0, 40), noise_set(1, 2000)]
-    own, other = redundancy.compute(inputs(parts, thorough))
+    own, other = told(inputs(parts, thorough))
     assert own > 90
     assert abs(other - 25) < 4  # four standard deviations of 2000 throws at one in four
 
@@ -75,7 +81,7 @@ def entry(group: str, off_diagonal: float | None, gain: list[float] | None = Non
     """A set's entry in analysis.json with two measures' results; the others are None, as for a set of one increment."""
     found: dict[str, Any] = {"group": group, **dict.fromkeys(MEASURES)}
     if off_diagonal is not None:
-        found["redundancy"] = {"mean_off_diagonal": off_diagonal}
+        found["redundancy"] = {"mean_off_diagonal": off_diagonal, "above_chance": off_diagonal - 60}
         found["incremental"] = {"mean_jump": {"mean": 0.5}, "gain": gain}
     return found
 
@@ -94,6 +100,8 @@ def test_groups_average_their_sets() -> None:
     assert {key: found["lgd"]["redundancy"][key] for key in ("mean", "std", "n")} == {"mean": 60.0, "std": 10.0, "n": 3}
     assert found["lgd"]["gain"] == {"mean": [3.0, 2.0], "n": 2}
     assert [found[name]["redundancy_reduction_vs_dit"] for name in ("lgd", "dit", "c")] == [25.0, 0.0, None]
+    above = [found[name]["redundancy_above_chance_reduction_vs_dit"] for name in ("lgd", "dit")]
+    assert above == [100.0, 0.0]
     assert (found["lgd"]["sets"], found["c"]["redundancy"], found["c"]["gain"]) == (3, None, None)
     assert "redundancy_reduction_vs_dit" not in groups({"a": a, "zero": entry("dit", 0.0, [1.0])})["lgd"]
 

@@ -62,6 +62,20 @@ def resnet_stages(blocks: int) -> int:
     return total
 
 
+def test_resnet8() -> None:
+    """He et al.'s 6n + 2 layers with n = 1: widths 16, 32 and 64, one block each, 1x1 shortcuts between them."""
+    total, channels = conv(3, 16, 3) + norm(16), 16
+    for width in (16, 32, 64):
+        total += conv(channels, width, 3) + conv(width, width, 3) + 2 * norm(width)
+        total += conv(channels, width, 1) + norm(width) if channels != width else 0
+        channels = width
+    total += linear(64, 10)
+    for size in (32, 96, 224):
+        network = built("resnet8", (3, size, size))
+        assert parameters(network) == total
+    assert sum(isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) for layer in network.modules()) == 7
+
+
 def test_resnetap10() -> None:
     shared = norm(64) + resnet_stages(1) + linear(512, 10)
     assert parameters(built("resnetap10", (3, 224, 224))) == conv(3, 64, 7) + shared
@@ -184,7 +198,7 @@ def test_halving_pool_is_torchs(shape: tuple[int, ...]) -> None:
 
 def test_unknown_name_lists_the_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lgd.classifiers.architectures.find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"'resnet81'; did you mean 'resnet18'\? Known: alexnet.*vit; timm's names"):
+    with pytest.raises(UserError, match=r"'resnet81'; did you mean 'resnet8'\? Known: alexnet.*vit; timm's names"):
         built("resnet81", (1, 8, 8))
 
 

@@ -22,7 +22,7 @@ def test_depth_of_a_convnet(size: int, depth: int) -> None:
 
 
 @pytest.mark.parametrize("size", [28, 32, 64, 128, 224])
-@pytest.mark.parametrize("name", ["convnet", "resnetap10", "resnet18"])
+@pytest.mark.parametrize("name", ["convnet", "resnet8", "resnetap10", "resnet18"])
 def test_references_take_every_size(name: str, size: int) -> None:
     """On shapes alone: no weights, no arithmetic."""
     assert name in ARCHITECTURES

@@ -21,9 +21,10 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -197,6 +198,20 @@ def parquet(**columns: list[Any]) -> Damage:
     return write
 
 
+def archive(**arrays: Any) -> Damage:
+    """Write x.npz with these arrays of a training part; 12 images of 8 x 8 and their labels by default."""
+
+    def save(place: Path) -> None:
+        arrays_of_part = {
+            "images": np.arange(768, dtype=np.uint8).reshape(12, 8, 8),
+            "labels": np.arange(12) % 3,
+            **arrays,
+        }
+        np.savez(place / "x.npz", **{f"train_{name}": value for name, value in arrays_of_part.items()})
+
+    return save
+
+
 def stable_diffusion(place: Path) -> None:
     """SD, a tiny pipeline, and PHOTOS."""
     save_stable_diffusion(place / "SD")
@@ -234,6 +249,7 @@ DEEP = '{"a":' * 100_000
 FOLDER = "lgd distill folder:PHOTOS --out OUT --quiet"
 TABLE_OF = "lgd distill parquet:T.parquet --out OUT --quiet"
 PROMPTED = f"{FOLDER} --generator.source pretrained:SD"
+ARRAYS = "lgd distill arrays:x.npz --out OUT --quiet"
 TRAIN = "lgd generator train PRESET --out GEN --quiet"
 IMPORT = "lgd generator import --quiet --out GEN --heads 2"
 TUNE = f"{TRAIN} --generator.source RUN/generator --generator.tune difffit"
@@ -259,11 +275,14 @@ CASES = [
     Case("more images than the set has", f"{DISTILL} --method random --stages.images-per-increment 900"),
     Case("real candidates with a seed set that is sampled", f"{DISTILL} --method lgd-real --real.seed-method dit"),
     Case("a pool of fewer real images than the set has", f"{DISTILL} --method lgd-real --real.pool 2"),
+    Case("anchors outside the steps", f"{DISTILL} --stages.anchor herding --stages.anchor-step 8"),
+    Case("an unknown anchor", f"{DISTILL} --stages.anchor herd"),
     Case("no real candidates", f"{DISTILL} --method lgd-real --real.candidates 0"),
     Case("a small decoder for a generator of pixels", f"{DISTILL} --guidance.decoder small"),
     Case("a window outside the steps", f"{DISTILL} --guidance.window 1 90"),
     Case("an unknown architecture", f"{DISTILL} --learner.architecture convnot"),
     Case("a network too deep for the images", f"{DISTILL} --reference.depth 9"),
+    Case("a judge of the reference's architecture", f"{DISTILL} --judge.architecture convnet"),
     Case("a network of a billion channels", f"{DISTILL} --reference.width 1000000000"),
     Case("a denoiser of a billion heads", f"{DISTILL} --generator.heads 1000000000"),
     Case("a patch that does not fit", f"{DISTILL} --generator.patch-size 3"),
@@ -462,6 +481,22 @@ CASES = [
     Case("a reference as accurate as guessing", f"{REFERENCE} --reference.training.epochs 1 --reference.weights R.safetensors",
          lambda place: guessing(place / "RUN/reference.safetensors", place / "R.safetensors")),
     Case("a source of an unknown kind", f"{DISTILL} --dataset.source zip:x.zip"),
+    Case("an archive of arrays that does not exist", ARRAYS),
+    Case("an archive that is none", ARRAYS, written("x.npz", "hello")),
+    Case("an archive of objects, which is a pickle", ARRAYS, archive(images=np.array([PurePath("x")]))),
+    Case("an archive without labels", ARRAYS, lambda place: np.savez(place / "x.npz", train_images=np.ones((2, 8, 8)))),
+    Case("an archive with fewer labels", ARRAYS, archive(labels=np.arange(3))),
+    Case("an archive of flattened images", ARRAYS, archive(images=np.ones((12, 64)))),
+    Case("an archive of floats up to 255", ARRAYS, archive(images=np.linspace(0, 255, 768, dtype=np.float32).reshape(12, 8, 8))),
+    Case("an archive of normalised floats", ARRAYS, archive(images=np.linspace(-2, 2, 768).reshape(12, 8, 8))),
+    Case("an archive of integers up to 1", ARRAYS, archive(images=np.ones((12, 8, 8), np.uint8))),
+    Case("an archive of labels with fractions", ARRAYS, archive(labels=np.arange(12) / 3)),
+    Case("a factory with other logits", f"{DISTILL} --learner.architecture tests.factories:three_logits"),
+    Case("a factory of no network", f"{DISTILL} --reference.architecture tests.factories:no_network"),
+    Case("a factory that cannot be imported", f"{DISTILL} --evaluation.architectures convnet nowhere:net"),
+    Case("a selection by a method that samples", "lgd select PRESET --method dit --out OUT"),
+    Case("a selection of no image", "lgd select PRESET --per-class 0 --out OUT"),
+    Case("a selection of more images than there are", "lgd select PRESET --per-class 900 --out OUT"),
     Case("an image folder that does not exist", "lgd distill folder:none --out OUT"),
     Case("a folder without a name", "lgd distill folder: --out OUT"),
     Case("three folders", "lgd distill folder:a,b,c --out OUT"),
@@ -480,6 +515,8 @@ CASES = [
     Case("a list of classes that is a pipe", f"{FOLDER} --dataset.classes L", both(photos, pipe("L"))),
     Case("a set with all images held out for testing", f"{FOLDER} --dataset.test-fraction 1", photos),
     Case("a set of one image per class", FOLDER, lambda place: photos(place, count=1)),
+    Case("a class with one image to train on", "lgd distill folder:PHOTOS,TEST --out OUT --quiet",
+         both(lambda place: photos(place, count=1), both(image("TEST/cat/1.png", "L", (8, 8)), image("TEST/dog/1.png", "L", (8, 8))))),
     Case("a negative image size", f"{FOLDER} --dataset.size -8", photos),
     Case("a table that does not exist", TABLE_OF),
     Case("a table that is a pickle", TABLE_OF, written("T.parquet", PICKLE)),

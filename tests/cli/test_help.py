@@ -65,7 +65,7 @@ def test_help_all_has_every_field_of_the_method(capsys: pytest.CaptureFixture[st
     pages = {
         method: printed(["distill", "digits", "--method", method, "--help-all"], capsys) for method in ("igd", "lgd")
     }
-    every = [name for name in names_of(Config) if not name.startswith(("--modes", "--learner"))]
+    every = [name for name in names_of(Config) if not name.startswith(("--modes", "--learner", "--real"))]
     assert len(every) > 100
     assert [name for name in every if f"  {short.get(name, name)}" not in pages["igd"]] == []
     assert "--influence" not in pages["lgd"]

@@ -162,7 +162,7 @@ def test_all_failed_is_an_error(small: Config, tmp_path: Path, monkeypatch: pyte
 
 def test_an_unknown_architecture_lists_the_known_ones_before_any_file_is_written(small: Config, tmp_path: Path) -> None:
     config = with_values(small, {"evaluation.architectures": ("convnet", "resnet81")})
-    with pytest.raises(UserError, match=r"unknown architecture 'resnet81'; did you mean 'resnet18'\? Known: alexnet"):
+    with pytest.raises(UserError, match=r"unknown architecture 'resnet81'; did you mean 'resnet8'\? Known: alexnet"):
         compare_methods(config, ["random"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from lgd.evaluation.aggregate import compare, summarise
+from lgd.evaluation.aggregate import compare, reduction, redundancy, summarise
 from lgd.evaluation.comparison_tables import overview, tables
 from lgd.evaluation.tables import Table, comma_separated, latex, markdown, plus_minus, spread
 
 
-def metrics(seed: int, offset: float) -> dict[str, Any]:
+def metrics(seed: int, offset: float, off: float = 60.0) -> dict[str, Any]:
+    """A run of two classifiers. off: redundancy of a run with seed 0."""
+
     def cell(value: float) -> dict[str, Any]:
         return summarise([{"accuracy": value + d, "best": value + d + 1} for d in (-1.0, 1.0)])
 
@@ -25,17 +27,19 @@ def metrics(seed: int, offset: float) -> dict[str, Any]:
             "architectures": {"convnet": cell(40 + ipc + offset + seed), "resnet18": cell(30 + ipc + offset)},
             "images": 10 * ipc,
             "validity": 90.0,
+            "reference_validity": 95.0,
         }
         for ipc in (2, 10)
     ]
-    redundancy = {"matrix": [[100.0, 60 - offset], [60 - offset, 100.0]], "mean_off_diagonal": 60 - offset + seed}
-    protocol = {"name": "igd", "epochs_factor": 0.05}
-    return {"seed": seed, "protocol": protocol, "increments": increments, "redundancy": redundancy}
+    other = off + seed
+    found = redundancy([[[100.0, other + d], [other + d, 100.0]] for d in (-2.0, 2.0)], classes=10)
+    protocol, judge = {"name": "igd", "epochs_factor": 0.05}, {"architecture": "resnet8", "accuracy": 91.0}
+    return {"seed": seed, "protocol": protocol, "judge": judge, "increments": increments, "redundancy": found}
 
 
 @pytest.fixture
 def comparison() -> dict[str, Any]:
-    return compare({"dit": [metrics(s, 0.0) for s in (0, 2)], "lgd": [metrics(s, 6.0) for s in (0, 2)]})
+    return compare({"dit": [metrics(s, 0.0) for s in (0, 2)], "lgd": [metrics(s, 6.0, 54.0) for s in (0, 2)]})
 
 
 def test_mean_deviation_and_number_are_over_runs(comparison: dict[str, Any]) -> None:
@@ -44,6 +48,9 @@ def test_mean_deviation_and_number_are_over_runs(comparison: dict[str, Any]) -> 
         "best": {"mean": 58.0, "std": pytest.approx(2**0.5), "n": 2},
     }  # fmt: skip
     assert comparison["redundancy_reduction_vs_dit"] == pytest.approx(100 * 6 / 61)
+    assert comparison["redundancy_reduction_above_chance_vs_dit"] == pytest.approx(100 * 6 / 51)
+    assert comparison["judge"] == {"architecture": "resnet8", "accuracy": 91.0}
+    assert [comparison["methods"]["lgd"][key] for key in ("validity", "reference_validity")] == [90.0, 95.0]
 
 
 def test_one_run_shows_the_deviation_over_its_seeds() -> None:
@@ -60,10 +67,10 @@ def test_a_single_value_has_no_deviation() -> None:
 
 def test_overview(comparison: dict[str, Any]) -> None:
     assert markdown(overview(comparison)) == (
-        "| method   |          2 IPC |         10 IPC |   redundancy |   validity |\n"
-        "|:---------|---------------:|---------------:|-------------:|-----------:|\n"
-        "| dit      | 43.0 ± 1.4 (2) | 51.0 ± 1.4 (2) |         61.0 |       90.0 |\n"
-        "| lgd      | 49.0 ± 1.4 (2) | 57.0 ± 1.4 (2) |         55.0 |       90.0 |\n"
+        "| method   |          2 IPC |         10 IPC |   redundancy (chance 10.0) |   validity |   by reference |\n"
+        "|:---------|---------------:|---------------:|---------------------------:|-----------:|---------------:|\n"
+        "| dit      | 43.0 ± 1.4 (2) | 51.0 ± 1.4 (2) |                       61.0 |       90.0 |           95.0 |\n"
+        "| lgd      | 49.0 ± 1.4 (2) | 57.0 ± 1.4 (2) |                       55.0 |       90.0 |           95.0 |\n"
     )
 
 
@@ -73,10 +80,43 @@ def test_the_papers_tables(comparison: dict[str, Any]) -> None:
     assert made["accuracy-last"].rows[3] == ["10", "resnet18", "40.0 ± 0.0 (2)", "46.0 ± 0.0 (2)"]
     assert made["accuracy-best"].rows[3] == ["10", "resnet18", "41.0 ± 0.0 (2)", "47.0 ± 0.0 (2)"]
     assert made["cross-architecture"].rows[1] == ["lgd", "57.0 ± 1.4 (2)", "46.0 ± 0.0 (2)"]
-    assert made["redundancy"].rows == [["dit", "61.0 ± 1.4 (2)", "0.0"], ["lgd", "55.0 ± 1.4 (2)", "9.8"]]
+    assert made["redundancy"].rows == [
+        ["dit", "61.0 ± 1.4 (2)", "+51.0", "0.0", "0.0"],
+        ["lgd", "55.0 ± 1.4 (2)", "+45.0", "9.8", "11.8"],
+    ]
     assert made["differences"].rows[0][:4] == ["lgd", "dit", "convnet", "+6.0 [+6.0, +6.0]"]
     assert "protocol igd, epochs x 0.05" in made["accuracy-last"].caption
     assert "best of several evaluations on the test set" in made["accuracy-best"].caption
+
+
+def test_redundancy_below_chance_is_told_and_capped() -> None:
+    """Five increments that contradict each other are no less redundant than five that share nothing."""
+    found = compare({"dit": [metrics(0, 0.0)], "lgd": [metrics(0, 6.0, off=4.0)]})
+    (made,) = [each for each in tables(found) if each.name == "redundancy"]
+    assert made.rows[1] == ["lgd", "4.0 ± 2.8 (2)", "-6.0 (below chance)", "93.3", "100.0"]
+    assert made.records[1]["lower_than_dit_above_chance_percent"] == 100.0
+    assert "Below chance increments contradict each other" in made.caption
+    assert "over the classifiers of one run" in made.caption
+
+
+def test_reduction() -> None:
+    assert reduction(80.0, 20.0) == 75.0
+    assert reduction(60.0, 35.0, chance=10.0) == 50.0
+    assert reduction(60.0, 5.0, chance=10.0) == 100.0
+    assert reduction(60.0, 70.0, chance=10.0) == -20.0
+    assert reduction(9.0, 5.0, chance=10.0) is None
+    assert reduction(None, 5.0) is reduction(5.0, None) is None
+
+
+def test_one_run_has_no_interval() -> None:
+    """Its classifiers share its images: they say nothing about other runs."""
+    single = compare({"dit": [metrics(0, 0.0)], "lgd": [metrics(0, 6.0)]})
+    (made,) = [each for each in tables(single) if each.name == "differences"]
+    assert made.rows == [
+        ["lgd", "dit", "convnet", "+6.0", "+6.0"],
+        ["lgd", "dit", "resnet18", "+6.0", "+6.0"],
+    ]
+    assert "One run gives no interval" in made.caption
 
 
 def test_every_number_is_in_the_csv(comparison: dict[str, Any]) -> None:

@@ -66,6 +66,7 @@ KINDS = [
     r"seconds\.json",
     r"reference\.safetensors",
     r"\.reference\.safetensors\.sha256",
+    r"judge\.safetensors",
     r"classes\.json",
     r"increments/01/\d/01-0001\.png",
     r"increments/01/groups/0001\.safetensors",

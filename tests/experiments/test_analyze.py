@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -46,10 +47,17 @@ def test_run_and_folder_side_by_side(finished: Path, tmp_path: Path, capsys: pyt
         assert sum(one["dynamics"][name] for name in ("easy", "informative", "hard")) == pytest.approx(100)
         assert 0 <= one["dynamics"]["divergence_from_real"]["mean"] <= 1
         assert one["fid"] >= 0
+    metrics = json.loads((finished / "metrics.json").read_text())
+    shares = {"judge": "validity", "reference": "reference_validity"}
+    for name, key in shares.items():  # increments of one size
+        expected = fmean(row[key] for row in metrics["increments"])
+        assert run["adversarial"][name] == theirs["adversarial"][name] == pytest.approx(expected)
+    assert run["adversarial"]["gap"] == run["adversarial"]["reference"] - run["validity"]["mean_valid"]
+    assert not (out / "judge.safetensors").exists()
     # The same images: what does not depend on the division is the same.
     for name in ("fid", "precision", "recall"):
         assert run[name] == pytest.approx(theirs[name], rel=1e-3)
-    for name in ("redundancy", "incremental", "dynamics", "validity"):
+    for name in ("redundancy", "incremental", "dynamics", "validity", "adversarial"):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5000
         assert (out / "figures" / f"{name}.svg").is_file()
 
@@ -95,11 +103,17 @@ def test_what_can_be_analysed_is(finished: Path, tiny: Config, tmp_path: Path, w
         assert found["validity"]["mean_difficulty"] is None
         assert "one increment only" in found["notes"][0]
         assert analysis["groups"]["theirs"]["loss_jump"] is None
-        assert list(plot_analysis(tmp_path / "out")) == ["dynamics"]
+        assert list(plot_analysis(tmp_path / "out")) == ["dynamics", "adversarial"]
     else:
         assert found["increments"] == [3, 3]
         assert "1 of 10 classes" in found["notes"][0]
-        assert list(plot_analysis(tmp_path / "out")) == ["redundancy", "incremental", "dynamics", "validity"]
+        assert list(plot_analysis(tmp_path / "out")) == [
+            "redundancy",
+            "incremental",
+            "dynamics",
+            "validity",
+            "adversarial",
+        ]
 
 
 def test_fewer_images_than_increments(finished: Path, tiny: Config, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_metrics_have_the_promised_keys(finished: Path) -> None:
     assert matrix.shape == (3, 3)
     off = matrix[~np.eye(3, dtype=bool)]
     assert metrics["redundancy"]["mean_off_diagonal"] == pytest.approx(off.mean())
-    assert set(metrics["seconds"]) == {"generator", "reference", "stages", "evaluation"}
+    assert set(metrics["seconds"]) == {"generator", "reference", "judge", "stages", "evaluation"}
 
 
 def test_the_union_is_an_image_folder(finished: Path) -> None:
@@ -193,7 +193,7 @@ def test_overwrite_starts_anew(finished: Path, tiny: Config, tmp_path: Path) -> 
         "increments/03/learners/0.safetensors",
         "evaluation/accuracy-convnet-02-1.json",
         "dataset/7/02-0000.png",
-        "reference.safetensors",
+        "judge.safetensors",
         "generator/transformer/diffusion_pytorch_model.safetensors",
     ],
 )

@@ -100,7 +100,7 @@ def test_card_bench_and_plan_know_it(config: Config, run: Path, tmp_path: Path) 
     assert main(["bench", *arguments, "--json", str(out), "--quiet"]) == 0
     assert json.loads(out.read_text())["denoiser"]["flops"] > 0
     found = plan(config, Sizes(2, 12, 4, (3, 8, 8), loaded=True), Rates(1e11, 3e11), fake=False)
-    assert [phase.name for phase in found.phases] == ["reference", "learners", "images", "evaluation"]
+    assert [phase.name for phase in found.phases] == ["reference", "judge", "learners", "images", "evaluation"]
 
 
 def test_plan_knows_published_stable_diffusion(tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ from tests.worked_examples import worked_example
 
 import lgd
 from lgd.cli.main import main
+from lgd.data.folder import folder_files
 from lgd.errors import UserError
+from lgd.evaluation.soft_labels import FILE, stored_soft_labels
 from lgd.export import export
 from lgd.export.card import card
 from lgd.export.formats import FORMATS, ExportFormat
@@ -78,7 +80,7 @@ def test_imagefolder(finished: Path, tmp_path: Path) -> None:
     assert sorted(found) == original(finished)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # datasets leaves metadata.csv open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # datasets leaves files open
 def test_hf(finished: Path, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     out = export(finished, "hf", tmp_path / "out")
@@ -182,7 +184,8 @@ def test_tensors_are_normalised_as_ddranking_normalises_the_data_set(
     pixels = np.arange(side * side * 3, dtype=np.uint8).reshape(side, side, 3)
     Image.fromarray(pixels).save(tmp_path / "0.png")
     sample = Sample(tmp_path / "0.png", "0.png", 1, names[1], 1, 0, None, "")
-    content = Export(tmp_path, [sample], names, None, {"dataset": {"source": source}, "name": name}, {}, {}, {}, given)
+    content = Export(tmp_path, [sample], names, None, {"dataset": {"source": source}, "name": name}, {}, {}, {})
+    content = replace(content, statistics=given)
     (tmp_path / "out").mkdir()
     told = write_pt(content, tmp_path / "out", lambda: None)
     images = torch.load(tmp_path / "out" / "images.pt", weights_only=True)
@@ -203,15 +206,28 @@ def test_statistics_that_do_not_fit_are_refused(given: str, finished: Path, tmp_
 
 def test_soft_labels_travel_with_folders(soft_run: Path, tmp_path: Path) -> None:
     out = export(soft_run, "hf", tmp_path / "out")
-    names = ("soft_labels.safetensors", "metadata.csv")
-    for name in names:
-        assert (out / name).read_bytes() == (soft_run / "dataset" / name).read_bytes()
+    own = soft_run / "dataset"
+    assert (out / "order.csv").read_bytes() == (own / "metadata.csv").read_bytes()
+    files, names = folder_files(out, "0123456789"), "0123456789"
+    found, wanted = (stored_soft_labels(place / FILE, files, names) for place in (out, own))
+    assert torch.equal(found, wanted)
 
 
 def test_card_tells_what_it_is(finished: Path, tmp_path: Path) -> None:
     out = export(finished, "hf", tmp_path / "out")
     text = (out / "README.md").read_text()
-    for word in ("license", "Method `lgd`", "licence", "Intended use", "Scores", "Settings", "metadata.csv", "±"):
+    for word in (
+        "license",
+        "Method `lgd`",
+        "licence",
+        "Intended use",
+        "Scores",
+        "Settings",
+        "order.csv",
+        "±",
+        "@inproceedings",
+        "class_label",
+    ):
         assert word in text
 
 

@@ -76,7 +76,7 @@ def test_plan_of_images_that_are_not_on_this_machine(capsys: pytest.CaptureFixtu
     assert main(["plan", "imagenet1k", "--tflops", "312", "--json", str(out), "--quiet", *config]) == 0
     found = json.loads(out.read_text())
     names = [phase["name"] for phase in found["phases"]]
-    assert names == ["reference", "surrogate", "learners", "images", "evaluation"]
+    assert names == ["reference", "judge", "surrogate", "learners", "images", "evaluation"]
     images = found["phases"][3]
     # 675 M weights in two bytes and more, and less than a GPU has
     assert 1.3 * 2**30 < images["bytes"] < 40 * 2**30
@@ -116,7 +116,14 @@ def test_plan_refuses(arguments: list[str], message: str, capsys: pytest.Capture
 def test_plan_of_a_run_has_every_phase(tiny: Config) -> None:
     sizes = Sizes(10, 1347, 450, (1, 8, 8), loaded=True)
     found = plan(tiny, sizes, Rates(1e11, 3e11), fake=False)
-    assert [phase.name for phase in found.phases] == ["generator", "reference", "learners", "images", "evaluation"]
+    assert [phase.name for phase in found.phases] == [
+        "generator",
+        "reference",
+        "judge",
+        "learners",
+        "images",
+        "evaluation",
+    ]
     assert all(phase.tried and phase.seconds > 0 and phase.bytes > 0 for phase in found.phases)
     assert found.peak > found.process > 2**20
 

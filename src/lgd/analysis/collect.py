@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from lgd.data.splits import cached_splits
-from lgd.evaluation.aggregate import summary
+from lgd.evaluation.aggregate import reduction, summary
 from lgd.execution.units import Unit
 from lgd.storage.files import write_json
 
@@ -89,9 +89,9 @@ def groups(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         found[group] = {"sets": len(members), **{h.key: _over_sets(v) if v else None for h, v in values.items()}}
     for key, baseline in ((headline.key, headline.baseline) for headline in headlines):
         base = found.get(baseline, {}).get(key)
-        for entry in found.values() if base and base["mean"] else ():
+        for entry in found.values() if base and base["mean"] > 0 else ():
             own = entry[key]
-            entry[f"{key}_reduction_vs_{baseline}"] = own and 100 * (base["mean"] - own["mean"]) / base["mean"]
+            entry[f"{key}_reduction_vs_{baseline}"] = own and reduction(base["mean"], own["mean"])
     return found
 
 

@@ -1,10 +1,9 @@
-"""The inputs of the measures: a set, the real images, and the reference classifier, each read once per process."""
+"""The inputs of the measures: a set, the real images, the judge and the reference, each read once per process."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -12,10 +11,11 @@ from pydantic import Field
 from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier, features_of
-from lgd.classifiers.train import load_classifier
-from lgd.config import ClassifierConfig, Count, DatasetConfig, ReferenceConfig, Whole
+from lgd.config import ClassifierConfig, Count, DatasetConfig, Whole
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
+from lgd.distillation.judge import load_judge, load_reference
+from lgd.distillation.recipe import Assets
 from lgd.rng import generator
 
 from .inputs import AnalysedSet, load_set
@@ -41,14 +41,19 @@ class AnalysisConfig:
 class AnalysisContext:
     """The settings that all computations of an analysis share. It is small, so that it travels to worker processes."""
 
-    dataset: DatasetConfig
-    reference: ReferenceConfig
-    weights: Path
-    """of the reference classifier"""
+    assets: Assets
+    """the real images, the judge and the reference"""
     classifier: ClassifierConfig
     """the evaluation classifier, which the measures train"""
     config: AnalysisConfig
-    device: str
+
+    @property
+    def dataset(self) -> DatasetConfig:
+        return self.assets.dataset
+
+    @property
+    def device(self) -> str:
+        return self.assets.device
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,17 @@ class Inputs:
         return cached_splits(self.context.dataset)
 
     @property
+    def judge(self) -> Classifier:
+        """The network that had no part in making the set."""
+        return cached_judge(self.context)
+
+    @property
     def reference(self) -> Classifier:
-        return load_reference(self.context)
+        return cached_reference(self.context)
 
     @property
     def features(self) -> Tensor:
-        """The reference's last features of the set's images, (N, D)."""
+        """The judge's last features of the set's images, (N, D)."""
         return set_features(self.context, self.analysed)
 
     @property
@@ -104,18 +114,22 @@ def real_sample(context: AnalysisContext) -> tuple[Tensor, AnalysedSet]:
 
 
 @lru_cache(maxsize=1)
-def load_reference(context: AnalysisContext) -> Classifier:
-    train = cached_splits(context.dataset).train
-    return load_classifier(context.weights, context.reference, train, context.device)
+def cached_judge(context: AnalysisContext) -> Classifier:
+    return load_judge(context.assets)
+
+
+@lru_cache(maxsize=1)
+def cached_reference(context: AnalysisContext) -> Classifier:
+    return load_reference(context.assets)
 
 
 @lru_cache(maxsize=4)
 def set_features(context: AnalysisContext, analysed: AnalysedSet) -> Tensor:
-    """Compute the reference's last features of a set's images, (N, D), on the CPU."""
-    return features_of(load_reference(context), analysed.images)
+    """Compute the judge's last features of a set's images, (N, D), on the CPU."""
+    return features_of(cached_judge(context), analysed.images)
 
 
 def forget() -> None:
     """Empty the caches of this file and of `load_set`: files may have changed since an earlier analysis."""
-    for cached in (load_set, real_sample, load_reference, set_features):
+    for cached in (load_set, real_sample, cached_judge, cached_reference, set_features):
         cached.cache_clear()

@@ -1,6 +1,6 @@
-"""Distance between the synthetic and the real distribution: FID, KID, precision and recall, in reference features.
+"""Distance between the synthetic and the real distribution: FID, KID, precision and recall, in the judge's features.
 
-The numbers compare sets under one reference. They are not those of papers, which use Inception's features.
+The numbers compare sets under one judge. They are not those of papers, which use Inception's features.
 """
 
 from __future__ import annotations
@@ -100,14 +100,14 @@ def of_features(distance: Callable[[Tensor, Tensor], Any], inputs: Inputs) -> An
 
 FID = Measure(
     title="FID",
-    how_to_read="Lower means nearer to the real images in the reference's features. Compare sets of one size only: few"
+    how_to_read="Lower means nearer to the real images in the judge's features. Compare sets of one size only: few"
     " images raise it.",
     compute=partial(of_features, fid),
     headlines=(Headline("fid", "FID"),),
 )
 KID = Measure(
     title="KID",
-    how_to_read="Lower means nearer to the real images in the reference's features; it is unbiased, so values around 0"
+    how_to_read="Lower means nearer to the real images in the judge's features; it is unbiased, so values around 0"
     " may be negative.",
     compute=partial(of_features, kid),
     headlines=(Headline("kid", "KID", 3, ("mean",)),),

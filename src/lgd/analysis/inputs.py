@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from lgd.config import Config, from_dict
-from lgd.data.folder import decode_image, describe
+from lgd.data.folder import decode_image, describe, folders_of
 from lgd.data.imageset import ImageSet, concatenate
 from lgd.distillation.layout import runs_below
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError
 from lgd.rng import generator
-from lgd.storage.files import read_json, safe_name, sha256
+from lgd.storage.files import read_json, sha256
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _read_run(source: SetSource, problems: dict[str, list[Path]], notes: list[st
 
 def _read_folder(source: SetSource, problems: dict[str, list[Path]], notes: list[str]) -> list[ImageSet]:
     """Read a folder of <class>/*.png and split it into increments."""
-    labels_of = {safe_name(name): label for label, name in enumerate(source.class_names)}
+    labels_of = {folder: label for label, folder in enumerate(folders_of(source.path, source.class_names))}
     unknown = sorted(path for path in source.path.iterdir() if path.is_dir() and path.name not in labels_of)
     if unknown:
         raise UserError(f"{unknown[0]}: not one of the classes: {', '.join(source.class_names)}")

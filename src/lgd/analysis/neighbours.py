@@ -1,4 +1,4 @@
-"""Nearest real neighbours in the reference's features: is a synthetic image a copy of a training image?"""
+"""Nearest real neighbours in the judge's features: is a synthetic image a copy of a training image?"""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_AMONG_REAL = 2000
 def compute(inputs: Inputs) -> dict[str, Any]:
     """Compare the set with all real training images; batches of their features may exceed memory together."""
     real, (places, _), features = inputs.real.train, real_sample(inputs.context), inputs.real_features
-    batches = [features] if len(places) == len(real) else feature_batches(inputs.reference, real)
+    batches = [features] if len(places) == len(real) else feature_batches(inputs.judge, real)
     some = torch.linspace(0, len(places) - 1, min(len(places), MOST_AMONG_REAL)).long()
     found = compare_to_real(inputs.features, features[some], places[some], batches)
     return {**found, "exact_copies": exact_copies(inputs.images, real, found["nearest"])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lgd.classifiers.train import accuracy, train_classifier
 from lgd.errors import naming
@@ -20,39 +20,45 @@ if TYPE_CHECKING:
 MAPS_PER_ROW = 4
 
 
-def compute(inputs: Inputs) -> list[float]:
+def compute(inputs: Inputs) -> dict[str, Any]:
     """Train a fresh classifier on `inputs.increment` alone; return its accuracy in percent on every increment.
 
-    The seed gives the same weights and order for every increment and set, so that only the images differ.
+    The seed gives the same weights and order for every increment and set, so that only the images differ. `classes`
+    is the number of classes, which guessing depends on.
     """
     part, context = inputs.increments[inputs.increment], inputs.context
     seed = derive_seed("analysis", "redundancy", inputs.seed)
     with naming(f"redundancy, increment {inputs.increment + 1}"):
         classifier = train_classifier(part, context.classifier, seed, context.device)
-    return [accuracy(classifier, other) for other in inputs.increments]
+    found = [accuracy(classifier, other) for other in inputs.increments]
+    return {"accuracy": found, "classes": len(part.class_names)}
 
 
 def aggregate(cells: Cells) -> dict[str, object]:
     """Average the K x K matrices of all seeds."""
-    rows = cells.values()
-    K = len(rows[0])
-    return redundancy([rows[start : start + K] for start in range(0, len(rows), K)])
+    found = cells.values()
+    rows, K = [cell["accuracy"] for cell in found], len(found[0]["accuracy"])
+    return redundancy([rows[start : start + K] for start in range(0, len(rows), K)], found[0]["classes"])
 
 
 def plot(figure: Figure, groups: Groups) -> None:
     """Draw each group's mean matrix, over the sets with as many increments as its first."""
-    matrices = {}
+    matrices, chance = {}, 0.0
     for group, sets in groups.items():
-        K = len(next(iter(sets.values()))["matrix"])
+        first = next(iter(sets.values()))
+        K, chance = len(first["matrix"]), first["chance"]
         matrices[group] = mean_matrix([one["matrix"] for one in sets.values() if len(one["matrix"]) == K])
     means = [fmean(one["mean_off_diagonal"] for one in sets.values()) for sets in groups.values()]
-    draw_matrices(figure, matrices, means)
+    draw_matrices(figure, matrices, means, chance)
 
 
 def draw_matrices(
-    figure: Figure, matrices: Mapping[str, Sequence[Sequence[float]]], means: Sequence[float | None]
+    figure: Figure, matrices: Mapping[str, Sequence[Sequence[float]]], means: Sequence[float | None], chance: float
 ) -> None:
-    """Draw redundancy matrices on one scale from 0 to 100 %, with their titles and means off the diagonal."""
+    """Draw redundancy matrices on one scale from 0 to 100 %, with their titles and means off the diagonal.
+
+    chance: accuracy of guessing in percent, marked on the scale.
+    """
     rows, columns = -(-len(matrices) // MAPS_PER_ROW), min(len(matrices), MAPS_PER_ROW)
     figure.set_size_inches(3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -71,15 +77,20 @@ def draw_matrices(
         axis.set_ylabel("trained on increment")
     for axis in axes.flat[len(matrices) :]:
         axis.set_axis_off()
-    figure.colorbar(image, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
+    scale = figure.colorbar(image, ax=axes.ravel().tolist(), label="accuracy, %", shrink=0.8 / rows)
+    scale.ax.axhline(chance, color="white")
+    scale.ax.set_title(f"line: chance,\n{chance:.1f} %", fontsize=8)
 
 
 MEASURE = Measure(
     title="Redundancy between increments",
     how_to_read="Row i, column j: accuracy on increment j after training on increment i alone. Bright cells off the"
-    " diagonal mean that the increments repeat each other.",
+    " diagonal mean that the increments repeat each other; cells below chance mean that they contradict each other.",
     compute=compute,
-    headlines=(Headline("redundancy", "redundancy, %", path=("mean_off_diagonal",), baseline="dit"),),
+    headlines=(
+        Headline("redundancy", "redundancy, %", path=("mean_off_diagonal",), baseline="dit"),
+        Headline("redundancy_above_chance", "redundancy above chance, %", path=("above_chance",), baseline="dit"),
+    ),
     aggregate=aggregate,
     plot=plot,
     per_seed=True,

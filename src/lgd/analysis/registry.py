@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import dynamics, fidelity, incremental, neighbours, redundancy, validity
+from . import adversarial, dynamics, fidelity, incremental, neighbours, redundancy, validity
 from .measure import Measure
 
 MEASURES: dict[str, Measure] = {
@@ -10,6 +10,7 @@ MEASURES: dict[str, Measure] = {
     "incremental": incremental.MEASURE,
     "dynamics": dynamics.MEASURE,
     "validity": validity.MEASURE,
+    "adversarial": adversarial.MEASURE,
     "neighbours": neighbours.MEASURE,
     "fid": fidelity.FID,
     "kid": fidelity.KID,

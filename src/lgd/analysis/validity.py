@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DOUBTFUL = 0.5
-"""reference probability of the true class below which an image is an outlier"""
+"""judge's probability of the true class below which an image is an outlier"""
 
 
 def compute(inputs: Inputs) -> list[dict[str, Any]]:
-    """Classify every increment by the reference.
+    """Classify every increment by the judge.
 
     Returns each image's true-class `probability`, the percent classified as labelled (`valid`), and the percent with a
     probability below `DOUBTFUL` (`outliers`).
     """
     found = []
     for part in inputs.increments:
-        probabilities = predict(inputs.reference, part).softmax(1)  # (N, classes)
+        probabilities = predict(inputs.judge, part).softmax(1)  # (N, classes)
         p = probabilities.gather(1, part.labels[:, None])[:, 0]
         flags = {"valid": probabilities.argmax(1) == part.labels, "outliers": p < DOUBTFUL}
         shares = {name: 100 * flag.double().mean().item() for name, flag in flags.items()}
@@ -73,7 +73,7 @@ def correlation(x: list[float], y: list[float]) -> float | None:
 
 
 def plot(figure: Figure, groups: Groups) -> None:
-    """Draw reference probability against the first seed's difficulty of all images after the first increment."""
+    """Draw the judge's probability against the first seed's difficulty of all images after the first increment."""
     points: dict[str, tuple[list[float], list[float]]] = {}
     for group, sets in groups.items():
         for cells in (cells for cells, one in sets.items() if one["mean_difficulty"] is not None):
@@ -92,14 +92,14 @@ def plot(figure: Figure, groups: Groups) -> None:
         axis.set_xlim(-0.03, 1.03)
         axis.set_title(group, fontsize=10)
         axis.grid(alpha=0.25)
-    figure.supxlabel("reference probability of the true class (grey: doubtful)", fontsize=9)
+    figure.supxlabel("judge probability of the true class (grey: doubtful)", fontsize=9)
     axes[0].set_ylabel("difficulty, nats")
 
 
 MEASURE = Measure(
     title="Validity against difficulty",
-    how_to_read="Images further up are harder for a learner that has not seen them; the reference is surer of the label"
-    " of images further right. Good images are at the upper right, outliers in the grey band.",
+    how_to_read="Images further up are harder for a learner that has not seen them; the judge is surer of the label of"
+    " images further right. Good images are at the upper right, outliers in the grey band.",
     compute=compute,
     headlines=(
         Headline("difficulty", "difficulty, nats", 2, ("mean_difficulty",)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -16,13 +17,14 @@ from lgd.errors import UserError, nearest
 from .convnet import convnet
 from .layers import NORMS, Shape
 from .plain import alexnet, vgg11
-from .resnet import resnet18, resnetap10
+from .resnet import resnet8, resnet18, resnetap10
 from .vit import vit
 
 ARCHITECTURES: dict[str, Callable[[Shape, int, ClassifierConfig], nn.Sequential]] = {
     "convnet": lambda shape, classes, config: convnet(
         shape, classes, config.width, config.depth, NORMS[config.norm], config.grey_padding if shape[0] == 1 else 1
     ),
+    "resnet8": lambda shape, classes, config: resnet8(shape, classes, NORMS[config.norm]),
     "resnetap10": lambda shape, classes, config: resnetap10(shape, classes, NORMS[config.norm]),
     "resnet18": lambda shape, classes, config: resnet18(shape, classes, NORMS[config.norm]),
     "vgg11": lambda shape, classes, config: vgg11(shape, classes, NORMS[config.norm]),
@@ -44,7 +46,7 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Sequential, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, network: nn.Module, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.network = network
         self.register_buffer("mean", mean.view(1, -1, 1, 1))
@@ -57,8 +59,25 @@ class Classifier(nn.Module):
         return self.network(self.normalise(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the features before the last layer, (B, D)."""
-        return self.network[:-1](self.normalise(images)).flatten(1)
+        """Return the input of the head, (B, D). Errors: as `inspect`."""
+        return self.inspect(images)[1]
+
+    def inspect(self, images: Tensor) -> tuple[nn.Linear, Tensor, Tensor]:
+        """Return the head, which is the linear layer that is called last, its input (B, D) and the logits (B, classes).
+
+        Errors: UserError for a network without a linear layer.
+        """
+        found: list[tuple[nn.Linear, Tensor]] = []
+        with ExitStack() as hooks:
+            for layer in self.network.modules():
+                if isinstance(layer, nn.Linear):
+                    hook = layer.register_forward_pre_hook(lambda layer, inputs: found.append((layer, inputs[0])))
+                    hooks.enter_context(hook)
+            logits = self(images)
+        if not found:
+            raise UserError(f"{type(self.network).__name__}: no linear layer, whose input would be the features")
+        head, features = found[-1]
+        return head, features.flatten(1), logits
 
 
 def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: Tensor, std: Tensor) -> Classifier:
@@ -66,11 +85,43 @@ def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: T
 
     Errors: UserError for an unknown architecture or one that does not fit the image size.
     """
+    network: nn.Module
     if config.architecture in ARCHITECTURES:
         network = ARCHITECTURES[config.architecture](shape, classes, config)
+    elif ":" in config.architecture:
+        network = from_factory(config.architecture, shape, classes)
     else:
         network = from_timm(config.architecture, shape, classes)
     return Classifier(network, mean, std)
+
+
+def from_factory(path: str, shape: Shape, classes: int) -> nn.Module:
+    """Build a network of the user's: package.module:factory, called with ((C, H, W), classes).
+
+    The network takes normalised images (B, C, H, W) and gives logits (B, classes). Errors: UserError for a factory
+    that cannot be imported or called, or makes no network of this many logits.
+    """
+    module, _, name = path.partition(":")
+    try:
+        factory = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{path}: cannot be imported: {error}; install its module or add it to PYTHONPATH") from None
+    with torch.device("cpu"):
+        try:
+            network = factory(shape, classes)
+            if not isinstance(network, nn.Module):
+                raise UserError(f"{path}: returned {type(network).__name__} for {shape}, {classes}; expected nn.Module")
+            with torch.no_grad():
+                logits = network.eval()(torch.zeros(2, *shape))
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+            if isinstance(error, UserError):
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"{path}: failed on images of {shape} with {classes} classes: {reason}") from None
+    if not isinstance(logits, Tensor) or logits.shape != (2, classes):
+        given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UserError(f"{path}: returned {given} for 2 images of {shape}; expected logits (2, {classes})")
+    return network.train()
 
 
 def from_timm(name: str, shape: Shape, classes: int) -> nn.Sequential:
@@ -114,6 +165,15 @@ def predict(classifier: Classifier, images: ImageSet) -> Tensor:
     """Compute logits (N, classes), on the CPU."""
     device, size = classifier.mean.device, batch_size_for(images.shape)
     return torch.cat([classifier(to_float(batch.to(device))).cpu() for batch in images.batches(size)])
+
+
+@torch.no_grad()
+def features_and_logits(classifier: Classifier, images: ImageSet) -> tuple[Tensor, Tensor]:
+    """Compute the features before the last layer, (N, D), and the logits, (N, classes), on the CPU in one pass."""
+    device, size = classifier.mean.device, batch_size_for(images.shape)
+    parts = [classifier.inspect(to_float(batch.to(device)))[1:] for batch in images.batches(size)]
+    features, logits = (torch.cat([part.cpu() for part in column]) for column in zip(*parts, strict=True))
+    return features, logits
 
 
 def features_of(classifier: Classifier, images: ImageSet) -> Tensor:

@@ -191,7 +191,7 @@ def load_foreign_classifier(
     for name, tensor in tensors.items():
         named[name if name in named else f"network.{name.removeprefix('network.')}"] = tensor
     columns = places(train.class_names, class_order, path)
-    return with_columns(restored(path, config, train, named, device), columns)
+    return with_columns(restored(path, config, train, named, device), columns, train)
 
 
 def load_classifier(
@@ -203,12 +203,16 @@ def load_classifier(
     """
     tensors, metadata = load_tensors_and_metadata(path)
     columns = columns_of(path, metadata, like.class_names)
-    return with_columns(restored(path, config, like, tensors, device), columns)
+    return with_columns(restored(path, config, like, tensors, device), columns, like)
 
 
-def with_columns(classifier: Classifier, columns: Tensor) -> Classifier:
+def with_columns(classifier: Classifier, columns: Tensor, like: ImageSet) -> Classifier:
     """Reorder the rows of the head, so that logit k is that of its class `columns[k]` before."""
-    for parameter in classifier.network[-1].parameters():
+    if torch.equal(columns, torch.arange(len(columns))):
+        return classifier
+    with torch.no_grad():
+        head, _, _ = classifier.inspect(torch.zeros(1, *like.shape, device=classifier.mean.device))
+    for parameter in head.parameters():
         parameter.data = parameter.data[columns]
     return classifier
 

@@ -9,6 +9,7 @@ MODULES = {
     "experiments": ("distill", "compare", "evaluate", "ablate", "analyze", "reference", "report", "export", "status"),
     "generator": ("generator",),
     "profiling": ("bench", "plan"),
+    "selection": ("select",),
     "support": ("doctor", "completion"),
 }
 COMMANDS = {name: module for module, names in MODULES.items() for name in names}

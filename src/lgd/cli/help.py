@@ -33,6 +33,7 @@ PLACE = ("--compute.device", "--compute.workers", "--compute.engine")
 FIELDS = {
     "generator train": ("--dataset.size", "--generator.source", "--generator.tune", "--generator.size", *RUN[-1:]),
     "reference train": ("--dataset.size", "--reference.architecture", "--reference.training.epochs"),
+    "select": ("--method", "--seed", "--dataset.size", "--reference.architecture", "--reference.training.epochs"),
 }
 """Fields of the configuration on the short page of a command; of others, RUN."""
 SECTIONS = {

@@ -23,6 +23,7 @@ commands:
   distill   PRESET_OR_TOML --out RUN                      make a set and evaluate it
   compare   PRESET_OR_TOML --methods random dit lgd --out DIR [--runs N]
                                                           compare methods on the same generator and seeds
+  select    PRESET_OR_TOML --per-class 10 --out DIR       select real images, without a generator
   evaluate  DATASET_DIR --test PRESET_OR_TOML             evaluate any folder of <class>/*.png
   ablate    PRESET_OR_TOML --over FIELD=VALUE,... --out DIR [--runs N]
                                                           compare every combination of some fields' values

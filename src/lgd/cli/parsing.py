@@ -63,7 +63,7 @@ def parse(options: type[T], program: str, arguments: Sequence[str], default: T |
     if isinstance(found, SetOptions) and found.per_class is not None:
         if "stages.images_per_increment" in names:
             raise UserError("--per-class and --stages.images-per-increment both set the size of the set; give one")
-        found = replace(found, config=with_per_class(found.config, found.per_class))
+        found = replace(found, config=with_per_class(found.config, found.per_class, found.config.stages.increments))
     return found
 
 

@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from lgd.config import presets
 
-from . import generator, options, profiling
+from . import generator, options, profiling, selection
 from .help import SHORT, parser_of
 from .parsing import parse
 
@@ -33,6 +33,7 @@ class CompletionOptions:
 PARTS: dict[str, type] = {
     "distill": options.DistillOptions,
     "compare": options.CompareOptions,
+    "select": selection.SelectOptions,
     "evaluate": options.EvaluateOptions,
     "ablate": options.AblateOptions,
     "analyze": options.AnalyzeOptions,

@@ -2,7 +2,7 @@
 
 from .changes import differences, with_defaults, with_per_class, with_values
 from .checks import check, from_dict, refuse_former_field, to_dict
-from .classifiers import ClassifierConfig, ReferenceConfig, TrainingConfig
+from .classifiers import ClassifierConfig, JudgeConfig, ReferenceConfig, TrainingConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig, TeacherConfig
 from .fields import ComputeConfig, Config, StagesConfig
@@ -23,6 +23,7 @@ __all__ = [
     "GeneratorConfig",
     "GuidanceConfig",
     "InfluenceConfig",
+    "JudgeConfig",
     "LoraConfig",
     "ModesConfig",
     "Positive",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from lgd.errors import UserError, nearest
+from lgd.errors import UserError
 
 from .checks import REMOVED_FIELDS, RENAMED_FIELDS, check, refuse_former_field, section_of, to_dict
 from .fields import Config
+from .section import replaced
 
 
 def with_defaults(values: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -56,23 +56,26 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """Replace fields by their dotted names: `with_values(config, {"guidance.omega": 0.0})`. Errors: UserError."""
     for name, value in values.items():
         refuse_former_field(name, "configuration")
-        config = _replace(config, name.split("."), value)
+        config = replaced(config, name.split("."), value)
     return check(config)
 
 
-def with_per_class(config: Config, count: int) -> Config:
-    """Set the number of images per class of the whole set, in equal parts over the increments. Errors: UserError."""
-    increments = config.stages.increments
-    if count < 1 or count % increments:
+def with_per_class(config: Config, count: int, increments: int | None = None) -> Config:
+    """Set the number of images per class of the whole set, in equal parts over the increments. Errors: UserError.
+
+    increments: None takes as many as the configuration has, or the next smaller number that divides `count`.
+    `evaluation.ipc` keeps the sizes that the set passes.
+    """
+    for name, value in (("per_class", count), ("increments", increments)):
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise UserError(f"{name}: must be a whole number of at least 1, not {value!r}")
+    most = increments or min(config.stages.increments, count)
+    found = increments or next((n for n in range(most, 1, -1) if count % n == 0), most)
+    if count % found:
         raise UserError(
-            f"{count} images per class cannot be divided into {increments} equal increments; choose a multiple of"
-            f" {increments}, or another number of increments, such as 1"
+            f"{count} images per class cannot be divided into {found} equal increments; choose a multiple of {found},"
+            " or another number of increments, such as 1"
         )
-    return with_values(config, {"stages.images_per_increment": count // increments})
-
-
-def _replace(node: Any, path: list[str], value: Any) -> Any:
-    if not is_dataclass(node) or path[0] not in (names := [f.name for f in fields(node)]):
-        raise UserError(f"no field {path[0]!r}" + (nearest(path[0], names) if is_dataclass(node) else ""))
-    new = value if len(path) == 1 else _replace(getattr(node, path[0]), path[1:], value)
-    return replace(node, **{path[0]: new})  # type: ignore[type-var]
+    ipc = tuple(ipc for ipc in config.evaluation.ipc if ipc <= count and ipc % (count // found) == 0)
+    values = {"stages.increments": found, "stages.images_per_increment": count // found, "evaluation.ipc": ipc}
+    return with_values(config, values)

@@ -79,6 +79,10 @@ def _check(config: Config, where: str) -> None:
     for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
         if window is not None and not window[0] <= window[1] <= last:
             raise UserError(f"{where}: {part}.window: {list(window)} does not lie inside the steps 0 to {last}")
+    if config.stages.anchor != "none" and config.stages.anchor_step > last:
+        raise UserError(
+            f"{where}: stages.anchor_step: {config.stages.anchor_step} does not lie inside the steps 0 to {last}"
+        )
     if config.sampling.steps > config.generator.train_timesteps:
         raise UserError(
             f"{where}: sampling.steps: {config.sampling.steps} is more than generator.train_timesteps"
@@ -89,9 +93,14 @@ def _check(config: Config, where: str) -> None:
             f"{where}: guidance.space: 'sample' works with sampling.scheduler 'ddpm' only,"
             f" not {config.sampling.scheduler!r}; use 'noise'"
         )
-    for role in ("reference", "learner"):
+    for role in ("reference", "judge", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+    if config.judge.architecture == config.reference.architecture:
+        raise UserError(
+            f"{where}: judge.architecture: {config.judge.architecture!r} is the reference's, too; the judge must be"
+            " another network"
+        )
     surrogate = config.influence.surrogate.classifier
     trained = surrogate.training.epochs
     for epoch in config.influence.surrogate.epochs:
@@ -105,7 +114,7 @@ def _check(config: Config, where: str) -> None:
         )
     if surrogate.norm == "batch":
         raise UserError(f"{where}: influence.surrogate.classifier.norm: checkpoints hold no statistics; use 'instance'")
-    for role in ("reference", "learner", "evaluation.classifier"):
+    for role in ("reference", "judge", "learner", "evaluation.classifier"):
         network = attrgetter(role)(config)
         if network.norm == "batch" and network.training.shards > 1:
             raise UserError(f"{where}: {role}.training.shards: batch norm needs whole batches; use 1")

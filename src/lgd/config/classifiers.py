@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .section import Section
 from .types import Count, Positive, Share, Size, Strength, Whole
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Section):
     """How a classifier is trained."""
 
     epochs: Count = 100
@@ -57,11 +58,12 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class ClassifierConfig:
+class ClassifierConfig(Section):
     """A classifier and its training."""
 
     architecture: str = "convnet"
-    """Name of the architecture: convnet, resnetap10, resnet18, vgg11, alexnet, vit, or a model of timm where timm is
+    """Name of the architecture: convnet, resnet8, resnetap10, resnet18, vgg11, alexnet, vit, the import path of a
+    function that makes a network, such as my_package.networks:small (docs/python.md), or a model of timm where timm is
     installed."""
     width: Size = 64
     """Channels of a ConvNet; published results use 128. The other architectures have their published widths."""
@@ -77,8 +79,8 @@ class ClassifierConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     """How the classifier is trained."""
     seed: Whole = 0
-    """Seed of the initial weights and of training, combined with the run's seed; the reference and the surrogate use
-    it alone."""
+    """Seed of the initial weights and of training, combined with the run's seed; the reference, the judge and the
+    surrogate use it alone."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +89,13 @@ class ReferenceConfig(ClassifierConfig):
 
     weights: str = ""
     """safetensors file of an existing classifier of this architecture. Empty: train one."""
+
+
+@dataclass(frozen=True)
+class JudgeConfig(ClassifierConfig):
+    """The judge: a second classifier trained on the whole real set, which takes no part in making images."""
+
+    architecture: str = "resnet8"
+    """Name of the architecture, another than the reference's: an image that fools one network seldom fools both."""
+    norm: Literal["instance", "batch"] = "batch"
+    """Normalisation layers: instance or batch."""

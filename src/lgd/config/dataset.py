@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .section import Section
 from .types import Share, Whole
 
 
 @dataclass(frozen=True)
-class DatasetConfig:
+class DatasetConfig(Section):
     """The real images: their source, how they are read, and how they are split."""
 
     source: str = "digits"
-    """Source of the images: digits, folder:PATH, folder:TRAIN,TEST, parquet:TRAIN,TEST or
+    """Source of the images: digits, folder:PATH, folder:TRAIN,TEST, parquet:TRAIN,TEST, arrays:FILE.npz or
     hf:NAME[:CONFIG][@REVISION] (docs/data.md)."""
     size: Whole = 0
     """Side in pixels to which images are resized and centre-cropped. 0: chosen from the images."""
@@ -37,7 +38,8 @@ class DatasetConfig:
     """Images to evaluate on: test, or validation, which holds out a part of the training set and never reads the test
     set; use it for tuning."""
     test_fraction: Share = 0.25
-    """Share of the images held out for testing, in [0, 1), for sources without a test split."""
+    """Share of the images held out for testing, in [0, 1), for sources without a test split. 0: none, to select from
+    all; then nothing can be evaluated."""
     validation_fraction: Share = 0.2
     """Share of the training set held out when eval_split is validation, in [0, 1)."""
     split_seed: Whole = 0

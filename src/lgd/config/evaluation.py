@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .classifiers import ClassifierConfig
+from .section import Section
 from .types import Count, Positive, Size, Whole
 
 
 @dataclass(frozen=True)
-class TeacherConfig:
+class TeacherConfig(Section):
     """The classifier that gives the soft labels of the soft-label protocol."""
 
     weights: str = ""
@@ -28,7 +29,7 @@ class TeacherConfig:
 
 
 @dataclass(frozen=True)
-class EvaluationConfig:
+class EvaluationConfig(Section):
     """How a set is evaluated: fresh classifiers are trained on it and tested on real images."""
 
     protocol: str = "configured"

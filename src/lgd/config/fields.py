@@ -7,17 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .classifiers import ClassifierConfig, ReferenceConfig
+from .classifiers import ClassifierConfig, JudgeConfig, ReferenceConfig
 from .dataset import DatasetConfig
 from .evaluation import EvaluationConfig
 from .generator import GeneratorConfig
 from .real import RealConfig
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig
+from .section import Section
 from .types import Count, Positive, Strength, Whole
 
 
 @dataclass(frozen=True)
-class StagesConfig:
+class StagesConfig(Section):
     """How the set grows in increments."""
 
     increments: Count = 5
@@ -34,6 +35,12 @@ class StagesConfig:
     """Loss of the learner, in nats, above which easiest-unlearned takes a candidate as not yet learned."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
+    anchor: Literal["none", "random", "herding", "k-means", "learnability"] = "none"
+    """Real images from whose noised latents sampling starts: none (it starts from noise), random, herding or k-means
+    (in the reference's features), or learnability (the real candidates of highest score)."""
+    anchor_step: Whole = 25
+    """Step index t0 at which sampling from an anchor starts; sampling.steps - 1 is almost pure noise, and a small index
+    copies the anchor."""
     learners: Count = 1
     """Number of learners trained per increment; the score takes the mean of their losses."""
     classes_per_unit: Count = 5
@@ -41,7 +48,7 @@ class StagesConfig:
 
 
 @dataclass(frozen=True)
-class ComputeConfig:
+class ComputeConfig(Section):
     """Where the work runs. No field changes the result on the same kind of hardware."""
 
     device: str = "auto"
@@ -61,8 +68,8 @@ class ComputeConfig:
     """Number of times to try a unit of work again after an error that may pass: of a worker, memory, network, files."""
 
 
-@dataclass(frozen=True)
-class Config:
+@dataclass(frozen=True, kw_only=True)
+class Config(Section):
     """All settings of a run."""
 
     name: str = "custom"
@@ -73,14 +80,16 @@ class Config:
     """Budget in minutes, into which the automatic settings of a source such as folder:PATH are fitted by measuring this
     machine; the numbers are kept in budget.json. 0: no budget."""
     seed: Whole = 0
-    """Seed of the run. The generator, the reference and the surrogate have seeds of their own and do not depend on
-    it."""
+    """Seed of the run. The generator, the reference, the judge and the surrogate have seeds of their own and do not
+    depend on it."""
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     """The real images: their source, how they are read, and how they are split."""
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     """The generator, a diffusion model, and the training of a new one (DiT)."""
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
-    """The classifier trained on the whole real set."""
+    """The classifier trained on the whole real set, which guides sampling and selection."""
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    """The classifier that measures validity, FID, precision and recall, and takes no part in making the images."""
     learner: ClassifierConfig = field(default_factory=ClassifierConfig)
     """The classifier trained on the increments made so far."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)

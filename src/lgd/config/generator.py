@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .section import Section
 from .types import Count, Positive, Share, Size, Strength, TimeFrequencies, Whole
 
 
 @dataclass(frozen=True)
-class PromptConfig:
+class PromptConfig(Section):
     """Prompts of a text-to-image source."""
 
     templates: tuple[str, ...] = ("a photo of a {class}",)
@@ -23,7 +24,7 @@ class PromptConfig:
 
 
 @dataclass(frozen=True)
-class LoraConfig:
+class LoraConfig(Section):
     """Low-rank adapters, which generator.tune = "lora" trains."""
 
     rank: Size = 16
@@ -35,7 +36,7 @@ class LoraConfig:
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class GeneratorConfig(Section):
     """The generator, a diffusion model, and the training of a new one (DiT)."""
 
     source: str = ""

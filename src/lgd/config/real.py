@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from .section import Section
 from .types import Count, Whole
 
 
 @dataclass(frozen=True)
-class RealConfig:
+class RealConfig(Section):
     """Real images as candidates, for the methods that select them by the learner's and the reference's losses."""
 
     candidates: Count = 10

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .classifiers import ClassifierConfig
+from .section import Section
 from .types import Count, Precision, Strength, Whole
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
+class SamplingConfig(Section):
     """How images are sampled from the generator."""
 
     scheduler: Literal["ddpm", "ddim", "dpm++"] = "ddpm"
@@ -36,7 +37,7 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True)
-class GuidanceConfig:
+class GuidanceConfig(Section):
     """Learnability guidance and deviation guidance (docs/method.md)."""
 
     strength: Strength = 0.3
@@ -63,7 +64,7 @@ class GuidanceConfig:
 
 
 @dataclass(frozen=True)
-class ModesConfig:
+class ModesConfig(Section):
     """Mode guidance (MGD3): sampling moves towards centroids of the real images' latents."""
 
     strength: Strength = 0.1
@@ -75,7 +76,7 @@ class ModesConfig:
 
 
 @dataclass(frozen=True)
-class SurrogateConfig:
+class SurrogateConfig(Section):
     """The classifier of influence guidance, trained on the real set, and its checkpoints."""
 
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
@@ -96,7 +97,7 @@ class SurrogateConfig:
 
 
 @dataclass(frozen=True)
-class InfluenceConfig:
+class InfluenceConfig(Section):
     """Influence guidance (IGD); its remaining settings are those of `guidance`."""
 
     strength: Strength = 0.3

@@ -67,7 +67,7 @@ def survey(config: DatasetConfig) -> Survey:
     names = parts[0].class_names
     counts = [one.bincount(minlength=len(names)) for one in labels]
     if len(parts) == 1:
-        held_out = (counts[0] * config.test_fraction).round().long().clamp_min(1)
+        held_out = (counts[0] * config.test_fraction).round().long().clamp_min(1 if config.test_fraction else 0)
         counts = [counts[0] - held_out, held_out]
         if (smallest := int(counts[0].min())) < 1:
             name, there = names[int(counts[0].argmin())], smallest + int(held_out[counts[0].argmin()])

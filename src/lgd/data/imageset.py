@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from importlib import import_module
 from math import prod
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +15,7 @@ from torch import Tensor
 from lgd.errors import UserError
 from lgd.rng import generator
 
+from .given import labels_of, pixels_of, pixels_of_items
 from .stores import Store
 
 LARGEST_ON_GPU = 2 * 2**30
@@ -29,6 +32,77 @@ class ImageSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        C, H, W = self.shape
+        names = ", ".join(self.class_names[:5]) + ", ..." * (len(self.class_names) > 5)
+        colours = {1: "grey", 3: "RGB"}.get(C, f"{C}-channel")
+        return f"ImageSet: {len(self)} images of {W} x {H} {colours}, {len(self.class_names)} classes ({names})"
+
+    @classmethod
+    def from_arrays(cls, images: Any, labels: Any, class_names: Sequence[str] = ()) -> ImageSet:
+        """Make a set of arrays or tensors: images (N, H, W), (N, H, W, C) or (N, C, H, W), labels (N,).
+
+        images: floats in [0, 1], or integers in 0 to 255. labels: whole numbers or names. class_names: of the numbers
+        0, 1, ...; empty: the sorted labels. Errors: UserError for another shape, range or number of labels.
+        """
+        pixels = pixels_of(images)
+        return cls(pixels, *labels_of(labels, len(pixels), class_names))
+
+    @classmethod
+    def from_pil(cls, images: Iterable[Any], labels: Any, class_names: Sequence[str] = (), size: int = 0) -> ImageSet:
+        """Make a set of PIL images of any mode and size. labels, class_names and errors: as `from_arrays`.
+
+        size: side in pixels to which they are resized and centre-cropped. 0: their own where all have one size, else
+        as many pixels as all but a few have, at most 32.
+        """
+        pixels = pixels_of_items(images, size)
+        return cls(pixels, *labels_of(labels, len(pixels), class_names))
+
+    @classmethod
+    def from_torch(cls, dataset: Any, class_names: Sequence[str] = (), size: int = 0) -> ImageSet:
+        """Make a set of a torch Dataset of pairs (image, label), which is read once.
+
+        Images are PIL images, or tensors and arrays of one shape: floats in [0, 1] or integers in 0 to 255, without
+        augmentation or normalisation. class_names: by default those in `dataset.classes`, as torchvision names them.
+        size: as `from_pil`. Errors: as `from_arrays`.
+        """
+        pairs = [dataset[i] for i in range(len(dataset))]
+        if not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+            raise UserError(f"{type(dataset).__name__}: its items are no pairs (image, label)")
+        names = class_names or [str(name) for name in getattr(dataset, "classes", ())]
+        labels = [label.item() if isinstance(label, Tensor) else label for _, label in pairs]
+        return cls.from_pil((image for image, _ in pairs), labels, names, size)
+
+    @classmethod
+    def from_datasets(cls, dataset: Any, image: str = "", label: str = "", size: int = 0) -> ImageSet:
+        """Make a set of one split of Hugging Face's `datasets`.
+
+        image, label: names of the columns. Empty: image or img, and label, labels or class. Class names are those of a
+        ClassLabel column. size: as `from_pil`. Errors: UserError for a missing column, and as `from_arrays`.
+        """
+        columns = list(dataset.column_names)
+        chosen = []
+        for role, wanted, usual in (("image", image, ("image", "img")), ("label", label, ("label", "labels", "class"))):
+            found = [name for name in ([wanted] if wanted else usual) if name in columns]
+            if not found:
+                raise UserError(
+                    f"datasets: no {role} column {wanted or ' or '.join(usual)!r}; it has {', '.join(columns)}"
+                )
+            chosen.append(found[0])
+        names = getattr(dataset.features[chosen[1]], "names", None) or ()
+        return cls.from_pil((row[chosen[0]] for row in dataset), list(dataset[chosen[1]]), names, size)
+
+    @classmethod
+    def from_source(cls, source: str, part: Literal["train", "test"] = "train", **dataset: Any) -> ImageSet:
+        """Read one part of a source of images, such as folder:PATH, as a run with that `dataset.source` does.
+
+        dataset: other fields of `dataset`, such as size. Errors: UserError, as `load_splits`.
+        """
+        config, data = import_module("lgd.config"), import_module("lgd.data.datasets")
+        splits = data.load_splits(config.check(config.Config(dataset=config.DatasetConfig(source, **dataset))).dataset)
+        found: ImageSet = getattr(splits, part)
+        return found
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -110,8 +184,10 @@ def concatenate(sets: Sequence[ImageSet]) -> ImageSet:
 def stratified_split(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
     """Split off round(fraction * n) images of each class, at least one: returns (rest, part).
 
-    Errors: UserError naming a class that is too small to leave an image on both sides.
+    A fraction of 0 splits off none. Errors: UserError naming a class that is too small to leave an image on both sides.
     """
+    if not fraction:
+        return images, images.subset([])
     rest, part = [], []
     for c, name in enumerate(images.class_names):
         members = images.indices_of(c)

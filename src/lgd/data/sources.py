@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lgd.config import DatasetConfig
 from lgd.errors import UserError, nearest
 
+from .arrays import find_arrays
 from .digits import find_digits
 from .hub import find_hub
 from .image_folder import find_folders
@@ -30,6 +31,7 @@ class Source:
 SOURCES = {
     "digits": Source("scikit-learn's 8 x 8 digits", find_digits, argument=""),
     "folder": Source("folders of image files, one per class", find_folders),
+    "arrays": Source("a NumPy archive: train_images, train_labels, test_images, ...", find_arrays, argument="FILE.npz"),
     "parquet": Source("Parquet files with a column of encoded images", find_tables),
     "hf": Source("a data set of the Hugging Face Hub", find_hub, argument="NAME[:CONFIG][@REVISION]"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,18 @@ from torch import Tensor
 
 from lgd.errors import NonFiniteError
 
+from .denoiser import predicted
 from .types import Denoiser, Prediction, Step
+
+
+@dataclass(frozen=True)
+class Start:
+    """Latents from which sampling starts, once they are noised: x_t = sqrt(abar) z + sqrt(1 - abar) eps."""
+
+    latents: Tensor
+    """z, (B, C, H, W)"""
+    index: int
+    """of the first step"""
 
 
 def steps_of(scheduler: Any) -> list[Step]:
@@ -24,16 +36,23 @@ def steps_of(scheduler: Any) -> list[Step]:
 
 @torch.no_grad()
 def sample(
-    denoiser: Denoiser, scheduler: Any, noise: Tensor, generators: Sequence[torch.Generator] | None = None
+    denoiser: Denoiser,
+    scheduler: Any,
+    noise: Tensor,
+    generators: Sequence[torch.Generator] | None = None,
+    start: Start | None = None,
 ) -> Tensor:
-    """Run the scheduler from `noise` (B, C, H, W) to samples of the same shape.
+    """Run the scheduler from `noise` (B, C, H, W), or from noised latents, to samples of the same shape.
 
     The scheduler is given eps or x0, as its `prediction_type` (epsilon or sample) asks. generators: one per image, for
     schedulers that add noise in every step. Errors: NonFiniteError naming the step.
     """
-    x_t = noise * scheduler.init_noise_sigma
-    for step in steps_of(scheduler):
-        prediction = denoiser(scheduler.scale_model_input(x_t, step.timestep), step)
+    x_t, steps = noise * scheduler.init_noise_sigma, steps_of(scheduler)
+    if start is not None:
+        steps = [step for step in steps if step.index <= start.index]
+        x_t = steps[0].alpha_bar ** 0.5 * start.latents + (1 - steps[0].alpha_bar) ** 0.5 * noise
+    for step in steps:
+        prediction = predicted(denoiser, scheduler.scale_model_input(x_t, step.timestep), step)
         x_t = next_sample(scheduler, prediction, step, x_t, generators)
         if not torch.isfinite(x_t).all():
             raise NonFiniteError(f"sampling: NaN or infinite values at step index {step.index} (t = {step.timestep})")

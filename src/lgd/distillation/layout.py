@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lgd.errors import reading
+from lgd.errors import UserError, reading
 from lgd.storage.files import read_json, safe_name, write_json
 
 
@@ -46,6 +47,14 @@ class Run:
 
     def cell(self, name: str) -> Path:
         return self.root / "evaluation" / f"{name}.json"
+
+
+def read_metrics(path: Path) -> Any:
+    """Read a run's metrics.json. Errors: UserError for that of an earlier lgd, whose validity was the reference's."""
+    metrics = read_json(path)
+    if isinstance(metrics, dict) and "judge" not in metrics:
+        raise UserError(f"{path}: of an earlier lgd, without a judge of validity; run the same command again")
+    return metrics
 
 
 def class_groups(classes: int, size: int) -> list[range]:

@@ -12,6 +12,7 @@ from lgd.config import (
     GeneratorConfig,
     GuidanceConfig,
     InfluenceConfig,
+    JudgeConfig,
     ModesConfig,
     RealConfig,
     ReferenceConfig,
@@ -28,13 +29,14 @@ from .layout import Run
 class Assets:
     """Networks that several runs may share: where they lie, and what they were made from.
 
-    root: holds `generator/`, `reference.safetensors` and the folders of a method's own assets.
+    root: holds `generator/`, `reference.safetensors`, `judge.safetensors` and the folders of a method's own assets.
     """
 
     root: Path
     dataset: DatasetConfig
     generator: GeneratorConfig
     reference: ReferenceConfig
+    judge: JudgeConfig
     surrogate: SurrogateConfig
     device: str
 
@@ -45,6 +47,10 @@ class Assets:
     @property
     def reference_file(self) -> Path:
         return self.root / "reference.safetensors"
+
+    @property
+    def judge_file(self) -> Path:
+        return self.root / "judge.safetensors"
 
     @property
     def surrogate_folder(self) -> Path:
@@ -58,7 +64,8 @@ class Assets:
 
 def assets_of(config: Config, root: Path, device: str) -> Assets:
     """Take the settings of assets in folder `root` out of a configuration."""
-    return Assets(root, config.dataset, config.generator, config.reference, config.influence.surrogate, device)
+    surrogate = config.influence.surrogate
+    return Assets(root, config.dataset, config.generator, config.reference, config.judge, surrogate, device)
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,11 @@ class Recipe:
     modes: ModesConfig
     real: RealConfig
     stages: StagesConfig
+
+
+def first_step(recipe: Recipe) -> int:
+    """Return the index of the step at which sampling starts: that of pure noise, or of the noised anchors."""
+    return recipe.sampling.steps - 1 if recipe.stages.anchor == "none" else recipe.stages.anchor_step
 
 
 def recipe_of(config: Config) -> Recipe:

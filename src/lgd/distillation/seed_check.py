@@ -1,37 +1,37 @@
-"""Warn when the reference does not recognise the seed set."""
+"""Warn when the judge does not recognise the seed set."""
 
 from __future__ import annotations
 
-from lgd.classifiers.architectures import predict
-from lgd.classifiers.train import load_classifier
+from lgd.classifiers.train import accuracy
 from lgd.data.splits import cached_splits
 
+from .judge import load_judge
 from .methods import method_named
 from .recipe import Growth
 from .store import read_increment
 
 LEAST_RECOGNISED = 0.5
-"""share of the seed set that the reference must recognise"""
+"""share of the way from guessing to the judge's accuracy on real test images"""
 
 
 def seed_set_warning(growth: Growth) -> str:
-    """Return a warning when the reference recognises less than half of the generated seed set, else an empty string.
+    """Return a warning when the judge's accuracy on the generated seed set is nearer to guessing than to real images'.
 
-    The images of a generator that was trained too briefly pass all later stages without an error.
+    Else return an empty string. The images of a generator that was trained too briefly pass all later stages without an
+    error.
     """
     if not method_named(growth.seed.method).needs_generator:
         return ""
     assets, folder = growth.assets, growth.run.increment(1)
-    train = cached_splits(assets.dataset).train
-    reference = load_classifier(assets.reference_file, assets.reference, train, assets.device)
-    images = read_increment(folder, growth.class_names)
-    recognised = int(predict(reference, images).argmax(1).eq(images.labels).sum())
-    if recognised >= LEAST_RECOGNISED * len(images):
+    judge, images = load_judge(assets), read_increment(folder, growth.class_names)
+    found, real = accuracy(judge, images), accuracy(judge, cached_splits(assets.dataset).test)
+    chance = 100 / len(growth.class_names)
+    if found >= chance + LEAST_RECOGNISED * (real - chance):
         return ""
-    chance = len(images) / len(growth.class_names)
     longer = "" if assets.generator.source else ", one trained for longer (generator.steps)"
     return (
-        f"warning: the reference recognises only {recognised} of the {len(images)} generated images of increment 1"
-        f" (guessing: {chance:.0f}), so the generator does not show the classes and the set will teach little. Look at"
-        f" {folder}. Use another generator (generator.source){longer}, or --method herding, which selects real images"
+        f"warning: the judge recognises only {found:.1f} % of the {len(images)} generated images of increment 1, and"
+        f" {real:.1f} % of real test images (guessing: {chance:.1f} %), so the generator does not show the classes and"
+        f" the set will teach little. Look at {folder}. Use another generator (generator.source){longer}, or"
+        " --method herding, which selects real images"
     )

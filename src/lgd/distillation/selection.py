@@ -28,6 +28,10 @@ class CandidateScores:
         """Return the same measurements as (S, kappa), from candidates that are listed slot after slot."""
         return CandidateScores(*(values.view(-1, kappa) for values in vars(self).values()))
 
+    def take(self, rows: Tensor) -> CandidateScores:
+        """Return the measurements of some candidates, by their numbers."""
+        return CandidateScores(*(values[rows] for values in vars(self).values()))
+
     def cpu(self) -> CandidateScores:
         """Return the same measurements on the CPU."""
         return CandidateScores(*(values.cpu() for values in vars(self).values()))

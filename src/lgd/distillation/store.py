@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from lgd.config import Whole
 from lgd.data.class_names import canonical
 from lgd.data.folder import decode_image
-from lgd.data.imageset import ImageSet, concatenate, to_float
+from lgd.data.imageset import ImageSet, concatenate
+from lgd.data.labelled import LabelledImages
 from lgd.errors import UserError
 from lgd.storage.files import (
     copy_file,
@@ -57,7 +57,7 @@ class Candidate:
     valid: bool | None = None
     """whether the reference classifies it correctly"""
     real: int | None = None
-    """position in the training set, for a real image that competed"""
+    """position in the training set of the real image that competed, or of the anchor of one that was sampled"""
 
 
 @dataclass(frozen=True)
@@ -237,29 +237,35 @@ def _keep_or_write(path: Path, text: str) -> None:
         write_text(path, text)
 
 
-class DistilledSet(Dataset[tuple[Tensor, int]]):
-    """A distilled set as a torch dataset of pairs: a float image in [0, 1], (C, H, W), and its label."""
+class DistilledSet(LabelledImages):
+    """A distilled set as a torch dataset, with its manifest and metrics."""
 
-    def __init__(self, images: ImageSet, rows: Sequence[Row], metrics: Mapping[str, Any] | None) -> None:
-        self.images = images
-        """all images and labels"""
+    def __init__(
+        self,
+        images: ImageSet,
+        rows: Sequence[Row],
+        metrics: Mapping[str, Any] | None,
+        transform: Callable[[Tensor], Any] | None = None,
+    ) -> None:
+        super().__init__(images, transform)
         self.rows = list(rows)
         """manifest rows, in the order of the images"""
         self.metrics = metrics
         """content of metrics.json; None for an unfinished run"""
-        self.class_names = images.class_names
 
-    def __len__(self) -> int:
-        return len(self.images)
+    def __repr__(self) -> str:
+        if not self.metrics:
+            return f"{super().__repr__()}; not evaluated"
+        last = self.metrics["increments"][-1]
+        found = f"{self.metrics['method']}, {last['ipc']} images per class, {last['accuracy']['mean']:.1f} % accuracy"
+        return f"{super().__repr__()}; {found}"
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return to_float(self.images.images[index]), int(self.images.labels[index])
 
-
-def load(run: str | Path) -> DistilledSet:
+def load(run: str | Path, transform: Callable[[Tensor], Any] | None = None) -> DistilledSet:
     """Read a run's finished increments as a torch dataset; checks every file against its SHA-256.
 
-    run: directory or URL. Errors: UserError when it is no run, has no finished increment, or a file is corrupt.
+    run: directory or URL. transform: applied to each image. Errors: UserError when it is no run, has no finished
+    increment, or a file is corrupt.
     """
     with fetched(run) as root:
         if runs := runs_below(root):
@@ -273,4 +279,4 @@ def load(run: str | Path) -> DistilledSet:
         rows = [row for folder in folders for row in read_manifest(folder)]
         images = concatenate([read_increment(folder, names) for folder in folders])
         metrics = root / "metrics.json"
-        return DistilledSet(images, rows, read_json(metrics) if metrics.exists() else None)
+        return DistilledSet(images, rows, read_json(metrics) if metrics.exists() else None, transform)

@@ -47,10 +47,11 @@ def read_cell(path: Path, *keys: str) -> Any:
     return cell
 
 
-def collect(evaluation: Evaluation, run: Run, reference: Classifier) -> dict[str, Any]:
+def collect(evaluation: Evaluation, run: Run, judge: Classifier, reference: Classifier) -> dict[str, Any]:
     """Aggregate the finished cells of a run: accuracy and validity after each evaluated increment, and redundancy.
 
-    Validity is that of the images since the increment evaluated before.
+    Validity is the percentage of the images since the increment evaluated before that the judge classifies as labelled;
+    `reference_validity` is the same of the reference, which guided their making.
     """
     config, stages = evaluation.config, evaluation.stages
     names = cached_splits(evaluation.dataset).train.class_names
@@ -58,8 +59,8 @@ def collect(evaluation: Evaluation, run: Run, reference: Classifier) -> dict[str
     increments: list[dict[str, Any]] = []
     images, before = 0, 0
     for i in evaluated_increments(config, stages):
-        added = [read_increment(run.increment(k), names) for k in range(before + 1, i + 1)]
-        images, before = images + sum(map(len, added)), i
+        added = concatenate([read_increment(run.increment(k), names) for k in range(before + 1, i + 1)])
+        images, before = images + len(added), i
         by_architecture = {}
         for name in evaluators(config):
             files = [run.cell(Cell("accuracy", name, i, seed).name) for seed in seeds]
@@ -71,25 +72,39 @@ def collect(evaluation: Evaluation, run: Run, reference: Classifier) -> dict[str
                 "images": images,
                 "accuracy": by_architecture[evaluators(config)[0]],
                 "architectures": by_architecture,
-                "validity": accuracy(reference, concatenate(added)),
+                "validity": accuracy(judge, added),
+                "reference_validity": accuracy(reference, added),
             }
         )
     rows = []
     for seed in range(config.redundancy_seeds):
         cells = [Cell("redundancy", evaluators(config)[0], i + 1, seed) for i in range(stages.increments)]
         rows.append([read_cell(run.cell(cell.name), "accuracy")["accuracy"] for cell in cells])
-    return {"increments": increments, "redundancy": redundancy(rows) if rows else None}
+    return {"increments": increments, "redundancy": redundancy(rows, len(names)) if rows else None}
 
 
-def redundancy(matrices: Sequence[Sequence[Sequence[float]]]) -> dict[str, Any]:
-    """Return the mean matrix over seeds and the mean of its entries off the diagonal (method.md, section 6.1).
+def redundancy(matrices: Sequence[Sequence[Sequence[float]]], classes: int) -> dict[str, Any]:
+    """Return the mean matrix over classifiers, the mean of its entries off the diagonal, and their relation to chance.
 
-    matrices: per seed K x K, entry [i][j] the accuracy on increment j after training on i. With K = 1 there is no
-    off-diagonal and the mean is None.
+    matrices: per classifier K x K, entry [i][j] the accuracy in percent on increment j after training on i (method.md,
+    section 6.1). `values` has the mean off the diagonal of each classifier, `chance` the accuracy of guessing, and
+    `above_chance` the distance to it, negative where increments contradict each other. With K = 1 there is no
+    off-diagonal and the means are None.
     """
-    matrix = mean_matrix(matrices)
-    off = [value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
-    return {"matrix": matrix, "mean_off_diagonal": fmean(off) if off else None}
+    values = [fmean(off) for matrix in matrices if (off := off_diagonal(matrix))]
+    mean, chance = fmean(values) if values else None, 100 / classes
+    return {
+        "matrix": mean_matrix(matrices),
+        "mean_off_diagonal": mean,
+        "values": values,
+        "chance": chance,
+        "above_chance": None if mean is None else mean - chance,
+    }
+
+
+def off_diagonal(matrix: Sequence[Sequence[float]]) -> list[float]:
+    """Return the entries of a square matrix that are not on its diagonal."""
+    return [value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
 
 
 def mean_matrix(matrices: Sequence[Sequence[Sequence[float]]]) -> list[list[float]]:
@@ -97,16 +112,16 @@ def mean_matrix(matrices: Sequence[Sequence[Sequence[float]]]) -> list[list[floa
     return [[fmean(entries) for entries in zip(*rows, strict=True)] for rows in zip(*matrices, strict=True)]
 
 
-def mean_validity(runs: Iterable[Mapping[str, Any]]) -> float:
-    """Return the percentage of all images of some runs that the reference classifies as labelled.
+def mean_validity(runs: Iterable[Mapping[str, Any]], key: str = "validity") -> float:
+    """Return the percentage of all images of some runs that the judge classifies as labelled.
 
-    runs: their metrics.
+    runs: their metrics. key: `reference_validity` for the reference's share.
     """
     valid, images = 0.0, 0
     for run in runs:
         before = 0
         for increment in run["increments"]:
-            valid += increment["validity"] * (increment["images"] - before)
+            valid += increment[key] * (increment["images"] - before)
             before = increment["images"]
         images += before
     return valid / images
@@ -115,26 +130,44 @@ def mean_validity(runs: Iterable[Mapping[str, Any]]) -> float:
 def compare(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     """Return the body of comparison.json from the metrics of each method's runs, of which there is at least one."""
     methods: dict[str, Any] = {name: average_runs(runs) for name, runs in metrics.items()}
-    lower = lower_than_baseline(methods)
+    first = next(iter(metrics.values()))[0]
     return {
         "methods": methods,
-        "redundancy_reduction_vs_dit": lower.get("lgd") if BASELINE in methods else None,
+        "redundancy_reduction_vs_dit": lower_than_baseline(methods).get("lgd"),
+        "redundancy_reduction_above_chance_vs_dit": lower_than_baseline(methods, above_chance=True).get("lgd"),
         "differences": paired_differences(metrics),
-        "protocol": next(iter(metrics.values()))[0]["protocol"],
+        "protocol": first["protocol"],
+        "judge": first["judge"],
     }
 
 
-def lower_than_baseline(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
-    """Return by how many percent each method's redundancy is lower than the baseline's; None where it is not known."""
+def lower_than_baseline(
+    methods: Mapping[str, Mapping[str, Any]], above_chance: bool = False
+) -> dict[str, float | None]:
+    """Return by how many percent each method's redundancy is lower than the baseline's; None where it is not known.
+
+    above_chance: compare what lies above chance.
+    """
     base = methods.get(BASELINE, {}).get("redundancy")
-    known = {name: method["redundancy"] for name, method in methods.items()}
-    return {name: None if value is None or not base else 100 * (base - value) / base for name, value in known.items()}
+    chance = {name: method["chance"] or 0.0 if above_chance else 0.0 for name, method in methods.items()}
+    return {name: reduction(base, method["redundancy"], chance[name]) for name, method in methods.items()}
+
+
+def reduction(base: float | None, value: float | None, chance: float = 0.0) -> float | None:
+    """Return by how many percent `value` is lower than `base`, both above `chance`; at most 100.
+
+    None where one is not known, or nothing of `base` lies above `chance`.
+    """
+    if base is None or value is None or base <= chance:
+        return None
+    return 100 * (base - max(value, chance)) / (base - chance)
 
 
 def average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Average one method's runs: accuracy by IPC, and by architecture and IPC, redundancy and validity.
 
-    runs: their metrics. Validity and redundancy are means over increments and runs.
+    runs: their metrics. Validity and redundancy are means over increments and runs. The deviation of redundancy is over
+    runs, that of one run over its classifiers.
     """
     headline: dict[str, Any] = {}
     by_architecture: dict[str, dict[str, Any]] = {}
@@ -145,15 +178,17 @@ def average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             cells = [increment["architectures"][name] for increment in increments]
             by_architecture.setdefault(name, {})[ipc] = average_cells(cells)
     matrices = [run["redundancy"] for run in runs if run["redundancy"]]
-    known = [found["mean_off_diagonal"] for found in matrices if found["mean_off_diagonal"] is not None]
-    spread = spread_of(known) if known else {"mean": None, "std": 0.0, "n": 0}
+    known = [{"mean": found["mean_off_diagonal"], "values": found["values"]} for found in matrices if found["values"]]
+    spread = _over_runs(known) if known else {"mean": None, "std": 0.0, "n": 0}
     return {
         "accuracy": headline,
         "architectures": by_architecture,
         "redundancy": spread["mean"],
         "redundancy_std": spread["std"],
         "redundancy_n": spread["n"],
+        "chance": matrices[0]["chance"] if matrices else None,
         "validity": mean_validity(runs),
+        "reference_validity": mean_validity(runs, "reference_validity"),
         "matrix": mean_matrix([found["matrix"] for found in matrices]),
     }
 

@@ -20,17 +20,39 @@ def protocol_of(comparison: Mapping[str, Any]) -> str:
     return f"protocol {protocol['name']}, epochs x {protocol['epochs_factor']:g}"
 
 
+def judge_of(comparison: Mapping[str, Any]) -> str:
+    """Return the judge in words, for captions."""
+    judge = comparison["judge"]
+    return f"the judge ({judge['architecture']}, {judge['accuracy']:.1f} % of real test images)"
+
+
+def redundancy_title(comparison: Mapping[str, Any]) -> str:
+    """Return the heading of redundancy with the accuracy of guessing."""
+    chance = next((m["chance"] for m in comparison["methods"].values() if m["chance"] is not None), None)
+    return "redundancy" if chance is None else f"redundancy (chance {chance:.1f})"
+
+
+def spread_words(comparison: Mapping[str, Any]) -> str:
+    """Return what means and deviations of a comparison are over, for captions."""
+    several = any(a["runs"] > 1 for method in comparison["methods"].values() for a in method["accuracy"].values())
+    return "mean ± std (n) over runs" if several else "mean ± std (n) over the classifiers of one run"
+
+
 def overview(comparison: Mapping[str, Any]) -> Table:
     """Return the table that comes first: a row per method, a column per IPC, then redundancy and validity."""
     ipcs = all_ipcs(comparison)
     rows, records = [], []
     for name, method in comparison["methods"].items():
         cells = [method["accuracy"].get(ipc) for ipc in ipcs]
-        rows.append([name, *map(spread, cells), number(method["redundancy"]), number(method["validity"])])
+        shares = {key: method[key] for key in ("redundancy", "validity", "reference_validity")}
+        rows.append([name, *map(spread, cells), *map(number, shares.values())])
         values = {f"accuracy_{ipc}": cell and cell["mean"] for ipc, cell in zip(ipcs, cells, strict=True)}
-        records.append({"method": name, **values, "redundancy": method["redundancy"], "validity": method["validity"]})
-    caption = f"Test accuracy after the last epoch, %, mean ± std (n); {protocol_of(comparison)}."
-    header = ["method", *(f"{ipc} IPC" for ipc in ipcs), "redundancy", "validity"]
+        records.append({"method": name, **values, **shares})
+    caption = (
+        f"Test accuracy after the last epoch, %, {spread_words(comparison)}; {protocol_of(comparison)}. Validity, %:"
+        f" images that {judge_of(comparison)} classifies as labelled; by reference: that the reference does."
+    )
+    header = ["method", *(f"{ipc} IPC" for ipc in ipcs), redundancy_title(comparison), "validity", "by reference"]
     return Table("overview", caption, header, rows, records)
 
 
@@ -57,7 +79,9 @@ def accuracy_table(comparison: Mapping[str, Any], which: str) -> Table:
             rows.append([ipc, architecture, *map(spread, cells.values())])
             records += [record(name, architecture, ipc, cell) for name, cell in cells.items()]
     words = "after the last epoch" if which == "last" else "at the best of several evaluations on the test set"
-    caption = f"Test accuracy {words}, %, mean ± std (n), by IPC and architecture; {protocol_of(comparison)}."
+    caption = (
+        f"Test accuracy {words}, %, {spread_words(comparison)}, by IPC and architecture; {protocol_of(comparison)}."
+    )
     return Table(f"accuracy-{which}", caption, ["IPC", "architecture", *methods], rows, records, words=2)
 
 
@@ -71,7 +95,7 @@ def cross_architecture(comparison: Mapping[str, Any]) -> Table:
         cells = {a: cell_of(method, a, ipc, "last") for a in architectures}
         rows.append([name, *map(spread, cells.values())])
         records += [record(name, architecture, ipc, cell) for architecture, cell in cells.items()]
-    caption = f"Test accuracy by architecture at {ipc} IPC, %, mean ± std (n); {protocol_of(comparison)}."
+    caption = f"Test accuracy by architecture at {ipc} IPC, %, {spread_words(comparison)}; {protocol_of(comparison)}."
     return Table("cross-architecture", caption, ["method", *architectures], rows, records)
 
 
@@ -88,16 +112,36 @@ def record(method: str, architecture: str, ipc: str, cell: Mapping[str, Any] | N
 
 
 def redundancy_table(comparison: Mapping[str, Any]) -> Table:
-    """Return the table of redundancy: its mean, and how much lower it is than the baseline's."""
+    """Return the table of redundancy: its mean, what of it is above chance, and how much lower than dit's both are."""
     methods = comparison["methods"]
     rows, records = [], []
-    for name, lower in lower_than_baseline(methods).items():
-        value, std, n = (methods[name][key] for key in ("redundancy", "redundancy_std", "redundancy_n"))
+    lower, lower_above = (lower_than_baseline(methods, above_chance) for above_chance in (False, True))
+    for name, method in methods.items():
+        value, std, n, chance = (method[key] for key in ("redundancy", "redundancy_std", "redundancy_n", "chance"))
+        above = None if value is None else value - chance
         cell = None if value is None else {"mean": value, "std": std, "n": n}
-        rows.append([name, spread(cell), number(lower)])
-        records.append({"method": name, "redundancy": value, "std": std, "n": n, "lower_than_dit_percent": lower})
-    caption = "Redundancy: accuracy on one increment after training on another, %, mean ± std (n)."
-    return Table("redundancy", caption, ["method", "redundancy", "lower than dit, %"], rows, records)
+        below = " (below chance)" if above is not None and above < 0 else ""
+        signed = "-" if above is None else f"{above:+.1f}{below}"
+        rows.append([name, spread(cell), signed, number(lower[name]), number(lower_above[name])])
+        records.append(
+            {
+                "method": name,
+                "redundancy": value,
+                "std": std,
+                "n": n,
+                "chance": chance,
+                "above_chance": above,
+                "lower_than_dit_percent": lower[name],
+                "lower_than_dit_above_chance_percent": lower_above[name],
+            }
+        )
+    caption = (
+        f"Redundancy: accuracy on one increment after training on another, %, {spread_words(comparison)}. The paper"
+        " states how much lower it is than dit's. Above chance: redundancy minus the accuracy of guessing. Below chance"
+        " increments contradict each other, which is no merit: the reduction above chance counts it as 100 %."
+    )
+    header = ["method", redundancy_title(comparison), "above chance", "lower than dit, %", "lower above chance, %"]
+    return Table("redundancy", caption, header, rows, records)
 
 
 def difference_table(comparison: Mapping[str, Any]) -> Table:
@@ -105,11 +149,16 @@ def difference_table(comparison: Mapping[str, Any]) -> Table:
     ipcs = all_ipcs(comparison)
     pairs: dict[tuple[str, str, str], dict[str, str]] = {}
     for row in comparison["differences"]:
-        cell = f"{row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
+        interval = f" [{row['low']:+.1f}, {row['high']:+.1f}]" if row["runs"] > 1 else ""
+        cell = f"{row['difference']:+.1f}{interval}"
         pairs.setdefault((row["method"], row["against"], row["architecture"]), {})[str(row["ipc"])] = cell
     rows = [
         [a, b, architecture, *(cells.get(ipc, "-") for ipc in ipcs)] for (a, b, architecture), cells in pairs.items()
     ]
-    caption = "Paired difference of accuracies, percentage points, with a 95 % bootstrap interval over runs and seeds."
+    caption = "Paired difference of accuracies, percentage points"
+    if any(row["runs"] > 1 for row in comparison["differences"]):
+        caption += ", with a 95 % t interval over runs (docs/protocols.md, Statistics)."
+    else:
+        caption += ". One run gives no interval: it does not show how much runs differ."
     header = ["method", "minus", "architecture", *(f"{ipc} IPC" for ipc in ipcs)]
     return Table("differences", caption, header, rows, comparison["differences"], words=3)

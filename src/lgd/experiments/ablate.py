@@ -20,10 +20,8 @@ from lgd.storage.object_store import workspace
 
 from .auto import load_config
 from .compare import compare_methods
+from .prepare import MADE_FROM
 from .resolve import resolve
-
-ASSETS = ("dataset", "generator", "reference")
-"""sections of the configuration that the generator and the reference depend on"""
 
 
 def ablate(
@@ -36,9 +34,9 @@ def ablate(
     """Evaluate the configuration's method with every combination of the values in `over`; returns results and a table.
 
     over: such as `guidance.omega=0,0.5,1`. A combination lives in a directory named after its whole configuration, so
-    another sweep into the same `out` reuses it, and the generator and reference are shared wherever they are the same.
-    Errors: UserError for an unknown field, or a value that does not fit, before anything is made; IncompleteError when
-    all failed.
+    another sweep into the same `out` reuses it, and the generator, reference and judge are shared where they are the
+    same. Errors: UserError for an unknown field, or a value that does not fit, before anything is made;
+    IncompleteError when all failed.
     """
     if runs < 1:
         raise UserError(f"--runs must be at least 1, not {runs}")
@@ -60,7 +58,7 @@ def ablate(
         for values, single, whole, label in zip(combinations, configs, wholes, labels, strict=True):
             log.info(label)
             folder = root / "cells" / digest(whole)
-            assets = root / "assets" / digest({name: whole[name] for name in ASSETS})
+            assets = root / "assets" / digest({name: whole[name] for name in MADE_FROM})
             try:
                 comparison, _ = compare_methods(single, [single.method], folder, runs, assets=assets)
             except IncompleteError as error:
@@ -110,13 +108,14 @@ def digest(values: dict[str, Any]) -> str:
 
 
 def ablation_table(fields: Sequence[str], cells: Sequence[dict[str, Any]]) -> Table:
-    """Make a table with a row per combination: the swept fields, accuracy by IPC, redundancy, validity."""
+    """Make a table with a row per combination: the swept fields, accuracy by IPC, redundancy, chance, validity."""
     ipcs = sorted({ipc for cell in cells for ipc in cell["accuracy"]}, key=int)
     rows, records = [], []
     for cell in cells:
         values = [show(cell["values"][name]) for name in fields]
         found = [cell["accuracy"].get(ipc) for ipc in ipcs]
-        rows.append([*values, *map(spread, found), number(cell["redundancy"]), number(cell["validity"])])
+        shares = {key: cell[key] for key in ("redundancy", "chance", "validity", "reference_validity")}
+        rows.append([*values, *map(spread, found), *map(number, shares.values())])
         for ipc, one in zip(ipcs, found, strict=True):
             numbers = {key: one[key] if one else None for key in ("mean", "std", "n")}
             records.append(
@@ -125,10 +124,9 @@ def ablation_table(fields: Sequence[str], cells: Sequence[dict[str, Any]]) -> Ta
                     "ipc": ipc,
                     **numbers,
                     "best": one["best"]["mean"] if one else None,
-                    "redundancy": cell["redundancy"],
-                    "validity": cell["validity"],
+                    **shares,
                 }
             )
-    header = [*fields, *(f"{ipc} IPC" for ipc in ipcs), "redundancy", "validity"]
-    caption = "Test accuracy after the last epoch, %, mean ± std (n)."
+    header = [*fields, *(f"{ipc} IPC" for ipc in ipcs), "redundancy", "chance", "validity", "by reference"]
+    caption = "Test accuracy after the last epoch, %, mean ± std (n) over runs, of one run over its classifiers."
     return Table("ablation", caption, header, rows, records, words=len(fields))

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from lgd.analysis.adversarial import NETWORKS
 from lgd.analysis.collect import collect, units_of
 from lgd.analysis.context import AnalysisConfig, AnalysisContext, forget
 from lgd.analysis.inputs import SetSource, content_digest, expand, is_run, load_set, run_config
@@ -21,11 +22,12 @@ from lgd.distillation.recipe import assets_of
 from lgd.errors import UserError
 from lgd.execution.hardware import resolve_device
 from lgd.execution.local import Local
-from lgd.progress import log, progress_bar
+from lgd.progress import log
 from lgd.storage.files import output_directory, read_json, write_json
 
 from .auto import load_config
-from .reference import make_reference
+from .prepare import prepare_classifier
+from .reference import judge_unit, reference_unit
 from .run_directory import claim
 
 
@@ -59,12 +61,11 @@ def analyze(
     }
     with output_directory(out, overwrite) as root, Local(workers, root) as engine:
         claim(root / "config.json", made_from)
-        weights, device = _reference_path(places, root), resolve_device(config.compute.device)
-        if not weights.exists():
-            with progress_bar(config.reference.training.epochs, "reference") as advance:
-                make_reference(assets_of(config, weights.parent, device), advance)
-        classifier = config.evaluation.classifier
-        context = AnalysisContext(config.dataset, config.reference, weights, classifier, settings, device)
+        assets = assets_of(config, _assets_folder(places, root), resolve_device(config.compute.device))
+        for unit, network in ((reference_unit(assets), assets.reference), (judge_unit(assets), assets.judge)):
+            if not unit.done.exists():
+                prepare_classifier(unit, network, engine, shared=False)
+        context = AnalysisContext(assets, config.evaluation.classifier, settings)
         units = [unit for source in (None, *sources) for unit in units_of(root, context, source)]
         engine.run(units, "analysis")
         analysis = collect(root, context, sets)
@@ -75,12 +76,12 @@ def analyze(
 def measured_by(config: Config) -> dict[str, Any]:
     """Return the parts of a configuration that an analysis uses, and that all its sets must share."""
     whole = to_dict(config)
-    shared = {name: whole[name] for name in ("dataset", "reference")}
+    shared = {name: whole[name] for name in ("dataset", "reference", "judge")}
     return {**shared, "evaluation": {"classifier": whole["evaluation"]["classifier"]}}
 
 
 def shared_config(paths: Sequence[Path], test: str | None) -> Config:
-    """Return the configuration whose dataset, reference and evaluation classifier measure all sets.
+    """Return the configuration whose dataset, judge, reference and evaluation classifier measure all sets.
 
     Errors: UserError when two runs differ in them, or a plain folder comes without `test`.
     """
@@ -119,10 +120,11 @@ def _source(path: Path, name: str, splits: Splits, settings: AnalysisConfig) -> 
     return SetSource(name, name, path, names, shape, settings.increments, settings.split_seed)
 
 
-def _reference_path(places: Sequence[Path], root: Path) -> Path:
-    """Return the file of a run's reference, or the file to train one into; its seed depends on no run."""
-    known = [folder / "reference.safetensors" for place in places for folder in (place, place.parent)]
-    return next((path.resolve() for path in known if path.is_file()), root.resolve() / "reference.safetensors")
+def _assets_folder(places: Sequence[Path], root: Path) -> Path:
+    """Return the folder of a run's judge and reference, or the one to train them into; their seeds depend on no run."""
+    known = [folder for place in places for folder in (place, place.parent)]
+    found = [folder for folder in known if all((folder / f"{name}.safetensors").is_file() for name in NETWORKS)]
+    return (found or [root])[0].resolve()
 
 
 def _checked(settings: AnalysisConfig) -> AnalysisConfig:

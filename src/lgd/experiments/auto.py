@@ -18,6 +18,7 @@ from lgd.config import (
     GeneratorConfig,
     GuidanceConfig,
     InfluenceConfig,
+    JudgeConfig,
     Precision,
     ReferenceConfig,
     StagesConfig,
@@ -135,6 +136,7 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
             precision="auto",
         ),
         reference=ReferenceConfig(training=whole),
+        judge=JudgeConfig(training=whole),
         guidance=GuidanceConfig(strength=weaker(0.45, found), deviation=weaker(0.1, found)),
         learner=part,
         influence=InfluenceConfig(

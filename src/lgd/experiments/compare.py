@@ -1,4 +1,4 @@
-"""A comparison of methods on one generator, one reference and the same seeds."""
+"""A comparison of methods on one generator, one reference, one judge and the same seeds."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def compare_methods(
     overwrite: bool = False,
     assets: Path | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """Run every method with `runs` seeds on one generator and one reference; returns the comparison and its table.
+    """Run every method with `runs` seeds on the same assets; returns the comparison and its table.
 
     Sub-runs live in `out`/METHOD-seedN and are kept when the command is repeated, also with more methods or runs.
-    assets: a directory to share the generator and the reference with other comparisons; by default `out`.
+    assets: a directory to share the assets with other comparisons; by default `out`.
     Sub-runs that fail are left out and listed under `failures`. Errors: UserError; IncompleteError when all failed.
     """
     if runs < 1:
@@ -82,7 +82,10 @@ def plot_comparison(root: Path, comparison: dict[str, Any]) -> None:
     methods = comparison["methods"]
     matrices = {name: m["matrix"] for name, m in methods.items() if m["matrix"]}
     if matrices:
-        means = {name: methods[name]["redundancy"] for name in matrices}
-        plots.save(plots.redundancy_maps(matrices, means), root / "figures" / "redundancy")
+        means, chance = (
+            {name: methods[name]["redundancy"] for name in matrices},
+            methods[next(iter(matrices))]["chance"],
+        )
+        plots.save(plots.redundancy_maps(matrices, means, chance), root / "figures" / "redundancy")
     accuracy = {name: m["accuracy"] for name, m in methods.items()}
     plots.save(plots.accuracy_curves(accuracy), root / "figures" / "accuracy")

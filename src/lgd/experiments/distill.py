@@ -8,6 +8,7 @@ from typing import Any
 from lgd.classifiers.train import accuracy
 from lgd.config import Config
 from lgd.diffusion.folder import pin_decoder
+from lgd.distillation.judge import load_judge, load_reference
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import methods_used
 from lgd.distillation.recipe import Assets, Growth
@@ -27,7 +28,6 @@ from lgd.storage.object_store import workspace
 
 from .budget import within_budget
 from .prepare import prepare
-from .reference import load_reference
 from .resolve import Experiment, resolve
 from .run_directory import claim, timed
 
@@ -66,8 +66,8 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
             log.info(f"{path}: corrupt, not what was written; made again")
     with timed(run.root, "evaluation"):
         evaluate_run(evaluation, run, growth.class_names, engine)
-        reference = load_reference(assets)
-        measured = collect(evaluation, run, reference)
+        judge, reference = load_judge(assets), load_reference(assets)
+        measured = collect(evaluation, run, judge, reference)
     seconds = {**read_json(assets.root / "seconds.json"), **read_json(run.root / "seconds.json")}
     metrics = {
         "method": config.method,
@@ -75,8 +75,9 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
         "dataset": config.dataset.source,
         "protocol": {"name": config.evaluation.protocol, "epochs_factor": config.evaluation.epochs_factor},
         "reference": {"accuracy": accuracy(reference, experiment.splits.test)},
+        "judge": {"architecture": config.judge.architecture, "accuracy": accuracy(judge, experiment.splits.test)},
         **measured,
-        "seconds": {name: seconds[name] for name in ("generator", "reference", "stages", "evaluation")},
+        "seconds": {name: seconds[name] for name in ("generator", "reference", "judge", "stages", "evaluation")},
     }
     write_json(run.metrics, metrics)
     plot_run(config.method, run, growth, metrics)
@@ -115,5 +116,6 @@ def plot_run(method: str, run: Run, growth: Growth, metrics: dict[str, Any]) -> 
     by_ipc = {str(row["ipc"]): row["accuracy"] for row in metrics["increments"]}
     plots.save(plots.accuracy_curves({method: by_ipc}), figures / "accuracy")
     if metrics["redundancy"]:
-        matrix, mean = metrics["redundancy"]["matrix"], metrics["redundancy"]["mean_off_diagonal"]
-        plots.save(plots.redundancy_maps({method: matrix}, {method: mean}), figures / "redundancy")
+        found = metrics["redundancy"]
+        maps = plots.redundancy_maps({method: found["matrix"]}, {method: found["mean_off_diagonal"]}, found["chance"])
+        plots.save(maps, figures / "redundancy")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lgd.analysis.inputs import is_run
 from lgd.config import Config, differences, to_dict, with_values
+from lgd.data.arrays import write_arrays
 from lgd.data.folder import folder_files, read_folder
+from lgd.data.imageset import ImageSet
+from lgd.data.memory import check_shape, image_set, matched
 from lgd.errors import UserError
 from lgd.evaluation.aggregate import summarise
 from lgd.evaluation.cells import folder_done, folder_units
@@ -30,32 +35,32 @@ from .run_directory import claim
 
 
 def evaluate(
-    folder: str | Path,
-    test: str | None = None,
+    images: Any,
+    test: Any = None,
     seeds: int = 5,
     changes: Mapping[str, Any] | None = None,
     cells: str | Path | None = None,
     dd_ranking: Ranking | None = None,
 ) -> dict[str, Any]:
-    """Measure the accuracy on real test images of `seeds` fresh classifiers trained on an image folder or a run.
+    """Measure the accuracy on test images of `seeds` fresh classifiers trained on a set, in percent.
 
-    test: preset or TOML file that gives the test set and the evaluation settings; None: those of the run. changes:
-    values of fields by dotted names. cells: a directory or URL that keeps finished classifiers, so that the same call
-    goes on where it stopped. dd_ranking: also compute DD-Ranking's scores. Errors: UserError naming the first file or
-    class that does not fit; IncompleteError with the classifiers that failed.
+    images: an image folder, a run, or images in memory: an `lgd.ImageSet`, a torch Dataset, or (images, labels). test:
+    a preset, TOML file or source that gives the test images and the evaluation settings, or images in memory; None:
+    those of the run. changes: values of fields by dotted names. cells: a directory or URL that keeps finished
+    classifiers, so that the same call goes on where it stopped. dd_ranking: also compute DD-Ranking's scores. Errors:
+    UserError naming the first file or class that does not fit; IncompleteError with the classifiers that failed.
     """
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")
-    with fetched(folder) as given:
-        config = with_values(settings_for(given, folder, test), changes or {})
+    in_folder, in_memory = isinstance(images, str | Path), not isinstance(test, str | Path | None)
+    with fetched(images) if in_folder else nullcontext(images) as given:
+        named = both_in_memory(given, image_set(test)) if in_memory else test
+        config = with_values(settings_for(given, images, named), changes or {})
         experiment = resolve(config, methods=(), checks=[has_evaluation])
-        evaluation = experiment.evaluation(None)
-        names, shape = experiment.class_names, experiment.splits.train.shape
-        place = given / "dataset" if (given / "dataset" / "metadata.csv").is_file() else given
-        train = read_folder(place, names, shape)
-        stored = None
-        if needs_teacher(evaluation.config) and evaluation.config.teacher.stored:
-            stored = stored_soft_labels(place / FILE, folder_files(place, names), names)
+        evaluation, splits = experiment.evaluation(None), experiment.splits
+        labelled = in_folder and needs_teacher(evaluation.config) and evaluation.config.teacher.stored
+        order = splits.class_order
+        train, stored = (splits.train, None) if in_memory else read_set(given, splits.test, order, labelled)
     with (
         TemporaryDirectory() as temporary,
         workspace(cells or temporary) as root,
@@ -72,8 +77,8 @@ def evaluate(
         accuracies = {name: summarise([read_json(file) for file in own]) for name, own in files.items()}
         ranking = {"dd_ranking": scores(scoring, files)} if scoring else {}
     return {
-        "dataset": str(folder),
-        "test": test or experiment.config.name,
+        "dataset": str(images),
+        "test": str(named or experiment.config.name),
         "test_images": len(experiment.splits.test),
         "images": len(train),
         "protocol": {"name": evaluation.config.protocol, "epochs_factor": evaluation.config.epochs_factor},
@@ -83,19 +88,42 @@ def evaluate(
     }
 
 
-def settings_for(given: Path, folder: str | Path, test: str | None) -> Config:
+def both_in_memory(images: Any, real: ImageSet) -> str:
+    """Write a set and its test images, both as the test images are, and return their source. Errors: UserError."""
+    return write_arrays(read_set(images, real, real.class_names, False)[0], real)
+
+
+def read_set(images: Any, real: ImageSet, order: tuple[str, ...], labelled: bool) -> tuple[ImageSet, Tensor | None]:
+    """Return an image folder, the dataset of a run, or images in memory, over the classes of real images.
+
+    order: the classes that numbers in memory count, as the source of the real images counts them. labelled: also read
+    the logits that are stored beside the images of a folder. Errors: UserError, also for images
+    of another shape than the real ones.
+    """
+    names = real.class_names
+    if not isinstance(images, Path):
+        train = matched(image_set(images), names, order)
+        check_shape(train, real.shape)
+        return train, None
+    place = images / "dataset" if (images / "dataset" / "metadata.csv").is_file() else images
+    train = read_folder(place, names, real.shape)
+    return train, stored_soft_labels(place / FILE, folder_files(place, names), names) if labelled else None
+
+
+def settings_for(given: Any, images: Any, test: str | Path | None) -> Config:
     """Return the configuration that `test` names, or that of the run in `given`; log how the two differ.
 
-    folder: the place of the run or image folder as the user wrote it. Errors: UserError without both.
+    given: the folder of the run or images, or images in memory. images: as the user gave them. Errors: UserError
+    without both.
     """
-    own = load_config(str(given / "config.json")) if is_run(given) else None
+    own = load_config(str(given / "config.json")) if isinstance(given, Path) and is_run(given) else None
     if test is None:
         if own is None:
-            raise UserError(f"{folder}: no run of lgd; name the test set with --test, for example --test digits")
+            raise UserError(f"{images!s:.200}: no run of lgd; name the test set with --test, for example --test digits")
         return own
-    named = load_config(test)
+    named = load_config(str(test))
     if own is not None:
         there, here = ({name: to_dict(config)[name] for name in ("dataset", "evaluation")} for config in (own, named))
         if changed := differences(there, here):
-            log.info(f"{test} evaluates otherwise than {folder} did: {'; '.join(changed)}")
+            log.info(f"{test} evaluates otherwise than {images} did: {'; '.join(changed)}")
     return named

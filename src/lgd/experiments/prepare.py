@@ -1,11 +1,11 @@
-"""Make assets once per assets directory: the generator, the reference, and a method's own."""
+"""Make assets once per assets directory: the generator, the reference, the judge, and a method's own."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from lgd.config import GeneratorConfig, to_dict
+from lgd.config import ClassifierConfig, GeneratorConfig, to_dict
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import open_generator, pin_source
@@ -15,26 +15,27 @@ from lgd.distillation.recipe import Assets
 from lgd.errors import UserError, naming
 from lgd.execution.hardware import cpu_threads
 from lgd.execution.receipts import write_receipt
-from lgd.execution.units import Engine, unfinished
-from lgd.progress import progress_bar
+from lgd.execution.units import Engine, Unit, unfinished
+from lgd.progress import log, progress_bar
 from lgd.storage.files import read_json, write_json
 
-from .reference import make_reference, reference_unit
+from .reference import guessing_warning, judge_unit, reference_unit
 from .run_directory import claim, timed
+
+MADE_FROM = ("dataset", "generator", "reference", "judge")
+"""sections of the configuration that the assets depend on"""
 
 
 def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: bool) -> None:
     """Make the assets that the methods need, unless they are there and undamaged.
 
-    methods: of the runs and of their seed sets. shared: whether the engine trains the reference on other machines. The
-    reference is trained beside the others where there are cores for it; its seconds are then part of theirs. Errors:
-    UserError when the assets were made with another configuration.
+    methods: of the runs and of their seed sets. shared: whether the engine trains reference and judge on other
+    machines. They are trained beside the others where there are cores for it; their seconds are then part of those.
+    Errors: UserError when the assets were made with another configuration.
     """
     root, own = assets.root, assets.generator
     root.mkdir(parents=True, exist_ok=True)
-    claim(
-        root / "assets.json", {name: to_dict(getattr(assets, name)) for name in ("dataset", "generator", "reference")}
-    )
+    claim(root / "assets.json", {name: to_dict(getattr(assets, name)) for name in MADE_FROM})
     splits = cached_splits(assets.dataset)
     check_images(root, splits)
     needs_generator = any(method.needs_generator for method in methods)
@@ -42,8 +43,10 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
     if needs_generator:
         assets.generator_folder.mkdir(exist_ok=True)
     extra = list(dict.fromkeys(asset for method in methods for asset in method.assets))
-    beside = [reference_unit(assets)] if (extra or trains_generator) and not assets.reference.weights else []
-    with engine.beside(beside, "reference", own.threads):
+    networks = [reference_unit(assets), judge_unit(assets)]
+    fresh = any(not unit.done.exists() for unit in networks)
+    beside = networks[bool(assets.reference.weights) :] if extra or trains_generator else []
+    with engine.beside(beside, "reference and judge", own.threads):
         with timed(root, "generator"), cpu_threads(own.threads):
             if trains_generator:
                 training = GeneratorTraining(own, assets.dataset, splits.train, assets.device)
@@ -52,7 +55,10 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
                 check_source(own, splits.train, assets.generator_folder)
         for asset in extra:
             prepare_asset(asset, assets, splits.train)
-    prepare_reference(assets, engine, shared)
+    for unit, config in zip(networks, (assets.reference, assets.judge), strict=True):
+        prepare_classifier(unit, config, engine, shared)
+    if fresh and (warning := guessing_warning(assets)):
+        log.warning(warning)
 
 
 def check_images(root: Path, splits: Splits) -> None:
@@ -77,19 +83,19 @@ def check_images(root: Path, splits: Splits) -> None:
             )
 
 
-def prepare_reference(assets: Assets, engine: Engine, shared: bool) -> None:
-    """Train the reference, or copy the user's own, unless it is there, undamaged.
+def prepare_classifier(unit: Unit, config: ClassifierConfig, engine: Engine, shared: bool) -> None:
+    """Train the reference or the judge, or copy the user's own reference, unless it is there, undamaged.
 
     shared: the engine trains it; otherwise this process does, and shows its progress. Errors: UserError for weights
     that do not fit.
     """
-    unit = reference_unit(assets)
-    with timed(assets.root, "reference"):
+    root = unit.done.parent
+    with timed(root, unit.name):
         if shared:
-            engine.run([unit], "reference")
-        elif unfinished([unit], assets.root):
-            with progress_bar(assets.reference.training.epochs, "reference") as advance:
-                make_reference(assets, advance)
+            engine.run([unit], unit.name)
+        elif unfinished([unit], root):
+            with progress_bar(config.training.epochs, unit.name) as advance:
+                unit.function(*unit.arguments, advance)
             write_receipt(unit.done, [unit.done])
 
 

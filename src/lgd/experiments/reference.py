@@ -1,4 +1,4 @@
-"""The reference classifier: trained on the whole real set, or brought by the user."""
+"""The classifiers trained on the whole real set: the reference, or one brought by the user, and the judge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import (
     accuracy,
-    load_classifier,
     load_foreign_classifier,
     save_classifier,
     train_classifier,
@@ -19,6 +18,7 @@ from lgd.classifiers.train import (
 from lgd.config import ReferenceConfig
 from lgd.data.imageset import Splits
 from lgd.data.splits import cached_splits
+from lgd.distillation.judge import load_judge, load_reference
 from lgd.distillation.recipe import Assets
 from lgd.errors import UserError, naming
 from lgd.execution.hardware import cpu_threads
@@ -45,13 +45,26 @@ def make_reference(assets: Assets, advance: Callable[[], object] = lambda: None)
     save_classifier(reference, assets.reference_file, wanted, splits.train)
 
 
+def judge_unit(assets: Assets) -> Unit:
+    """Return the unit that makes the judge of an assets directory."""
+    return Unit("judge", make_judge, (assets,), assets.judge_file, assets.judge.training.shards)
+
+
+def make_judge(assets: Assets, advance: Callable[[], object] = lambda: None) -> None:
+    """Train the judge on the reference's images, with another seed, and save it. advance: as `make_reference`."""
+    train, seed = cached_splits(assets.dataset).train, derive_seed("judge", assets.judge.seed)
+    with cpu_threads(assets.generator.threads), naming("judge"):
+        judge = train_classifier(train, assets.judge, seed, assets.device, watch=lambda *_: advance())
+    save_classifier(judge, assets.judge_file, assets.judge, train)
+
+
 def foreign_reference(config: ReferenceConfig, splits: Splits, device: str) -> Classifier:
     """Load the user's own reference. Errors: UserError for another network, or one hardly better than guessing."""
     path, train, names = Path(config.weights), splits.train, splits.class_order
     reference = load_foreign_classifier(path, config, train, names, device)
     sample = train.subset(torch.linspace(0, len(train) - 1, min(len(train), 1000)).long())
-    found, chance = accuracy(reference, sample), 100 / len(names)
-    if found < chance + (100 - chance) / 10:
+    found = accuracy(reference, sample)
+    if hardly_above_chance(found, len(names)):
         some = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
         raise UserError(
             f"{path}: recognises {found:.1f} % of the training images; are its classes {some} in this order, and its"
@@ -60,9 +73,26 @@ def foreign_reference(config: ReferenceConfig, splits: Splits, device: str) -> C
     return reference
 
 
-def load_reference(assets: Assets) -> Classifier:
-    """Load the reference of an assets directory. Errors: UserError for a missing or corrupt file."""
-    return load_classifier(assets.reference_file, assets.reference, cached_splits(assets.dataset).train)
+def hardly_above_chance(found: float, classes: int) -> bool:
+    """Return whether an accuracy in percent is less than a tenth of the way from guessing to perfect."""
+    chance = 100 / classes
+    return found < chance + (100 - chance) / 10
+
+
+def guessing_warning(assets: Assets) -> str:
+    """Return a warning when the reference or the judge hardly recognises the real test images, else an empty string."""
+    test, classes = cached_splits(assets.dataset).test, len(cached_splits(assets.dataset).train.class_names)
+    found = {"reference": accuracy(load_reference(assets), test), "judge": accuracy(load_judge(assets), test)}
+    low = {name: share for name, share in found.items() if hardly_above_chance(share, classes)}
+    if not low:
+        return ""
+    uses = {"reference": "guidance and selection", "judge": "validity, FID, precision and recall"}
+    shares = " and ".join(f"the {name} recognises only {share:.1f} %" for name, share in low.items())
+    return (
+        f"warning: {shares} of the {len(test)} real test images (guessing: {100 / classes:.1f} %), so"
+        f" {' and '.join(uses[name] for name in low)} say little. If the images show their classes, train longer"
+        f" ({', '.join(f'{name}.training.epochs' for name in low)})"
+    )
 
 
 def reference_metrics(assets: Assets) -> dict[str, Any]:

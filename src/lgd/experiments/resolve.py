@@ -5,6 +5,8 @@ Only what the command and its methods use is checked: `random` needs no generato
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,17 +23,21 @@ from lgd.diffusion.starts import check_decoder, check_generator
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import check_method, growth_of, methods_used, sections_used, with_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
+from lgd.errors import UserError
 from lgd.evaluation.cells import Evaluation
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import Teacher, load_teacher, teacher_of
-from lgd.execution.hardware import check_device, resolve_device, warn_of_emulation
+from lgd.execution.hardware import check_device, resolve_device, warn_of_emulation, worker_count
 from lgd.execution.ray import check_cluster
 from lgd.progress import log
 from lgd.rng import seeded_initialisation
 
 from .auto import AUTO_METHODS, check_budget, load_config
 from .reference import foreign_reference
+
+LEAST_JUDGED = 2
+"""fewest training images of a class that a judge can be trained on"""
 
 Check = Callable[[Config, Splits], None]
 """Raises a UserError for a part of the configuration that does not fit the images."""
@@ -91,6 +97,7 @@ def resolve(
         methods = AUTO_METHODS if config.method == "auto" else [config.method]
     check_budget(config)
     check_device(config.compute.device)
+    check_importable(config)
     if config.compute.engine == "ray":
         check_cluster(config.compute.address)
     configs = [with_method(config, name) for name in methods]
@@ -115,7 +122,7 @@ def samples(config: Config) -> bool:
 def checks_of(config: Config) -> list[Check]:
     """Return the checks of everything that a run of this configuration's method uses."""
     used = methods_used(config)
-    checks: list[Check] = [has_reference, has_evaluation]
+    checks: list[Check] = [has_reference, has_judge, has_evaluation]
     if samples(config):
         checks += [has_generator]
     if any(method.needs_learner for method in used):
@@ -140,6 +147,18 @@ def has_reference(config: Config, splits: Splits) -> None:
         foreign_reference(config.reference, splits, resolve_device(config.compute.device))
 
 
+def has_judge(config: Config, splits: Splits) -> None:
+    """Check the judge. Errors: UserError for a network that does not fit, or naming a class of too few images."""
+    probe(config.judge, splits.train)
+    train = splits.train
+    size, name = min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))
+    if size < LEAST_JUDGED:
+        raise UserError(
+            f"judge: class {name!r} has {size} training image{'s' * (size != 1)}, fewer than the {LEAST_JUDGED} that a"
+            " network needs to judge a class; add images, or leave the class out (dataset.classes)"
+        )
+
+
 def has_learner(config: Config, splits: Splits) -> None:
     probe(config.learner, splits.train)
 
@@ -150,11 +169,23 @@ def has_surrogate(config: Config, splits: Splits) -> None:
 
 def has_evaluation(config: Config, splits: Splits) -> None:
     """Check the evaluation. Errors: UserError for an unknown protocol, classifier or teacher."""
+    if not len(splits.test):
+        raise UserError("dataset.test_fraction: 0 leaves no test images to evaluate on")
     training_for(config.evaluation, 1, splits.train.shape, len(splits.train.class_names))
     for name in evaluators(config.evaluation):
         probe(replace(config.evaluation.classifier, architecture=name), splits.train)
     if config.evaluation.teacher.weights and (teacher := teacher_of(config.evaluation, None)):
         load_teacher(teacher, splits.train, "cpu")
+
+
+def check_importable(config: Config) -> None:
+    """Check that worker processes can import the user's own networks. Errors: UserError for one of a notebook."""
+    alone = config.compute.engine == "local" and worker_count(config.compute) == 1
+    if not alone and (found := re.search(r'"(__main__:[^"]+)"', json.dumps(to_dict(config)))):
+        raise UserError(
+            f"{found[1]}: worker processes cannot import what a notebook or script defines; put it into a module, or"
+            " set compute.workers to 1"
+        )
 
 
 def probe(config: ClassifierConfig, train: ImageSet) -> None:

@@ -98,7 +98,7 @@ def run_phases(root: Path) -> list[Phase]:
     phases = []
     own = config.generator
     made = "source.json" if own.source and own.tune == "none" else "done"
-    made_once = {"reference": assets / "reference.safetensors"}
+    made_once = {name: assets / f"{name}.safetensors" for name in ("reference", "judge")}
     if (assets / "generator").is_dir():  # which `prepare` makes where a method samples
         made_once = {"generator": assets / "generator" / made, **made_once}
     for name, file in made_once.items():

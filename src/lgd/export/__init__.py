@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lgd import CallablePackage
 from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
 from lgd.storage.files import write_text
@@ -34,7 +36,8 @@ def export(
         raise UserError(f"--statistics: {to} keeps images as they are; only tensors are normalised (--to pt)")
     _refuse(out, run, overwrite)
     hub = _hub() if push else None
-    content = replace(read_export(run), statistics=statistics)
+    own = replace(read_export(run), statistics=statistics)
+    content = FORMATS[to].arrange(own)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)
@@ -47,6 +50,8 @@ def export(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     log.info(f"{out}: {len(content.samples)} images")
+    if content.class_names != own.class_names:
+        log.info(f"{out}: labels count the folders by name, as ImageFolder does, not as {run}/classes.json does")
     if push and hub:
         hub.create_repo(push, repo_type="dataset", exist_ok=True)
         hub.upload_folder(folder_path=str(out), repo_id=push, repo_type="dataset")
@@ -74,3 +79,6 @@ def _hub() -> Any:
     if not huggingface_hub.get_token():
         raise UserError("--push needs a token: `hf auth login`, or set HF_TOKEN")
     return huggingface_hub.HfApi()
+
+
+sys.modules[__name__].__class__ = CallablePackage

@@ -14,6 +14,7 @@ from lgd.evaluation.tables import Table, markdown, plus_minus
 from lgd.storage.files import sha256
 
 from .formats import ExportFormat
+from .parquet import columns_of
 from .samples import Export
 
 LICENCES = {"digits": "the generator is trained here on scikit-learn's digits (UCI, CC BY 4.0)"}
@@ -35,10 +36,14 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         task_categories=["image-classification"],
         size_categories=[next(name for limit, name in SIZES if len(export.samples) < limit)],
         tags=["dataset-distillation", "synthetic", "lgd"],
+        **({"dataset_info": dataset_info(export)} if form.features else {}),
         **files,
     )
     increments = metrics["increments"]
-    scores = [[str(row["ipc"]), plus_minus(row["accuracy"]), f"{row['validity']:.1f}"] for row in increments]
+    shares = ("validity", "reference_validity")
+    scores = [
+        [str(row["ipc"]), plus_minus(row["accuracy"]), *(f"{row[share]:.1f}" for share in shares)] for row in increments
+    ]
     made = DatasetCard.from_template(
         header,
         template_path=str(Path(__file__).with_name("card.md")),
@@ -53,9 +58,14 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         seed=config["seed"],
         version=__version__,
         generator=_line(generator_of(export)),
-        scores=markdown(Table("scores", "", ["images per class", "accuracy, %", "valid, %"], scores, words=0)),
+        scores=markdown(
+            Table(
+                "scores", "", ["images per class", "accuracy, %", "valid, %", "valid by reference, %"], scores, words=0
+            )
+        ),
         eval_split=_line(config["dataset"]["eval_split"]),
         reference=metrics["reference"]["accuracy"],
+        judge=metrics["judge"],
         redundancy=(metrics.get("redundancy") or {}).get("mean_off_diagonal"),
         settings=json.dumps({name: config[name] for name in SETTINGS if name in config}, indent=1),
         environment=", ".join(f"{name} {_line(value)}" for name, value in export.environment.items()),
@@ -93,6 +103,14 @@ def _public(source: str) -> str:
     name = source.removeprefix("pretrained:")
     on_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
     return name if on_hub else Path(name).name
+
+
+def dataset_info(export: Export) -> dict[str, Any]:
+    """Return the columns as the Hub reads them from a card."""
+    import datasets
+
+    features = datasets.Features({"image": datasets.Image(), **columns_of(export)})
+    return {"features": features._to_yaml_list()}
 
 
 def _checksums(form: ExportFormat, root: Path) -> list[tuple[str, str]]:

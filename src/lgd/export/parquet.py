@@ -12,31 +12,49 @@ from .samples import Advance, Export, shards
 
 def write_parquet(export: Export, root: Path, advance: Advance) -> str:
     """Write data/train-*.parquet with an image column as `datasets` defines it. Errors: UserError without the extra."""
-    try:
-        import datasets
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise UserError("parquet needs the extra hf: pip install 'lgd[hf]'") from None
-    logits = export.logits
-    columns: dict[str, Any] = {
-        "image": datasets.Image(),
-        "label": datasets.ClassLabel(names=list(export.class_names)),
-        "increment": datasets.Value("int32"),
-        "score": datasets.Value("float64"),
-    }
-    if logits is not None:
-        columns["logits"] = datasets.Sequence(datasets.Value("float32"))
+    datasets, pa, pq = needs_hf_extra("parquet")
+    columns = {"image": datasets.Image(), **columns_of(export)}
     schema = datasets.Features(columns).arrow_schema
     files = shards(export)
     for number, (start, shard) in enumerate(files):
         rows = []
-        for i, sample in enumerate(shard, start):
-            image = {"bytes": sample.path.read_bytes(), "path": sample.file}
-            row = {"image": image, "label": sample.label, "increment": sample.increment, "score": sample.score}
-            rows.append(row if logits is None else {**row, "logits": logits[i].tolist()})
+        for place, sample in enumerate(shard, start):
+            rows.append({"image": {"bytes": sample.path.read_bytes(), "path": sample.file}, **row_of(export, place)})
             advance()
         path = root / "data" / f"train-{number:05d}-of-{len(files):05d}.parquet"
         path.parent.mkdir(exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
-    return '`datasets.load_dataset("PATH")`: columns image, label, increment and score.'
+    return f'`datasets.load_dataset("PATH")`: columns {", ".join(columns)}.'
+
+
+def needs_hf_extra(form: str) -> tuple[Any, Any, Any]:
+    """Import datasets, pyarrow and pyarrow.parquet. Errors: UserError without the extra."""
+    try:
+        import datasets
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise UserError(f"{form} needs the extra hf: pip install 'lgd[hf]'") from None
+    return datasets, pyarrow, pyarrow.parquet
+
+
+def columns_of(export: Export) -> dict[str, Any]:
+    """Return the columns beside the image, with their types in `datasets`."""
+    import datasets
+
+    columns = {
+        "label": datasets.ClassLabel(names=list(export.class_names)),
+        "class_name": datasets.Value("string"),
+        "increment": datasets.Value("int32"),
+        "slot": datasets.Value("int32"),
+        "score": datasets.Value("float64"),
+        "sha256": datasets.Value("string"),
+    }
+    return columns if export.logits is None else {**columns, "logits": datasets.Sequence(datasets.Value("float32"))}
+
+
+def row_of(export: Export, place: int) -> dict[str, Any]:
+    """Return the values of `columns_of` of one image."""
+    sample = export.samples[place]
+    row = {name: getattr(sample, name) for name in ("label", "class_name", "increment", "slot", "score", "sha256")}
+    return row if export.logits is None else {**row, "logits": export.logits[place].tolist()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lgd.distillation.layout import read_metrics
 from lgd.errors import UserError, reading
 from lgd.storage.files import read_json, sha256, write_text
 
@@ -83,7 +84,7 @@ def read_export(run: Path) -> Export:
         names,
         _read_logits(run, samples, names),
         read_json(run / "config.json"),
-        read_json(run / "metrics.json"),
+        read_metrics(run / "metrics.json"),
         read_json(environment) if environment.is_file() else {},
         read_json(source) if source.is_file() else {},
         sum(row.source is not None for done in run.glob("increments/*/done") for row in read_manifest(done.parent)),

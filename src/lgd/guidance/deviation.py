@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.config import GuidanceConfig
+from lgd.diffusion.denoiser import predicted
 from lgd.diffusion.types import Denoiser, Prediction, Step
 
 from .learnability import in_window
@@ -76,7 +77,7 @@ def deviation_guided(inner: Denoiser, memory: Sequence[Tensor], config: Guidance
     stored, strength = padded(memory), config.deviation * config.every
 
     def guided(x_t: Tensor, step: Step) -> Prediction:
-        prediction = inner(x_t, step)
+        prediction = predicted(inner, x_t, step)
         if not in_window(step, config):
             return prediction
         nearest, _, known = nearest_memory(x_t, stored)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from lgd.config import GuidanceConfig
+from lgd.diffusion.denoiser import predicted
 from lgd.diffusion.types import Denoiser, Prediction, Step
-from lgd.errors import NonFiniteError
+from lgd.errors import NonFiniteError, UserError
 
 from .vectors import along_noise, along_sample, unit
 
@@ -24,6 +25,11 @@ def in_window(step: Step, config: GuidanceConfig) -> bool:
     """
     low, high = config.window
     return low <= step.index <= high and (high - step.index) % config.every == 0
+
+
+def guided_steps(config: GuidanceConfig, first: int) -> int:
+    """Return the number of guided steps of a sampling that starts at the index `first`."""
+    return sum(in_window(Step(index, 0, 0.5), config) for index in range(first + 1))
 
 
 def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -> Denoiser:
@@ -57,14 +63,22 @@ def score_gradient(inner: Denoiser, score: Score, x_t: Tensor, step: Step, route
     with torch.enable_grad():
         if route == "denoiser":
             x = x_t.detach().requires_grad_()
-            prediction = inner(x, step)
-            (g,) = torch.autograd.grad(score(prediction.x0).sum(), x)
+            prediction = predicted(inner, x, step)
+            (g,) = torch.autograd.grad(total(score, prediction.x0), x)
         else:
             with torch.no_grad():
-                prediction = inner(x_t, step)
+                prediction = predicted(inner, x_t, step)
             x0 = prediction.x0.detach().requires_grad_()
-            (g,) = torch.autograd.grad(score(x0).sum(), x0)
+            (g,) = torch.autograd.grad(total(score, x0), x0)
             g = g / step.alpha_bar**0.5
     if not torch.isfinite(g).all():
         raise NonFiniteError(f"guidance: NaN or infinite gradient at step index {step.index} (t = {step.timestep})")
     return prediction.detached(), g
+
+
+def total(score: Score, x0: Tensor) -> Tensor:
+    """Return the sum of the scores of x0 (B, C, H, W). Errors: UserError for a score that is not one per sample."""
+    scores = score(x0)
+    if scores.shape != x0.shape[:1]:
+        raise UserError(f"score: returned {tuple(scores.shape)} for x0 {tuple(x0.shape)}; expected ({len(x0)},)")
+    return scores.sum()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lgd.config import ModesConfig
+from lgd.diffusion.denoiser import predicted
 from lgd.diffusion.types import Denoiser, Prediction, Step
 
 
@@ -46,7 +47,7 @@ def mode_guided(inner: Denoiser, modes: Tensor, config: ModesConfig) -> Denoiser
     """
 
     def guided(x_t: Tensor, step: Step) -> Prediction:
-        prediction = inner(x_t, step)
+        prediction = predicted(inner, x_t, step)
         if config.strength == 0 or step.index <= config.stop:
             return prediction
         sigma = posterior_deviation(prediction, step)

@@ -128,6 +128,8 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
         yield "generator", [(own.steps, workloads.generator_training_step())], 1
     epochs = 0 if config.reference.weights else config.reference.training.epochs
     yield "reference", [(epochs * sizes.images, workloads.classifier_training_step(config.reference, sizes.images))], 1
+    passes = config.judge.training.epochs * sizes.images
+    yield "judge", [(passes, workloads.classifier_training_step(config.judge, sizes.images))], 1
     for name in dict.fromkeys(asset.name for method in used for asset in method.assets):
         surrogate = config.influence.surrogate.classifier
         step = workloads.classifier_training_step(surrogate, sizes.images)

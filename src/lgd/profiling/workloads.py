@@ -25,13 +25,13 @@ from lgd.diffusion.generator import Generator
 from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
-from lgd.distillation.methods import Method, method_named
-from lgd.distillation.recipe import recipe_of
+from lgd.distillation.methods import Method, method_named, recipe_for
+from lgd.distillation.recipe import Recipe, first_step
 from lgd.errors import UserError
 from lgd.evaluation.protocols import network_for
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
-from lgd.guidance.learnability import in_window, learnability_guided
+from lgd.guidance.learnability import guided_steps, learnability_guided
 from lgd.guidance.score import learnability
 
 from .networks import WIDTHS, sd_vae
@@ -168,27 +168,24 @@ class Workloads:
 
     def candidates(self, method: str, kept: float) -> list[tuple[float, Workload]]:
         """Return the work to choose `kept` images among the candidates of every source of a method."""
-        config, found = self.config, method_named(method)
+        found, recipe = method_named(method), recipe_for(replace(self.config, method=method))
         parts = []
         for source in found.sources:
-            candidates = kept * (source.per_slot(recipe_of(config)) if found.needs_learner else 1)
+            count = kept * source.per_slot(recipe)
             if source.generated:
-                parts += self.sampling(found, candidates)
+                parts += self.sampling(found, recipe, count)
             else:
-                parts.append((candidates * config.stages.learners, self.classified_batch(config.learner)))
+                parts.append((count * recipe.stages.learners, self.classified_batch(self.config.learner)))
         return parts
 
-    def sampling(self, method: Method, candidates: float) -> list[tuple[float, Workload]]:
+    def sampling(self, method: Method, recipe: Recipe, candidates: float) -> list[tuple[float, Workload]]:
         """Return the work to sample candidates: numbers of unguided steps, guided steps and decoded images."""
-        config = self.config
-        guidance = method.guidance(recipe_of(config)) if method.guidance else None
-        steps, guided = config.sampling.steps, 0
-        if guidance and guidance.strength > 0:
-            guided = sum(in_window(Step(index, 0, 0.5), guidance) for index in range(steps))
-        kappa = config.stages.candidates if method.needs_learner else 1
-        batch = min(config.sampling.batch_size, kappa * min(config.stages.classes_per_unit, self.sizes.classes))
+        guidance, first = method.guidance(recipe) if method.guidance else None, first_step(recipe)
+        guided = guided_steps(guidance, first) if guidance and guidance.strength > 0 else 0
+        together = recipe.stages.candidates * min(recipe.stages.classes_per_unit, self.sizes.classes)
+        batch = min(recipe.sampling.batch_size, together)
         return [
-            (candidates * (steps - guided), self.sampling_step(batch, None)),
+            (candidates * (first + 1 - guided), self.sampling_step(batch, None)),
             (candidates * guided, self.sampling_step(batch, "influence" if method.assets else "score")),
             (candidates, self.decoding_batch(batch)),
         ]

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from lgd.analysis.inputs import expand, is_run
-from lgd.distillation.layout import label_of
+from lgd.distillation.layout import label_of, read_metrics
 from lgd.errors import UserError
 from lgd.evaluation.aggregate import average_runs
 from lgd.storage.files import read_json
@@ -48,7 +48,7 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
                 path,
                 label_of(path) or str(config["method"]),
                 config,
-                read_json(path / "metrics.json"),
+                read_metrics(path / "metrics.json"),
                 read_json(environment) if environment.is_file() else {},
                 tuple(read_json(path / "classes.json")),
             )

@@ -30,16 +30,16 @@ LIMIT = 1000
 Item = tuple[FinishedRun, Path, Row]
 
 
-def gallery(runs: Sequence[FinishedRun], reference: Path | None) -> tuple[dict[str, Any], list[str]]:
+def gallery(runs: Sequence[FinishedRun], judge: Path | None) -> tuple[dict[str, Any], list[str]]:
     """Return the data of the gallery, of the first run of every method, and notes on what could not be shown.
 
-    reference: weights of the reference classifier, for nearest real neighbours.
+    judge: weights of the judge, whose features find the nearest real neighbours.
     """
     notes: list[str] = []
     shown = [own[0] for own in by_method(runs).values()]
     items = [item for run in shown for item in _items(run, notes)]
     kept = sample(items, LIMIT)
-    near, real, more = _neighbours(kept, reference)
+    near, real, more = _neighbours(kept, judge)
     notes += more
     data = {
         "methods": [run.method for run in shown],
@@ -101,15 +101,15 @@ def _facts(row: Row) -> dict[str, Any]:
     }
 
 
-def _neighbours(items: Sequence[Item], reference: Path | None) -> tuple[list[list[Any]], Sequence[Tensor], list[str]]:
+def _neighbours(items: Sequence[Item], judge: Path | None) -> tuple[list[list[Any]], Sequence[Tensor], list[str]]:
     """Return per item its nearest real image (position, label, distance), the real images, and why there are none."""
-    if reference is None or not items:
-        return [], [], ["Nearest real images are left out: no reference classifier was found beside the runs."]
+    if judge is None or not items:
+        return [], [], ["Nearest real images are left out: no judge was found beside the runs."]
     config = run_config(items[0][0].path)
     try:
         real = cached_splits(config.dataset).train
         label_in_run = places(real.class_names, items[0][0].class_names, items[0][0].path)
-        network = load_classifier(reference, config.reference, real)
+        network = load_classifier(judge, config.judge, real)
         images = torch.stack([decode_image(path) for _, path, _ in items])
         labels = torch.tensor([real.class_names.index(row.class_name) for *_, row in items])
         synthetic = ImageSet(images, labels, real.class_names)

@@ -54,7 +54,7 @@ def write_report(paths: Sequence[Path], out: Path, analysis: Path | None, overwr
     with progress_bar(3, "report") as advance, reading(" and ".join(map(str, paths))):
         runs, notes = read_runs(paths)
         advance("gallery")
-        data, more = gallery(runs, _reference(runs, analysis))
+        data, more = gallery(runs, _judge(runs, analysis))
         advance("figures")
         page = render(runs, data, [*notes, *more], analysis)
         advance("writing")
@@ -84,6 +84,8 @@ def render(runs: Sequence[FinishedRun], data: dict[str, Any], notes: Sequence[st
         methods=methods,
         ipcs=sorted({int(ipc) for method in methods.values() for ipc in method["accuracy"]}),
         reference=first.metrics["reference"]["accuracy"],
+        judge=first.metrics["judge"],
+        chance=next((method["chance"] for method in methods.values() if method["chance"] is not None), None),
         figures=_figures(runs, methods, analysis),
         analysis_rows=table_rows(measured) if measured else [],
         measures=[measure for measure in MEASURES.values() if not measure.plot],
@@ -102,10 +104,10 @@ def render(runs: Sequence[FinishedRun], data: dict[str, Any], notes: Sequence[st
     )
 
 
-def _reference(runs: Sequence[FinishedRun], analysis: Path | None) -> Path | None:
+def _judge(runs: Sequence[FinishedRun], analysis: Path | None) -> Path | None:
     path = runs[0].path.resolve()
     folders = [path, path.parent, *([analysis] if analysis else [])]
-    return next((f / "reference.safetensors" for f in folders if (f / "reference.safetensors").is_file()), None)
+    return next((f / "judge.safetensors" for f in folders if (f / "judge.safetensors").is_file()), None)
 
 
 def _figures(
@@ -116,7 +118,9 @@ def _figures(
     matrices = {name: m["matrix"] for name, m in methods.items() if m["matrix"]}
     if matrices:
         figures["redundancy"] = plots.redundancy_maps(
-            matrices, {name: methods[name]["redundancy"] for name in matrices}
+            matrices,
+            {name: methods[name]["redundancy"] for name in matrices},
+            methods[next(iter(matrices))]["chance"],
         )
     scores = _scores(runs)
     if any(scores):

@@ -82,10 +82,15 @@ def column_labels(count: int, inches: float) -> list[str]:
     return [f"incr. {i + 1}" if inches >= 0.6 else f"{i + 1}" for i in range(count)]
 
 
-def redundancy_maps(matrices: Mapping[str, Sequence[Sequence[float]]], means: Mapping[str, float | None]) -> Figure:
-    """Draw redundancy matrices on one scale from 0 to 100 %, side by side in as few rows as there is room for."""
+def redundancy_maps(
+    matrices: Mapping[str, Sequence[Sequence[float]]], means: Mapping[str, float | None], chance: float
+) -> Figure:
+    """Draw redundancy matrices on one scale from 0 to 100 %, side by side in as few rows as there is room for.
+
+    chance: accuracy of guessing in percent, marked on the scale.
+    """
     figure = Figure(layout="constrained")
-    draw_matrices(figure, {plain(name): matrix for name, matrix in matrices.items()}, list(means.values()))
+    draw_matrices(figure, {plain(name): matrix for name, matrix in matrices.items()}, list(means.values()), chance)
     return figure
 
 

@@ -21,7 +21,7 @@ def check_tensorboard() -> None:
 
 
 def write_scalars(root: Path) -> None:
-    """Write `root`/tensorboard: accuracy and validity by images per class, and the seconds of each phase."""
+    """Write `root`/tensorboard: accuracy and both validities by images per class, and the seconds of each phase."""
     from torch.utils.tensorboard import SummaryWriter
 
     metrics = read_json(root / "metrics.json")
@@ -29,6 +29,7 @@ def write_scalars(root: Path) -> None:
         for row in metrics["increments"]:
             writer.add_scalar("accuracy, %", row["accuracy"]["mean"], row["ipc"])
             writer.add_scalar("validity, %", row["validity"], row["ipc"])
+            writer.add_scalar("validity by the reference, %", row["reference_validity"], row["ipc"])
         for event in read_events(root):
             if event["event"] == "finished":
                 writer.add_scalar(f"seconds/{event['phase']}", event["seconds"], 0, event["time"])

@@ -208,7 +208,7 @@ def safe_name(name: str) -> str:
     a digest.
     """
     encoded = quote(name, safe=" ", errors="surrogatepass") or "%00"
-    if encoded[0] in ". " or _reserved(encoded):
+    if encoded[0] in ". " or is_reserved(encoded):
         encoded = f"%{ord(encoded[0]):02X}{encoded[1:]}"
     if encoded[-1] in ". ":
         encoded = f"{encoded[:-1]}%{ord(encoded[-1]):02X}"
@@ -217,7 +217,8 @@ def safe_name(name: str) -> str:
     return encoded
 
 
-def _reserved(name: str) -> bool:
+def is_reserved(name: str) -> bool:
+    """Return whether Windows takes a file name for a device."""
     stem = name.split(".")[0].upper()
     return stem in {"CON", "PRN", "AUX", "NUL"} or (stem[:3] in {"COM", "LPT"} and stem[3:].isdigit())
 

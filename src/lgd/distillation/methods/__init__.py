@@ -1,4 +1,7 @@
-"""How the images of one increment come about, by the method's name."""
+"""How the images of one increment come about, by the method's name.
+
+A package adds a method by an entry point of the group `lgd.methods` that names an `lgd.Method`.
+"""
 
 from .base import Asset, Method
 from .registry import (
@@ -8,6 +11,7 @@ from .registry import (
     method_named,
     methods_used,
     real_image_units,
+    recipe_for,
     sections_used,
     seed_config,
     seed_method,
@@ -23,6 +27,7 @@ __all__ = [
     "method_named",
     "methods_used",
     "real_image_units",
+    "recipe_for",
     "sections_used",
     "seed_config",
     "seed_method",

@@ -51,6 +51,8 @@ class Method:
     """order of each class's real images in which it takes them, if it does"""
     seed_field: str = "stages.seed_method"
     """dotted field that names the method of its seed set"""
+    needs_reference: bool = True
+    """whether it uses the reference, apart from the evaluation"""
     assets: tuple[Asset, ...] = ()
     """networks of its own"""
     guidance: Callable[[Recipe], GuidanceConfig] | None = None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor
 
+from lgd.diffusion.sampler import Start
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.recipe import Growth, Recipe
 from lgd.distillation.resources import Resources
@@ -28,7 +29,30 @@ class CandidateSpec:
     seed: int | None
     """of its noise; None for a real image"""
     real: int | None = None
-    """position in the training set, for a real image"""
+    """position in the training set of the real image, or of the anchor of one that is sampled"""
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """The anchors of one unit."""
+
+    positions: dict[tuple[int, int], list[int]] = field(default_factory=dict)
+    """in the training set, of a class and slot's candidates in turn; empty: sampling starts from noise"""
+    latents: dict[int, Tensor] = field(default_factory=dict)
+    """by position, (C, H, W) on the CPU"""
+
+    def of(self, label: int, slot: int, candidate: int) -> int | None:
+        """Return the position of a candidate's anchor in the training set; None without anchors."""
+        chosen = self.positions.get((label, slot))
+        return chosen[candidate % len(chosen)] if chosen else None
+
+    def start(self, specs: Sequence[CandidateSpec], index: int, device: str) -> Start | None:
+        """Return the latents at which candidates start with the step of `index`; None without anchors."""
+        if not self.positions:
+            return None
+        return Start(
+            torch.stack([self.latents[real] for spec in specs if (real := spec.real) is not None]).to(device), index
+        )
 
 
 @dataclass(frozen=True)
@@ -43,6 +67,8 @@ class SamplingContext:
     """by label, latents (M, C, H, W) of images already in the set, oldest first; on the device"""
     scored: bool = False
     """whether candidates compete by the selection rule, so that the learners are asked"""
+    anchors: Anchors = field(default_factory=Anchors)
+    """from which candidates are sampled"""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Orders of the real images of a class: at random, by herding, by k-center. A larger count only adds to the end.
+"""Orders of the real images of a class. A larger count only adds to the end, but for k-means.
 
 Orders in the reference's features are units of work, made once per class and kept with the assets:
 ASSETS/real/herding-0-50/0003.safetensors
@@ -17,6 +17,8 @@ from lgd.classifiers.architectures import features_of
 from lgd.distillation.recipe import Growth
 from lgd.distillation.resources import Resources
 from lgd.execution.units import Unit
+from lgd.guidance.modes import find_modes
+from lgd.rng import derive_seed
 from lgd.rng import generator as rng
 from lgd.storage.files import load_tensors, save_tensors
 
@@ -54,10 +56,18 @@ def k_center_order(resources: Resources, label: int, count: int) -> Tensor:
     return k_center(features, count, int(start))
 
 
+def k_means_order(resources: Resources, label: int, count: int) -> Tensor:
+    """Order a class by `prototypes` of as many clusters, seeded by the run's seed."""
+    features = class_features(resources, label)
+    seed = derive_seed(resources.config.seed, "k-means", resources.splits.train.class_names[label])
+    return prototypes(features, find_modes(features[:, :, None, None], count, seed).flatten(1))
+
+
 ORDERS = {
     "random": Order(random_order, seeded=True),
     "herding": Order(herding_order, kept=True),
     "k-center": Order(k_center_order, kept=True, seeded=True),
+    "k-means": Order(k_means_order, kept=True, seeded=True),
 }
 
 
@@ -134,3 +144,13 @@ def k_center(features: Tensor, count: int, start: int) -> Tensor:
         distance[order[-1]] = -1  # below the zero of a duplicate that is still free
         order.append(int(distance.argmax()))
     return torch.tensor(order[:count], dtype=torch.long)
+
+
+def prototypes(features: Tensor, centres: Tensor) -> Tensor:
+    """Return, for each centre (count, D) in turn, the nearest image of (N, D) that no earlier centre took, (count,)."""
+    distances = torch.cdist(centres, features)
+    order = []
+    for row in distances:
+        order.append(int(row.argmin()))
+        distances[:, order[-1]] = torch.inf
+    return torch.tensor(order, dtype=torch.long)

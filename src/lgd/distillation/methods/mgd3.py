@@ -8,6 +8,7 @@ from torch import Tensor
 from lgd.data.augment import random_flip
 from lgd.data.imageset import to_float
 from lgd.diffusion.types import Denoiser
+from lgd.distillation.recipe import first_step
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.errors import UserError
@@ -26,10 +27,11 @@ def sample_mgd3(resources: Resources) -> list[SelectedImage]:
     UserError when `modes.stop` leaves no step.
     """
     config = resources.config
-    if config.modes.stop >= config.sampling.steps - 1:
+    first = first_step(config)
+    if config.modes.stop >= first:
         raise UserError(
-            f"modes.stop: {config.modes.stop} leaves no step to mode guidance; with sampling.steps"
-            f" {config.sampling.steps} it must be below {config.sampling.steps - 1}"
+            f"modes.stop: {config.modes.stop} leaves no step to mode guidance; sampling starts at step {first}, so it"
+            f" must be below {first}"
         )
     n = config.stages.images_per_increment
     count = config.stages.increments * n

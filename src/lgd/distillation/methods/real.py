@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -65,8 +66,20 @@ def select_full(resources: Resources) -> list[SelectedImage]:
     return selected
 
 
-def begin_real(context: SamplingContext) -> Propose:
-    """Deal real images to the slots of a unit and measure them all, in batches; returns those of some slots.
+@dataclass(frozen=True)
+class Dealt:
+    """The real images that are dealt to the slots of a unit, with their measurements."""
+
+    members: Tensor
+    """positions in the training set, (N,)"""
+    scores: CandidateScores
+    """each (N,)"""
+    rows: dict[tuple[int, int], Tensor]
+    """by slot and label, which of the N belong to it"""
+
+
+def deal_and_measure(context: SamplingContext) -> Dealt:
+    """Deal real images to the slots of a unit, and measure the learners' losses of them all in batches.
 
     The reference has measured every image once before (`measure_class`).
     """
@@ -82,20 +95,26 @@ def begin_real(context: SamplingContext) -> Propose:
     labels = torch.cat([torch.full_like(rows, label) for (_, label), rows in places.items()])
     learner_loss = learner_losses(resources, members, labels)
     score = learner_loss - context.config.guidance.omega * reference_loss
+    rows = torch.arange(len(members)).split([len(rows) for rows in places.values()])
     scores = CandidateScores(score, learner_loss, reference_loss, valid)
-    own = dict(zip(places, torch.arange(len(members)).split([len(rows) for rows in places.values()]), strict=True))
+    return Dealt(members, scores, dict(zip(places, rows, strict=True)))
 
-    def propose(wanted: Sequence[int]) -> Proposals:
-        keys = [(slot, label) for slot in wanted for label in resources.classes]
-        at = torch.cat([padded(own[key], real.candidates) for key in keys])
-        labelled = [key for key in keys for _ in range(real.candidates)]
+
+def begin_real(context: SamplingContext) -> Propose:
+    """Measure the real candidates of a unit; returns those of some slots."""
+    dealt, kappa = deal_and_measure(context), context.config.real.candidates
+    pixels = context.resources.splits.train.pixels
+
+    def propose(slots: Sequence[int]) -> Proposals:
+        keys = [(slot, label) for slot in slots for label in context.resources.classes]
+        rows = [padded(dealt.rows[key], kappa) for key in keys]
         specs = [
             CandidateSpec(label, slot, None, member)
-            for (slot, label), member in zip(labelled, members[at].tolist(), strict=True)
+            for (slot, label), own in zip(keys, rows, strict=True)
+            for member in dealt.members[own].tolist()
         ]
-        pixels = resources.splits.train.pixels
-        found = CandidateScores(*(values[at] for values in vars(scores).values()))
-        return Proposals(specs, found, lambda index: pixels(members[at[index], None])[0], lambda index: None)
+        members, scores = dealt.members[torch.cat(rows)], dealt.scores.take(torch.cat(rows))
+        return Proposals(specs, scores, lambda index: pixels(members[index, None])[0], lambda index: None)
 
     return propose
 

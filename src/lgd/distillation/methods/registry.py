@@ -1,23 +1,26 @@
-"""The registry of methods: METHODS, by the names that `--method` takes."""
+"""The registry of methods: METHODS, by the names that `--method` takes, and those of installed plug-ins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from functools import partial
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
 from lgd.distillation.layout import Run
-from lgd.distillation.recipe import Assets, Growth, recipe_of
+from lgd.distillation.recipe import Assets, Growth, Recipe, first_step, recipe_of
 from lgd.distillation.selection import rule_named
 from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
 from lgd.execution.units import Unit
+from lgd.guidance.learnability import guided_steps
 from lgd.progress import log
 
+from .anchors import anchor_count
 from .base import Asset, Method
 from .candidates import CandidateSource
 from .igd import influence_guidance, sample_igd
@@ -25,6 +28,9 @@ from .mgd3 import sample_mgd3
 from .real import REAL, select_by, select_full
 from .sampled import sample_lgd, sample_unguided
 from .sampling import SAMPLED
+
+PLUGINS = "lgd.methods"
+"""group of entry points; each names a `Method` of an installed package, which never replaces one of ours"""
 
 SURROGATE = Asset(
     "surrogate",
@@ -84,13 +90,14 @@ METHODS = {
     "hybrid": competing(
         (SAMPLED, REAL), "real and sampled candidates compete", guidance=LGD.guidance, one_real_image_each=True
     ),
-    "random": ordered("random", "real images chosen at random"),
+    "random": replace(ordered("random", "real images chosen at random"), needs_reference=False),
     "herding": ordered("herding", "real images by herding: they keep the mean of the features"),
     "k-center": ordered("k-center", "real images by k-center: they lie far apart in the features"),
     "full": Method(
         select_full,
         "the whole real set: a ceiling",
         sources=(),
+        needs_reference=False,
         fixed_size=True,
         fields={"stages.increments": 1, "evaluation.redundancy_seeds": 0},
     ),
@@ -98,10 +105,26 @@ METHODS = {
 
 
 def method_named(name: str) -> Method:
-    """Return the method of this name. Errors: UserError that lists the known ones."""
-    if name not in METHODS:
-        raise UserError(f"unknown method {name!r}{nearest(name, METHODS)}")
-    return METHODS[name]
+    """Return the method of this name, ours or an installed package's. Errors: UserError that lists the known ones."""
+    if name in METHODS:
+        return METHODS[name]
+    points = {point.name: point for point in entry_points(group=PLUGINS)}
+    if name not in points:
+        raise UserError(f"unknown method {name!r}{nearest(name, {*METHODS, *points})}")
+    return plugin(points[name])
+
+
+@cache
+def plugin(point: EntryPoint) -> Method:
+    """Import the method of an installed package. Errors: UserError naming the package and what it lacks."""
+    where = f"method {point.name!r} of {point.dist.name if point.dist else 'a package'} ({point.value})"
+    try:
+        method = point.load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"{where}: cannot be imported: {error}") from None
+    if not isinstance(method, Method):
+        raise UserError(f"{where}: a {type(method).__name__}; expected an lgd.Method")
+    return method
 
 
 def with_method(config: Config, name: str) -> Config:
@@ -127,7 +150,15 @@ def seed_config(config: Config) -> Config:
 def growth_of(config: Config, run: Run, assets: Assets, class_order: tuple[str, ...]) -> Growth:
     """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
     first = config if seed_method(config) == config.method else seed_config(config)
-    return Growth(run, assets, recipe_of(first), recipe_of(config), config.learner, class_order)
+    return Growth(run, assets, recipe_for(first), recipe_for(config), config.learner, class_order)
+
+
+def recipe_for(config: Config) -> Recipe:
+    """Return the settings that a method makes images with: without a learner, it has one candidate a slot."""
+    recipe = recipe_of(config)
+    if method_named(config.method).needs_learner:
+        return recipe
+    return replace(recipe, stages=replace(recipe.stages, candidates=1))
 
 
 def methods_used(config: Config) -> list[Method]:
@@ -149,7 +180,7 @@ def sections_used(used: Sequence[Method]) -> set[str]:
         "sampling": any(method.needs_generator for method in used),
         "learner": any(method.needs_learner for method in used),
         "guidance": any(method.guidance or method.needs_learner for method in used),
-        "real": any(REAL in method.sources for method in used),
+        "real": any(method.needs_learner for method in used),
         **{method.section: method in used for method in METHODS.values() if method.section},
     }
     return {
@@ -173,6 +204,7 @@ def check_method(config: Config, train: ImageSet) -> None:
             known = [name for name, other in METHODS.items() if makes_seed_sets(other, method)]
             raise UserError(f"{method.seed_field}: {name!r} cannot make a seed set; use one of {', '.join(known)}")
         check_budget(seed_config(config), train)
+    check_anchors(config, train)
 
 
 def makes_seed_sets(seed: Method, of: Method) -> bool:
@@ -185,7 +217,7 @@ def check_budget(config: Config, train: ImageSet) -> None:
     if not method_named(config.method).one_real_image_each:
         return
     ipc = config.stages.increments * config.stages.images_per_increment
-    size, name = min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))
+    size, name = smallest_class(train)
     if size < ipc:
         raise UserError(
             f"{config.method}: class {name!r} has {size} real images, fewer than the {ipc} asked for;"
@@ -202,3 +234,33 @@ def check_budget(config: Config, train: ImageSet) -> None:
             f"{config.method}: class {name!r} has {left} real images left for the last increment, fewer than the"
             f" {n * kappa} candidates asked for; all of them compete"
         )
+
+
+def check_anchors(config: Config, train: ImageSet) -> None:
+    """Warn when anchors leave no guided step, and tell when there are fewer than a run uses.
+
+    Errors: UserError naming a class with too few images to anchor every slot.
+    """
+    method, recipe, anchor = method_named(config.method), recipe_for(config), config.stages.anchor
+    if anchor == "none" or not method.needs_generator:
+        return
+    guidance, first = method.guidance(recipe) if method.guidance else None, first_step(recipe)
+    if guidance and guidance.strength > 0 and not guided_steps(guidance, first):
+        log.warning(
+            f"{config.method}: no step is guided, because sampling starts from anchors at step {first} and the window"
+            f" of guidance begins at {guidance.window[0]}; lower guidance.window or raise stages.anchor_step"
+        )
+    size, name = smallest_class(train)
+    slots, asked = recipe.stages.images_per_increment, anchor_count(recipe)
+    if anchor == "learnability" and min(size, config.real.pool or size) < slots:
+        raise UserError(f"stages.anchor: class {name!r} has fewer real images than the {slots} slots")
+    if size < asked:
+        log.info(
+            f"{config.method}: class {name!r} has {size} real images, fewer than the {asked} anchors asked for; all of"
+            " them serve, in turn"
+        )
+
+
+def smallest_class(train: ImageSet) -> tuple[int, str]:
+    """Return the number of images of the smallest class, and its name."""
+    return min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))

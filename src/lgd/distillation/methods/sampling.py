@@ -15,7 +15,7 @@ from lgd.diffusion.autoencoder import decode_at
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.batches import in_batches
-from lgd.distillation.recipe import Recipe
+from lgd.distillation.recipe import Recipe, first_step
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores, rule_named
 from lgd.distillation.store import SelectedImage
@@ -25,6 +25,7 @@ from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import mean_loss
 from lgd.rng import image_seed, noise
 
+from .anchors import ANCHORS
 from .candidates import CandidateSource, CandidateSpec, Guide, Proposals, Propose, SamplingContext, by_place
 
 
@@ -96,6 +97,7 @@ def with_latent(image: SelectedImage, resources: Resources) -> SelectedImage:
 
 def begin_sampling(context: SamplingContext) -> Propose:
     """Return the function that samples, decodes and measures the candidates of some slots."""
+    context = replace(context, anchors=ANCHORS[context.config.stages.anchor].choose(context))
 
     def propose(slots: Sequence[int]) -> Proposals:
         resources, specs = context.resources, candidate_specs(context, slots)
@@ -108,7 +110,12 @@ def begin_sampling(context: SamplingContext) -> Propose:
     return propose
 
 
-SAMPLED = CandidateSource(begin_sampling, per_slot=lambda recipe: recipe.stages.candidates, generated=True)
+SAMPLED = CandidateSource(
+    begin_sampling,
+    per_slot=lambda recipe: recipe.stages.candidates,
+    generated=True,
+    units=lambda growth, recipe: ANCHORS[recipe.stages.anchor].units(growth, recipe),
+)
 
 
 def denoiser_of(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Denoiser:
@@ -126,7 +133,12 @@ def candidate_specs(context: SamplingContext, slots: Sequence[int]) -> list[Cand
     resources, seed = context.resources, context.config.seed
     names = resources.generator.class_names
     return [
-        CandidateSpec(label, slot, image_seed(seed, resources.increment, names[label], slot, k))
+        CandidateSpec(
+            label,
+            slot,
+            image_seed(seed, resources.increment, names[label], slot, k),
+            context.anchors.of(label, slot, k),
+        )
         for slot in slots
         for label in resources.classes
         for k in range(context.config.stages.candidates)
@@ -140,11 +152,13 @@ def seed_of(spec: CandidateSpec) -> int:
 
 
 def sample_candidates(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Tensor:
-    """Sample latents (B, C, H, W), on the device, from the noise of each candidate's own seed."""
-    generator = context.resources.generator
+    """Sample latents (B, C, H, W), on the device, from the noise of each candidate's own seed and from its anchor."""
+    resources, config = context.resources, context.config
     streams = [torch.Generator().manual_seed(seed_of(spec)) for spec in specs]
-    start = noise(streams, generator.latent_shape).to(context.resources.device)
-    return sample(denoiser_of(context, specs), generator.schedule(context.config.sampling), start, streams)
+    eps = noise(streams, resources.generator.latent_shape).to(resources.device)
+    start = context.anchors.start(specs, first_step(config), resources.device)
+    schedule = resources.generator.schedule(config.sampling)
+    return sample(denoiser_of(context, specs), schedule, eps, streams, start=start)
 
 
 @torch.no_grad()

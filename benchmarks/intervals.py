@@ -1,0 +1,169 @@
+"""Simulate the coverage of intervals over runs, and remake every recorded interval: writes benchmarks/intervals.md.
+
+    python benchmarks/intervals.py                          # remake the file from benchmarks/records/*.json
+    python benchmarks/intervals.py --record NAME DIR        # first record a finished comparison as records/NAME.json
+
+A record holds the accuracy of every classifier of every run, so that any interval can be computed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lgd.evaluation.differences import paired_differences
+from lgd.evaluation.intervals import t_interval
+from lgd.evaluation.tables import Table, markdown
+from lgd.storage.files import read_json, write_json, write_text
+
+HERE = Path(__file__).parent
+RUNS, SEEDS, TRIALS = (3, 5, 10), 5, 4000
+Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
+DISTRIBUTIONS: dict[str, Draw] = {
+    "normal": lambda random, shape: random.normal(size=shape),
+    "uniform": lambda random, shape: random.uniform(-1, 1, shape),
+    "heavy tails (t, 3 degrees of freedom)": lambda random, shape: random.standard_t(3, shape),
+    "skewed (exponential - 1)": lambda random, shape: random.exponential(size=shape) - 1,
+}
+"""of the means of runs, around a true mean of zero"""
+PAGE = """\
+# Intervals
+
+`python benchmarks/intervals.py` writes this page: the simulation, and every interval that README and benchmarks quote.
+
+## Coverage by simulation
+
+Percent of {trials} simulated comparisons whose 95 % interval holds the true mean. A run has {seeds} classifiers, which
+deviate from its mean as much as normal means deviate from each other.
+
+{coverage}
+lgd prints Student's t interval over run means, or over paired differences of them. It assumes that runs are independent
+and that their means are about normal. Means with heavy tails are covered more often, skewed ones less often. Until 26
+November lgd printed the percentile bootstrap, which is too narrow with few runs.
+
+Runs of a comparison share the generator, the reference and the test images. So an interval tells about other seeds with
+these, and not about another generator or data set. Of many intervals at 95 %, one in twenty misses.
+
+{records}## Not recorded
+
+Records began with the judge of validity. These tables were measured before, and only their summaries exist. No interval
+of theirs can be remade, so the former ones are removed:
+
+- digits-results.md: ten to fifty images per class, the preset until 25 November, the first trial's generator, the
+  weaker generator. Three runs each.
+- cifar10-results.md and tiny-imagenet-10-results.md: one run, so there is no interval about methods.
+"""
+RECORD = """\
+## {name}
+
+    {command}
+
+{machine}. Accuracy of `lgd` minus that of another method, percentage points, paired by run. {runs}.
+
+{table}
+"""
+
+
+def percentile_bootstrap(
+    values: NDArray[np.float64], random: np.random.Generator, draws: int = 1000
+) -> tuple[float, float]:
+    """Return the interval that lgd had before: runs drawn with replacement, then seeds in them; values (R, S)."""
+    R, S = values.shape
+    runs = random.integers(0, R, (draws, R))
+    seeds = random.integers(0, S, (draws, R, S))
+    low, high = np.quantile(values[runs[:, :, None], seeds].mean((1, 2)), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def coverage(draw: Draw, runs: int, trials: int = TRIALS) -> dict[str, float]:
+    """Return in how many percent of trials each 95 % interval holds the true mean.
+
+    A run has a mean of its own from `draw`, and `SEEDS` classifiers of normal deviation 1 around it.
+    """
+    random = np.random.default_rng(runs)
+    hits = {"t over run means": 0, "percentile bootstrap": 0}
+    for _ in range(trials):
+        values = draw(random, (runs, 1)) + random.normal(size=(runs, SEEDS))
+        intervals = t_interval(values.mean(1).tolist()), percentile_bootstrap(values, random)
+        for name, interval in zip(hits, intervals, strict=True):
+            assert interval is not None
+            hits[name] += interval[0] <= 0 <= interval[1]
+    return {name: 100 * count / trials for name, count in hits.items()}
+
+
+def coverage_table() -> str:
+    """Return the simulation's table."""
+    rows = []
+    for name, draw in DISTRIBUTIONS.items():
+        found = [coverage(draw, runs) for runs in RUNS]
+        for interval in found[0]:
+            rows.append([name, interval, *(f"{one[interval]:.1f}" for one in found)])
+    header = ["means of runs", "95 % interval", *(f"{runs} runs" for runs in RUNS)]
+    return markdown(Table("coverage", "", header, rows, words=2))
+
+
+def record(name: str, folder: Path, command: str, machine: str) -> None:
+    """Write records/NAME.json: the numbers of every run of a finished comparison, without matrices."""
+    methods: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted(folder.glob("*-seed*/metrics.json")):
+        run = read_json(path)
+        increments = [
+            {
+                **{key: row[key] for key in ("ipc", "images", "validity", "reference_validity")},
+                "architectures": {a: {"values": cell["values"]} for a, cell in row["architectures"].items()},
+            }
+            for row in run["increments"]
+        ]
+        found = run["redundancy"] and {k: run["redundancy"][k] for k in ("mean_off_diagonal", "values", "chance")}
+        one = {key: run[key] for key in ("seed", "judge", "reference")}
+        methods.setdefault(run["method"], []).append({**one, "increments": increments, "redundancy": found})
+    write_json(HERE / "records" / f"{name}.json", {"command": command, "machine": machine, "methods": methods})
+
+
+def difference_rows(metrics: dict[str, list[dict[str, Any]]], method: str) -> Iterator[list[str]]:
+    """Yield a row per other method: `method` minus it, by IPC, with the interval where there are several runs."""
+    ordered = {name: runs for name, runs in metrics.items() if name != method} | {method: metrics[method]}
+    cells: dict[str, dict[int, str]] = {}
+    for row in paired_differences(ordered):
+        if row["method"] == method:
+            interval = f" [{row['low']:+.1f}, {row['high']:+.1f}]" if row["runs"] > 1 else ""
+            cells.setdefault(row["against"], {})[row["ipc"]] = f"{row['difference']:+.1f}{interval}"
+    ipcs = sorted({ipc for one in cells.values() for ipc in one})
+    yield ["lgd minus", *(f"{ipc} IPC" for ipc in ipcs)]
+    for against, one in cells.items():
+        yield [against, *(one.get(ipc, "-") for ipc in ipcs)]
+
+
+def page() -> str:
+    """Return the whole of intervals.md."""
+    records = ""
+    for path in sorted((HERE / "records").glob("*.json")):
+        found = read_json(path)
+        header, *rows = difference_rows(found["methods"], "lgd")
+        n = max(len(own) for own in found["methods"].values())
+        runs = f"{n} runs, with the 95 % t interval" if n > 1 else "One run, so there is no interval about methods"
+        table = markdown(Table(path.stem, "", header, rows))
+        facts = {key: found[key] for key in ("command", "machine")}
+        records += RECORD.format(name=path.stem, runs=runs, table=table, **facts)
+    return PAGE.format(trials=TRIALS, seeds=SEEDS, coverage=coverage_table(), records=records)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", nargs=2, metavar=("NAME", "DIR"))
+    parser.add_argument("--command", default="", help="the command that made DIR")
+    parser.add_argument("--machine", default="", help="the processor that it ran on")
+    options = parser.parse_args()
+    if options.record:
+        name, folder = options.record
+        record(name, Path(folder), options.command, options.machine)
+    write_text(HERE / "intervals.md", page())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Anchors: real images from whose noised latents candidates are sampled (SDEdit, Meng et al., 2022).
+
+ANCHORS has the choices of `stages.anchor`. An order's anchors are encoded once per class and kept with the assets:
+ASSETS/real/anchors-herding-0-130-float32/0003.safetensors
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lgd.data.imageset import to_float
+from lgd.distillation.recipe import Growth, Recipe
+from lgd.distillation.resources import Resources
+from lgd.errors import UserError
+from lgd.execution.units import Unit
+from lgd.storage.files import load_tensors, save_tensors
+
+from .candidates import Anchors, SamplingContext
+from .coresets import ORDERS
+from .real import candidate_units, deal_and_measure
+
+ENCODED_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Anchoring:
+    """A way to choose anchors."""
+
+    choose: Callable[[SamplingContext], Anchors]
+    """chooses the anchors of one unit"""
+    units: Callable[[Growth, Recipe], list[Unit]]
+    """returns the units that must have been run before"""
+
+
+def ordered(order: str) -> Anchoring:
+    """Return the choice of a class's real images in one order over all increments and candidates."""
+    return Anchoring(lambda context: anchors_in_order(context, order), lambda growth, _: encoding_units(growth, order))
+
+
+def anchors_in_order(context: SamplingContext, order: str) -> Anchors:
+    """Take the next images of each class's order: of an increment, first one for every slot, then the second ones.
+
+    A class with fewer images begins anew. Errors: UserError naming latents of another size.
+    """
+    resources, kappa = context.resources, context.config.stages.candidates
+    n = context.config.stages.images_per_increment
+    before = 0 if resources.increment == 1 else n + (resources.increment - 2) * n * kappa
+    anchors = Anchors()
+    for label in resources.classes:
+        path = anchors_file(resources.growth, order, label)
+        kept = load_tensors(path, ["members", "latents"])
+        members, latents = kept["members"].tolist(), kept["latents"]
+        if latents.shape[1:] != resources.generator.latent_shape:
+            raise UserError(
+                f"{path}: anchors of {list(latents.shape[1:])}, but the generator's latents are"
+                f" {list(resources.generator.latent_shape)}; delete {path.parent} and run the same command"
+            )
+        for slot in range(n):
+            places = [(before + k * n + slot) % len(members) for k in range(kappa)]
+            anchors.positions[label, slot] = [members[place] for place in places]
+            anchors.latents.update((members[place], latents[place]) for place in places)
+    return anchors
+
+
+def learnable_anchors(context: SamplingContext) -> Anchors:
+    """Take the real candidates of the highest score in each slot, valid ones first; without learners, herding's."""
+    if not context.scored:
+        return anchors_in_order(context, "herding")
+    resources, kappa = context.resources, context.config.stages.candidates
+    dealt, anchors = deal_and_measure(context), Anchors()
+    for (slot, label), rows in dealt.rows.items():
+        scores = dealt.scores.take(rows)
+        by_score = scores.score.argsort(descending=True, stable=True)
+        best = by_score[scores.valid[by_score].int().argsort(descending=True, stable=True)][:kappa]
+        positions = dealt.members[rows[best]]
+        anchors.positions[label, slot] = positions.tolist()
+        anchors.latents.update(zip(positions.tolist(), encode(resources, positions), strict=True))
+    return anchors
+
+
+def encode(resources: Resources, positions: Tensor) -> Tensor:
+    """Encode training images at `positions` (N,) to latents (N, C, H, W) on the CPU, in batches of fixed size."""
+    autoencoder, pixels = resources.generator.autoencoder, resources.splits.train.pixels
+    parts = [to_float(pixels(part)).to(resources.device) for part in positions.split(ENCODED_AT_ONCE)]
+    with torch.no_grad():
+        return torch.cat([autoencoder.encode(part).cpu() for part in parts])
+
+
+def anchor_count(recipe: Recipe) -> int:
+    """Return the number of anchors per class that a run uses: one a slot in the seed set, then one a candidate."""
+    stages = recipe.stages
+    return stages.images_per_increment * (1 + (stages.increments - 1) * stages.candidates)
+
+
+def anchors_file(growth: Growth, order: str, label: int) -> Path:
+    """Return the file of a class's anchors in an order."""
+    seed = growth.later.seed if ORDERS[order].seeded else 0
+    name = f"anchors-{order}-{seed}-{anchor_count(growth.later)}-{growth.later.sampling.precision}"
+    return growth.assets.real_folder / name / f"{label:04d}.safetensors"
+
+
+def encoding_units(growth: Growth, order: str) -> list[Unit]:
+    """Return one unit per class that chooses its anchors in an order and encodes them."""
+    return [
+        Unit(f"anchors, class {label}", encode_anchors, (growth, order, label), anchors_file(growth, order, label))
+        for label in range(len(growth.class_names))
+    ]
+
+
+def encode_anchors(growth: Growth, order: str, label: int) -> None:
+    """Choose a class's anchors in an order and write their positions in the training set and their latents."""
+    resources = Resources(growth, 1, range(label, label + 1))
+    held = resources.splits.train.indices_of(label)
+    members = held[ORDERS[order].first(resources, label, min(anchor_count(growth.later), len(held)))]
+    save_tensors(anchors_file(growth, order, label), {"members": members, "latents": encode(resources, members)})
+
+
+ANCHORS = {
+    "none": Anchoring(lambda context: Anchors(), lambda growth, recipe: []),
+    "random": ordered("random"),
+    "herding": ordered("herding"),
+    "k-means": ordered("k-means"),
+    "learnability": Anchoring(
+        learnable_anchors, lambda growth, recipe: encoding_units(growth, "herding") + candidate_units(growth, recipe)
+    ),
+}
