@@ -24,7 +24,7 @@ from lgd.profiling.speed import FORWARD_SHARE, Speed, phases_at, seconds_of
 from lgd.profiling.workloads import Workload
 from lgd.storage.files import read_json
 
-SPEED = Speed(0.05, 1, 0.001, "float32", 0.0005, 0.001)
+SPEED = Speed(0.05, 1, 0.001, 0.003, "float32", 0.0005, 0.001)
 SIZES = Sizes(3, 90, 30, (1, 8, 8), loaded=True)
 
 
@@ -58,6 +58,7 @@ def test_phases_count_the_work_of_a_run(tiny: Config) -> None:
         {
             "generator": config.generator.steps * 0.05,
             "reference": config.reference.training.epochs * 90 * 0.001,
+            "judge": config.judge.training.epochs * 90 * 0.003,
             "learners": config.learner.training.epochs * learned * 0.001 * stages.learners,
             "images": each * steps * 0.0005 + later * ((steps - guided) * 0.0005 + guided * 0.001),
             "evaluation": ((accuracy + redundancy) * epochs + tests) * 0.001,
@@ -68,7 +69,7 @@ def test_phases_count_the_work_of_a_run(tiny: Config) -> None:
 @pytest.mark.parametrize("factor", [0.1, 1.0, 10.0])
 def test_numbers_fit_and_grow_with_the_budget(tiny: Config, factor: float) -> None:
     config = replace(tiny, compute=replace(tiny.compute, workers=2))
-    speed = Speed(0.05 * factor, 1, 0.0004 * factor, "float32", 0.0002 * factor, 0.0004 * factor)
+    speed = Speed(0.05 * factor, 1, 0.0004 * factor, 0.001 * factor, "float32", 0.0002 * factor, 0.0004 * factor)
 
     def phases(values: dict[str, Any]) -> dict[str, float]:
         return phases_at(with_values(config, values), SIZES, speed, "cpu")
@@ -153,7 +154,16 @@ def test_method_auto_takes_real_images_where_the_short_validation_is_poor(
 def test_a_run_goes_on_with_its_numbers(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ["--generator.steps", "4", "--reference.training.epochs", "1", "--evaluation.seeds", "1"]
+    small = [
+        "--generator.steps",
+        "4",
+        "--reference.training.epochs",
+        "1",
+        "--judge.training.epochs",
+        "1",
+        "--evaluation.seeds",
+        "1",
+    ]
     small += [
         "--learner.training.epochs",
         "2",

@@ -31,8 +31,10 @@ OVERHEAD = 20.0
 """seconds of starting worker processes, saving, figures and checks"""
 VALIDATION_SHARE = 0.08
 """of the budget, to decide about random crops and flips"""
-STAGES_SHARE, REFERENCE_SHARE = 0.3, 0.15
-"""of the budget: learners, sampling and evaluation together, and the reference; the generator has the rest"""
+STAGES_SHARE = 0.3
+"""of the budget: learners, sampling and evaluation together"""
+NETWORK_SHARES = {"reference": 0.15, "judge": 0.1}
+"""of the budget; the generator has the rest"""
 STAGES = ("learners", "images", "evaluation")
 LEVELS = ((1.0, 3, 2, 3), (0.6, 3, 1, 3), (0.4, 2, 1, 3), (0.25, 2, 1, 2), (0.15, 1, 1, 2))
 """factor on the epochs of learners and evaluation, evaluation.seeds, evaluation.redundancy_seeds, stages.candidates"""
@@ -45,7 +47,7 @@ LEAST_STEPS = 1000
 """optimiser steps below which a smaller generator is chosen"""
 RECOGNISED_FROM = 0.6
 """accuracy in the short validation from which a generator of minutes showed its classes (benchmarks/budget.md)"""
-TRAININGS = ("reference", "learner", "evaluation.classifier", "influence.surrogate.classifier")
+TRAININGS = ("reference", "judge", "learner", "evaluation.classifier", "influence.surrogate.classifier")
 
 
 @dataclass(frozen=True)
@@ -163,10 +165,12 @@ def numbers_for(left: float, phases: Any, config: Config) -> dict[str, Any]:
         if sum(found[name] for name in STAGES) <= share * left:
             break
     rest = left - sum(found[name] for name in STAGES)
-    if epoch := phases({"reference.training.epochs": 1}).get("reference"):
-        wanted = (REFERENCE_SHARE * left if sampled else rest) / epoch
-        values["reference.training.epochs"] = max(2, min(MOST_EPOCHS, int(wanted)))
-        rest -= values["reference.training.epochs"] * epoch
+    for name, share in NETWORK_SHARES.items():
+        if epoch := phases({f"{name}.training.epochs": 1}).get(name):
+            wanted = (share * left if sampled else rest / len(NETWORK_SHARES)) / epoch
+            values[f"{name}.training.epochs"] = max(2, min(MOST_EPOCHS, int(wanted)))
+    found = phases(values)
+    rest -= sum(found.get(name, 0.0) for name in NETWORK_SHARES)
     if sampled:
         steps = rest / phases({"generator.steps": 1})["generator"]
         values["generator.steps"] = max(100, min(MOST_STEPS, int(steps)))

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from loky import cpu_count
 
-from lgd.config import ClassifierConfig, Config, Precision
+from lgd.config import ClassifierConfig, Config, JudgeConfig, Precision
 from lgd.execution.hardware import computes_in_bfloat16, cpu_threads, worker_count
 
 from .measure import timed
@@ -33,6 +33,8 @@ class Speed:
     """with which the generator trains faster here: one beside other work, else one per core"""
     classifier: float
     """an image in a classifier's training, in `precision`"""
+    judge: float
+    """the same of the judge"""
     precision: Precision
     """in which classifiers train faster here"""
     unguided: float
@@ -51,7 +53,7 @@ class Prices(Workloads):
         return self.speed.generator
 
     def classifier_training_step(self, config: ClassifierConfig, images: int) -> Any:
-        return self.speed.classifier
+        return self.speed.judge if isinstance(config, JudgeConfig) else self.speed.classifier
 
     def classified_batch(self, config: ClassifierConfig) -> Any:
         return FORWARD_SHARE * self.speed.classifier
@@ -79,10 +81,12 @@ def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
             training = replace(config.reference.training, precision=precision)
             work = workloads.classifier_training_step(replace(config.reference, training=training), batch)
             found[precision] = seconds_of(work)
+        best = min(found, key=found.__getitem__)
+        training = replace(config.judge.training, precision=best)
+        judge = seconds_of(workloads.classifier_training_step(replace(config.judge, training=training), batch))
         images = min(config.stages.classes_per_unit, sizes.classes) * config.stages.candidates
         unguided, guided = (seconds_of(workloads.sampling_step(images, kind)) for kind in (None, "score"))
-    best = min(found, key=found.__getitem__)
-    return Speed(steps[threads], threads, found[best], best, unguided, guided)
+    return Speed(steps[threads], threads, found[best], judge, best, unguided, guided)
 
 
 def seconds_of(work: Workload) -> float:
