@@ -17,7 +17,7 @@ test-slow: install
 
 # Warnings are errors. The second command checks the links, and that no page loads anything from another host.
 docs: install
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	$(BIN)/python docs/check_site.py site
 
 lint: install

@@ -24,6 +24,7 @@ from lgd.diffusion.types import Step
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores, rule_named
+from lgd.guidance.learnability import fixed_strength
 from lgd.guidance.vectors import IGD_U
 from lgd.profiling.networks import Networks
 from lgd.rng import image_seed
@@ -58,11 +59,11 @@ def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed:
     x = torch.randn(generator.latent_shape, generator=stream)[None].to(device)
     condition = generator.conditions_of(torch.tensor([label], device=device), [seed])
     null_condition = generator.null_condition or 0
-    low, high = guidance.window
+    (low, high), strength = guidance.window, fixed_strength(guidance)
     for place, t in enumerate(scheduler.timesteps):
         index = len(scheduler.timesteps) - 1 - place
         abar = float(scheduler.alphas_cumprod[t])
-        guided = low <= index <= high and guidance.strength > 0
+        guided = low <= index <= high and strength > 0
         x = x.detach().requires_grad_(guided)
         with torch.set_grad_enabled(guided):
             output = call(generator, x, int(t), abar, condition)
@@ -81,9 +82,9 @@ def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed:
         x, eps = x.detach(), eps.detach()
         sigma, shift = (1 - abar) ** 0.5, torch.zeros_like(x)
         if guided and guidance.space == "noise":
-            eps = eps - guidance.strength * sigma * eps.norm() * g / g.norm()
+            eps = eps - strength * sigma * eps.norm() * g / g.norm()
         elif guided:
-            shift = guidance.strength * IGD_U * sigma * eps.norm() / g.norm() * g
+            shift = strength * IGD_U * sigma * eps.norm() / g.norm() * g
         given = eps if scheduler.config.prediction_type == "epsilon" else (x - sigma * eps) / abar**0.5
         output = torch.cat([given, output.detach()[:, C:]], dim=1)
         extra = {"generator": [stream]} if config.sampling.scheduler != "dpm++" else {}

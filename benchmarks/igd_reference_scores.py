@@ -26,6 +26,7 @@ from lgd.distillation.methods.candidates import SamplingContext
 from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SAMPLED, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
+from lgd.guidance.learnability import fixed_strength
 from lgd.profiling.bench import Settings, score_of, unguided, with_steps
 from lgd.profiling.networks import run_networks
 from lgd.storage.files import read_json_lines, write_text
@@ -91,7 +92,7 @@ def main() -> None:
         cost = f"{seconds:.3f} | {loop / seconds:.1f} | {seconds / plain:.2f}"
         print(f"| {variant} | {strength} | {cost} | {fmean(scores):.3f} | {found or '- | -'} |", flush=True)
 
-    row("IGD's loop", guidance.strength, loop, loop_scores)
+    row("IGD's loop", fixed_strength(guidance), loop, loop_scores)
     row("unguided, as many candidates", 0, plain, plain_scores)
     row("unguided, one candidate", 0, single, single_scores)
     for variant in options.fast:

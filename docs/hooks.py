@@ -71,8 +71,14 @@ def link_on_site(target: str, path: str, source: str) -> str:
 
 def python_page() -> str:
     """Return the reference of the names that `lgd` exports, from their docstrings."""
-    names = [name for name in import_module("lgd").__all__ if not name.startswith("__")]
-    return "# Python\n\n" + ast.get_docstring(parsed("lgd")) + "\n\n" + "\n".join(f"::: lgd.{name}\n" for name in names)
+    package = import_module("lgd")
+    parts = [
+        "# Functions and classes\n\nThe names of `dir(lgd)`. [Python](../python.md) shows how to use them.\n"
+    ]
+    for name, home in package._HOMES.items():
+        path = f"lgd.{home}" if home == name else f"lgd.{home}.{name}"
+        parts.append(f"::: {path}\n    options:\n      heading: lgd.{name}\n      toc_label: {name}\n")
+    return "\n".join(parts)
 
 
 def commands_page() -> str:

@@ -44,6 +44,13 @@ def test_a_link_to_a_file_that_the_site_lacks_is_a_warning(caplog: pytest.LogCap
     ]
 
 
+def test_the_links_and_pictures_of_the_readme_exist() -> None:
+    targets = [match["target"] for match in hooks.LINK.finditer((ROOT / "README.md").read_text(encoding="utf-8"))]
+    local = [target for target in targets if not target.startswith("https://")]
+    assert len(local) > 10
+    assert not [target for target in local if not (ROOT / target).is_file()]
+
+
 def test_links_in_code_stay() -> None:
     class Page:
         class file:  # noqa: N801
@@ -84,9 +91,8 @@ def test_the_ranges_shown_are_those_that_are_checked() -> None:
 
 
 def test_the_python_page_has_every_public_name() -> None:
-    page = hooks.python_page()
-    for name in lgd.__all__:
-        assert name.startswith("__") or f"::: lgd.{name}\n" in page
+    headings = re.findall(r"heading: lgd\.(\w+)", hooks.python_page())
+    assert headings == [name for name in lgd.__all__ if not name.startswith("__")]
 
 
 def test_the_commands_page_has_every_command() -> None:

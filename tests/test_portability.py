@@ -29,6 +29,8 @@ MISSING = {
 """names of `os` that Windows, or macOS, lacks"""
 ASKED_FOR = {("storage/object_store.py", "getuid")}
 """uses behind a `hasattr`"""
+NEEDED = {"getuid", "register_at_fork", "statvfs", "waitpid"}
+"""those that the standard library calls on Linux"""
 ASCII_ALONE = {"object_store.py", "ray.py", "hub.py"}
 """modules that read texts of ASCII characters without an encoding"""
 
@@ -44,9 +46,9 @@ def test_no_function_of_one_system(path: Path) -> None:
 
 
 @pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away what macOS or Windows lacks."""
-    for name in MISSING - {"register_at_fork", "statvfs", "waitpid"}:  # which the standard library needs on Linux
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what macOS or Windows lacks, after pytest has made its folders with it."""
+    for name in MISSING - NEEDED:
         monkeypatch.delattr(os, name, raising=False)
     stores.decoders.cache_clear()
 

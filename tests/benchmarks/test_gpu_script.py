@@ -86,7 +86,10 @@ def test_a_part_that_fails_or_takes_too_long_is_recorded(tmp_path: Path, monkeyp
 def test_a_part_and_its_processes_end_at_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpu.measure.LIBRARIES", [])
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    found = attempt(f"{__name__}:sleeps", small=True, limit=20)
-    assert found["error"] == "stopped after its limit of 20 s"
+    for limit in (20, 80, 320):  # a busy machine takes a while to start the process
+        found = attempt(f"{__name__}:sleeps", small=True, limit=limit)
+        assert found["error"] == f"stopped after its limit of {limit} s"
+        if (tmp_path / "child").exists():
+            break
     state = Path("/proc", (tmp_path / "child").read_text(), "stat")
     assert not state.exists() or state.read_text().split()[2] == "Z"

@@ -270,6 +270,8 @@ CASES = [
     Case("a negative number", f"{DISTILL} --guidance.strength -1"),
     Case("a number that is too large", f"{DISTILL} --stages.increments 99999999999"),
     Case("an unknown choice", f"{DISTILL} --guidance.space image"),
+    Case("a strength to calibrate in sample space", f"{DISTILL} --guidance.strength auto --guidance.space sample"),
+    Case("coverage without surplus candidates", f"{DISTILL} --stages.coverage herding --stages.candidates 1"),
     Case("an unknown method", f"{DISTILL} --method lgdd"),
     Case("a seed method that itself needs a seed set", f"{DISTILL} --stages.seed-method lgd"),
     Case("more images than the set has", f"{DISTILL} --method random --stages.images-per-increment 900"),

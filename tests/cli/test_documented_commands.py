@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lgd.cli import experiments, generator, parsing, profiling, support
+from lgd.cli import experiments, generator, parsing, profiling, selection, support
 from lgd.cli.main import dispatch
 from lgd.config import Config, load_config, presets
 
@@ -27,7 +27,7 @@ def commands() -> Iterator[Any]:
     for page in PAGES:
         if page.name != "bad-inputs.md":
             text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-            for line in re.findall(r"^(?:    )?(lgd .*)$", text, re.MULTILINE):
+            for line in re.findall(r"^(?:    |        )?(?:PYTHONPATH=\. )?(lgd .*)$", text, re.MULTILINE):
                 words = shlex.split(line, comments=True)[1:]
                 if "..." not in words:
                     yield pytest.param(words, id=f"{page.name}: {' '.join(words)[:60]}")
@@ -44,7 +44,7 @@ def test_documented_commands_parse(words: Sequence[str], monkeypatch: pytest.Mon
         parsing.parse(*arguments)
         raise ParsedError
 
-    for module in (experiments, generator, profiling, support):
+    for module in (experiments, generator, profiling, selection, support):
         monkeypatch.setattr(module, "parse", parse_and_stop)
     monkeypatch.setattr(parsing, "load_config", read_config)
     with pytest.raises((ParsedError, SystemExit)) as stop:  # SystemExit after printing help

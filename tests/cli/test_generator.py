@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from diffusers import AutoencoderTiny
 from PIL import Image
+from tests.kills import killed_when
 
 from lgd.cli.main import main
 from lgd.config import with_values
@@ -71,13 +69,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(trained: Path, autoencoder:
     log, checkpoint = out / "training.jsonl", out / "checkpoint.safetensors"
     seen: set[str] = set()
     for _ in range(2):
-        process = multiprocessing.get_context("fork").Process(target=lambda: os._exit(main(command)))
-        process.start()
-        while process.is_alive() and (not checkpoint.exists() or sha256(checkpoint) in seen):
-            time.sleep(0.001)
-        process.kill()
-        process.join()
-        assert process.exitcode == -9
+        assert killed_when(lambda: checkpoint.exists() and sha256(checkpoint) not in seen, command)
         seen.add(sha256(checkpoint))
     assert log.exists()
     assert not (out / "done").exists()

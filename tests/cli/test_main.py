@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.kills import killed_when
 
 from lgd import __version__
 from lgd.cli.main import main
@@ -159,18 +160,9 @@ def test_killed_at_several_moments_ends_with_the_same_bytes(tiny: Config, finish
         "dataset",
         "evaluation",
     ]
-    killed = 0
     for moment in moments:
-        process = forked(*command)
-        while not (out / moment).exists() and process.is_alive():
-            time.sleep(0.001)
-        process.kill()
-        process.join()
-        killed += process.exitcode == -signal.SIGKILL
-    assert killed >= 7
-    last = forked(*command)
-    last.join()
-    assert last.exitcode == 0
+        assert killed_when((out / moment).exists, command), moment
+    assert main([*map(str, command)]) == 0
     assert digests(out) == digests(finished)
 
 

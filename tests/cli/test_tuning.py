@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.diffusion.pipelines import new_vae, save_pipeline
+from tests.kills import killed_when
 
 from lgd.cli.main import main
 from lgd.diffusion.folder import load_generator
@@ -89,15 +87,8 @@ def test_killed_it_goes_on_to_the_same_bytes(
     plain = command(pipeline, images, out, tune=tune)
     checkpoint, seen = out / "checkpoint.safetensors", set()
     for _ in range(2):
-        process = multiprocessing.get_context("fork").Process(
-            target=lambda: os._exit(main([*plain, "--save-every", "0.0001", "--quiet"]))
-        )
-        process.start()
-        while process.is_alive() and (not checkpoint.exists() or sha256(checkpoint) in seen):
-            time.sleep(0.001)
-        process.kill()
-        process.join()
-        assert process.exitcode == -9
+        often = [*plain, "--save-every", "0.0001", "--quiet"]
+        assert killed_when(lambda: checkpoint.exists() and sha256(checkpoint) not in seen, often)
         seen.add(sha256(checkpoint))
     assert main([*plain, "--quiet"]) == 0
     assert sha256(out / WEIGHTS) == sha256(whole / WEIGHTS)

@@ -119,6 +119,10 @@ def test_a_seed_set_is_the_methods_own_set_of_that_size(
         torch.testing.assert_close(latents["3"], stored / 255 * 2 - 1)
 
 
+def test_a_seed_set_does_not_mind_where_the_whole_set_is_evaluated(tiny: Config) -> None:
+    assert seed_config(with_values(tiny, {"evaluation.ipc": (4,)})).stages.increments == 1
+
+
 def test_ablations_change_their_fields_alone(tiny: Config) -> None:
     base = with_method(tiny, "lgd")
     assert with_method(tiny, "lgd-omega0") == with_values(base, {"method": "lgd-omega0", "guidance.omega": 0.0})

@@ -9,20 +9,28 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
+from sklearn.metrics import confusion_matrix
 
 from lgd.analysis.redundancy import MAPS_PER_ROW
 from lgd.cli.main import main
-from lgd.cli.options import DistillOptions
+from lgd.cli.options import CompareOptions, DistillOptions
 from lgd.cli.parsing import parse, preset_first
 from lgd.config import Config, load_config, to_dict, with_values
-from lgd.distillation.store import Candidate, Row, encode_png, image_file
+from lgd.data.imageset import ImageSet
+from lgd.distillation.store import Candidate, Row, SelectedImage, encode_png, image_file, read_rows, write_group
+from lgd.evaluation import cells
+from lgd.evaluation.cells import confusion_counts
 from lgd.report import plots
-from lgd.report.finished_runs import FinishedRun
-from lgd.report.gallery import LIMIT, sample
-from lgd.report.reproduce import command
+from lgd.report.finished_runs import FinishedRun, read_runs
+from lgd.report.gallery import LIMIT, rejected_images, sample
+from lgd.report.html import class_rows, difference_rows
+from lgd.report.reproduce import command, command_of_all
+from lgd.report.thumbnails import thumbnail
 from lgd.rng import generator
 from lgd.storage.files import sha256, write_bytes, write_text
 
@@ -84,6 +92,91 @@ def test_the_command_makes_the_same_configuration() -> None:
     options = parse(DistillOptions, f"lgd distill {preset}", rest, DistillOptions("x", config=base))
     assert to_dict(options.config) == to_dict(config)
     assert options.out == "run"
+
+
+def test_one_command_repeats_a_comparison() -> None:
+    base = with_values(load_config("digits"), {"guidance.omega": 0.5})
+    configs = [to_dict(with_values(base, {"method": name, "seed": seed})) for name in ("dit", "lgd") for seed in (1, 2)]
+    words = command_of_all(configs, ["dit", "lgd"], "again").split()
+    assert words[:3] == ["lgd", "compare", "digits"]
+    preset, config, rest = preset_first("compare", words[2:])
+    options = parse(
+        CompareOptions, f"lgd compare {preset}", rest, CompareOptions(methods=("lgd",), out="x", config=config)
+    )
+    assert (list(options.methods), options.runs, options.config.seed) == (["dit", "lgd"], 2, 1)
+    assert to_dict(with_values(options.config, {"method": "dit", "seed": 2})) == configs[1]
+    assert command_of_all(configs[:3], ["dit", "lgd"], "again") is None
+    assert command_of_all(configs[:1], ["dit"], "again") is None
+
+
+def test_several_methods_in_the_order_asked(finished: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both"
+    for method in ("dit", "lgd"):
+        for seed in (0, 1):
+            run = both / f"{method}-seed{seed}"
+            shutil.copytree(finished, run, ignore=shutil.ignore_patterns("dataset"))
+            config = json.loads((run / "config.json").read_text()) | {"method": method, "seed": seed}
+            (run / "config.json").write_text(json.dumps(config))
+            metrics = json.loads((run / "metrics.json").read_text()) | {"seed": seed, "method": method}
+            for increment in metrics["increments"]:
+                for cell in increment["architectures"].values():
+                    cell["values"] = [value + (10 + seed) * (method == "lgd") for value in cell["values"]]
+            (run / "metrics.json").write_text(json.dumps(metrics))
+    (both / "comparison.json").write_text(json.dumps({"methods": {"lgd": {}, "dit": {}}}))
+    runs, _ = read_runs([both])
+    assert [run.method for run in runs] == ["lgd", "lgd", "dit", "dit"]
+    out = tmp_path / "report.html"
+    assert main(["report", str(both), "--out", str(out), "--quiet"]) == 0
+    text = out.read_text()
+    table = difference_rows(runs)
+    assert table is not None
+    low, high = 10.5 - 12.706 * 0.5, 10.5 + 12.706 * 0.5  # Student's t with one degree of freedom
+    assert table.rows[0][-1] == f"-10.5 [{-high:+.1f}, {-low:+.1f}]"
+    assert f"<td>{table.rows[0][-1]}</td>" in text
+    assert "lgd compare digits" in text
+    assert text.index("</i>lgd</h3>") < text.index("</i>dit</h3>")
+
+
+def test_confusion_is_counted_by_true_class(finished: Path) -> None:
+    found_cells = [json.loads(path.read_text()) for path in sorted(finished.glob("evaluation/accuracy-*-03-*.json"))]
+    assert found_cells
+    for cell in found_cells:
+        counts = torch.tensor(cell["confusion"])
+        assert 100 * counts.diagonal().sum() / counts.sum() == pytest.approx(cell["accuracy"])
+    found = json.loads((finished / "metrics.json").read_text())["increments"][-1]["confusion"]
+    assert found == sum(torch.tensor(cell["confusion"]) for cell in found_cells).tolist()  # type: ignore[union-attr]
+    (row, *_) = class_rows({"lgd": {"confusion": [[3, 1], [0, 0]]}}, ["a", "b"])
+    assert row == ["a", "75.0"]
+
+
+def test_confusion_counts_are_those_of_scikit_learn() -> None:
+    images = ImageSet(torch.zeros(40, 1, 2, 2, dtype=torch.uint8), torch.arange(40) % 4, tuple("abcd"))
+    answers = torch.randint(0, 4, (40,), generator=generator("answers"))
+    classifier = SimpleNamespace(mean=torch.zeros(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cells, "predict", lambda *_: torch.nn.functional.one_hot(answers, 4))
+        assert confusion_counts(classifier, images) == confusion_matrix(images.labels, answers).tolist()  # type: ignore[arg-type]
+
+
+def test_pictures_of_rejected_candidates(tmp_path: Path) -> None:
+    """Written in the candidates' order, without the kept one, and found again."""
+    images = [torch.full((3, 80, 80), value, dtype=torch.uint8) for value in (10, 20, 30)]
+    candidates = tuple(Candidate(seed) for seed in range(3))
+    item = SelectedImage(0, 0, images[1], None, candidates, 1, rejected=(images[0], images[2]))
+    write_group(tmp_path / "groups" / "0000.json", [item], ["a"], 1)
+    (row,) = read_rows(tmp_path / "g", json.loads((tmp_path / "groups" / "0000.json").read_text()))
+    found = rejected_images(tmp_path / row.file, row)
+    assert {k: (tuple(image.shape), int(image[0, 0, 0])) for k, image in found.items()} == {
+        0: ((3, 64, 64), 10),
+        2: ((3, 64, 64), 30),
+    }
+
+
+def test_photographs_are_jpeg_and_tiny_images_png() -> None:
+    noise = Image.fromarray(torch.randint(0, 256, (128, 128, 3), generator=generator("n")).to(torch.uint8).numpy())
+    assert thumbnail(noise, 160).startswith("data:image/jpeg")
+    assert thumbnail(Image.new("RGB", (128, 128)), 160).startswith("data:image/png")
+    assert thumbnail(noise.resize((8, 8)), 160).startswith("data:image/png")
 
 
 def test_nothing_outside_is_named(finished: Path, tmp_path: Path) -> None:
@@ -164,7 +257,9 @@ def test_tensorboard_scalars(tiny: Config, finished: Path, tmp_path: Path) -> No
 
 def test_figures_of_many_methods_keep_them_apart() -> None:
     names = [f"method {i}" for i in range(11)]
-    maps = plots.redundancy_maps({name: [[100.0, 10.0], [10.0, 100.0]] for name in names}, dict.fromkeys(names, 10.0))
+    maps = plots.redundancy_maps(
+        {name: [[100.0, 10.0], [10.0, 100.0]] for name in names}, dict.fromkeys(names, 10.0), 10.0
+    )
     assert sum(axis.axison for axis in maps.axes) == 11 + 1  # and the scale
     assert max(axis.get_subplotspec().colspan.stop for axis in maps.axes[:11]) == MAPS_PER_ROW
     curves = plots.accuracy_curves({name: {"10": {"mean": 50.0, "std": 1.0}} for name in names})

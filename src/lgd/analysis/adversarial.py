@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lgd.classifiers.architectures import predict
 
 from .context import Inputs
-from .measure import COLOURS, MARKERS, Cells, Groups, Headline, Measure
+from .measure import Cells, Groups, Headline, Measure, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,12 +39,12 @@ def aggregate(cells: Cells) -> dict[str, Any]:
     return {**shares, "gap": shares["reference"] - shares["judge"]}
 
 
-def plot(figure: Figure, groups: Groups) -> None:
+def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
     """Draw each image's true-class probability under the judge against that under the reference."""
     figure.set_size_inches(3.2 * len(groups) + 0.4, 3.4)
     axes = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
-    for i, (axis, (group, sets)) in enumerate(zip(axes, groups.items(), strict=True)):
-        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+    for axis, (group, sets) in zip(axes, groups.items(), strict=True):
+        style: dict[str, Any] = {"color": styles[group].colour, "marker": styles[group].marker}
         for cells in sets:
             (found,) = cells.values()
             judge, reference = (found[name]["probability"] for name in NETWORKS)

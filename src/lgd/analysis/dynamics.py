@@ -6,7 +6,7 @@ Mean and deviation over epochs are the confidence and variability of Dataset Car
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from lgd.evaluation.aggregate import summary
 
 from .context import Inputs
 from .continual import ContinualLearner
-from .measure import COLOURS, REAL, Cells, Groups, Headline, Measure
+from .measure import REAL, Cells, Groups, Headline, Measure, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +82,7 @@ def jensen_shannon(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
         return min(1.0, float(np.nan_to_num(jensenshannon(p.ravel(), q.ravel(), base=2))) ** 2)
 
 
-def plot(figure: Figure, groups: Groups) -> None:
+def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
     """Draw mean against deviation with the three regions and their shares: a panel for the real images and each group.
 
     A panel shows the first seed's points of the group's first set.
@@ -96,10 +96,10 @@ def plot(figure: Figure, groups: Groups) -> None:
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    for i, (axis, (title, (cells, share))) in enumerate(zip(axes.flat, panels.items(), strict=False)):
+    for axis, (title, (cells, share)) in zip(axes.flat, panels.items(), strict=False):
         cell = cells.values()[0]
         step = max(1, len(cell["mean"]) // MOST_POINTS)
-        colour = COLOURS[(i - 1) % len(COLOURS)] if i else "0.45"
+        colour = styles[title].colour if title in styles else "0.45"
         axis.scatter(cell["deviation"][::step], cell["mean"][::step], s=9, alpha=0.55, lw=0, color=colour)
         axis.axvline(BORDERS["deviation"], color="0.5", lw=0.9, ls="--")
         axis.plot([0, BORDERS["deviation"]], [BORDERS["mean"]] * 2, color="0.5", lw=0.9, ls="--")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain, pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from lgd.evaluation.aggregate import summary
 
 from .context import Inputs
 from .continual import ContinualLearner
-from .measure import COLOURS, Cells, Groups, Headline, Measure
+from .measure import Cells, Groups, Headline, Measure, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +66,7 @@ def aggregate(cells: Cells) -> dict[str, Any]:
     return {"mean_jump": summary([fmean(one["jump"]) for one in found]), **means}
 
 
-def plot(figure: Figure, groups: Groups) -> None:
+def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
     """Draw the loss of the learner as increments arrive, above, and the accuracy gained by each increment, below.
 
     Shows the mean over each group's sets that have as many increments as any set.
@@ -79,7 +80,7 @@ def plot(figure: Figure, groups: Groups) -> None:
     x = np.concatenate([k * epochs + np.arange(epochs + 1) for k in range(K)])
     width = 0.8 / len(shown)
     for i, (group, ones) in enumerate(shown.items()):
-        colour = COLOURS[i % len(COLOURS)]
+        colour = styles[group].colour
         curve, gain = (np.mean([one[name] for one in ones], axis=0) for name in ("curve", "gain"))
         above.plot(x, np.maximum(curve, 1e-4), color=colour, label=group, lw=1.3, ls=("-", "--", ":", "-.")[i % 4])
         place = np.arange(K - 1) + (i - (len(shown) - 1) / 2) * width

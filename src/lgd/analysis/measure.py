@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,28 @@ REAL = "real images"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """of groups in figures: the palette of Okabe and Ito, which colour-blind readers can tell apart"""
 MARKERS = "osD^vPX"
+LINES = ("-", "--", ":", "-.")
+"""line styles: the next one each time that the colours repeat"""
+
+
+@dataclass(frozen=True)
+class Style:
+    """The look of one group in all figures of a page."""
+
+    colour: str
+    marker: str
+    line: str
+    filled: bool
+    """whether the marker is; empty ones stand for the colours' second turn"""
+
+
+def styles_of(names: Iterable[str]) -> dict[str, Style]:
+    """Return a style for every name, in their order, so that a group looks the same in every figure."""
+    found = {}
+    for i, name in enumerate(names):
+        turn, place = divmod(i, len(COLOURS))
+        found[name] = Style(COLOURS[place], MARKERS[place], LINES[turn % len(LINES)], turn % 2 == 0)
+    return found
 
 
 @dataclass(frozen=True)
@@ -71,8 +93,8 @@ class Measure:
     headlines: tuple[Headline, ...]
     aggregate: Callable[[Cells], Any] = lambda cells: cells.values()[0]
     """a set's entry in analysis.json, from its finished cells"""
-    plot: Callable[[Figure, Groups], None] | None = None
-    """draw on an empty figure; one left without axes is not shown"""
+    plot: Callable[[Figure, Groups, Mapping[str, Style]], None] | None = None
+    """draw on an empty figure, each group in its style; a figure left without axes is not shown"""
     per_seed: bool = False
     """compute a cell for every seed, else one"""
     per_increment: bool = False

@@ -12,7 +12,7 @@ from lgd.evaluation.aggregate import mean_matrix, redundancy
 from lgd.rng import derive_seed
 
 from .context import Inputs
-from .measure import Cells, Groups, Headline, Measure
+from .measure import Cells, Groups, Headline, Measure, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,7 +41,7 @@ def aggregate(cells: Cells) -> dict[str, object]:
     return redundancy([rows[start : start + K] for start in range(0, len(rows), K)], found[0]["classes"])
 
 
-def plot(figure: Figure, groups: Groups) -> None:
+def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
     """Draw each group's mean matrix, over the sets with as many increments as its first."""
     matrices, chance = {}, 0.0
     for group, sets in groups.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import numpy as np
 from lgd.classifiers.architectures import predict
 
 from .context import Inputs
-from .measure import COLOURS, MARKERS, Cells, Groups, Headline, Measure
+from .measure import Cells, Groups, Headline, Measure, Style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def correlation(x: list[float], y: list[float]) -> float | None:
         return None
 
 
-def plot(figure: Figure, groups: Groups) -> None:
+def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
     """Draw the judge's probability against the first seed's difficulty of all images after the first increment."""
     points: dict[str, tuple[list[float], list[float]]] = {}
     for group, sets in groups.items():
@@ -84,9 +84,9 @@ def plot(figure: Figure, groups: Groups) -> None:
         return
     figure.set_size_inches(3.2 * len(points) + 0.4, 3.2)
     axes = figure.subplots(1, len(points), squeeze=False, sharey=True)[0]
-    for i, (axis, (group, (x, y))) in enumerate(zip(axes, points.items(), strict=True)):
+    for axis, (group, (x, y)) in zip(axes, points.items(), strict=True):
         axis.axvspan(0, DOUBTFUL, color="0.5", alpha=0.18, lw=0)
-        style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
+        style: dict[str, Any] = {"color": styles[group].colour, "marker": styles[group].marker}
         axis.scatter(x, np.maximum(y, 1e-4), s=14, alpha=0.6, lw=0, **style)
         axis.set_yscale("log")
         axis.set_xlim(-0.03, 1.03)

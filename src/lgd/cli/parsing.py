@@ -80,4 +80,5 @@ def one_line(read: Callable[[], T]) -> T:
         words = " ".join(
             line for line in lines[1:] if line.strip("-") and "helptext" not in line and "--help" not in line
         )
-        raise UserError(words or lines[0]) from None
+        told, _, _ = words.partition(" Got errors:")  # one for each type that a field may have, with pydantic's names
+        raise UserError(told or lines[0]) from None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from collections.abc import Sequence
+from dataclasses import asdict, fields, is_dataclass
 from operator import attrgetter
 from typing import Any
 
@@ -30,7 +31,7 @@ def from_dict(values: Any, where: str) -> Config:
         # Through JSON: strict about types, yet a list may fill a tuple and an integer a float.
         config = TypeAdapter(Config).validate_json(json.dumps(values), strict=True, extra="forbid")
     except ValidationError as error:
-        raise UserError(f"{where}: {_explain(error.errors()[0], values)}") from None
+        raise UserError(f"{where}: {_explain(error.errors())}") from None
     except (TypeError, ValueError, RecursionError) as error:  # a TOML date, say
         raise UserError(f"{where}: {error}") from None
     _check(config, where)
@@ -62,15 +63,31 @@ def section_of(values: Any, name: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _explain(error: Any, values: Any) -> str:
-    """Return one line about pydantic's first error, with the nearest known name for a misspelt one."""
-    path = [str(part) for part in error["loc"]]
+def _explain(errors: Any) -> str:
+    """Return one line about the first wrong field, with the nearest known name for a misspelt one.
+
+    errors: of pydantic, which has one for each type that the field may have.
+    """
+    error, path = errors[0], field_path(errors[0]["loc"])
     if error["type"] == "unexpected_keyword_argument":
         node: Any = Config()
         for part in path[:-1]:
             node = getattr(node, part)
         return f"unknown field {'.'.join(path)!r}{nearest(path[-1], [f.name for f in fields(node)])}"
-    return f"{'.'.join(path) or 'the top level'}: {error['msg'].lower()}, not {error['input']!r:.100}"
+    told = [one["msg"].lower() for one in errors if field_path(one["loc"]) == path]
+    told[1:] = [message.removeprefix("input should be ") for message in told[1:]]
+    return f"{'.'.join(path) or 'the top level'}: {' or '.join(told)}, not {error['input']!r:.100}"
+
+
+def field_path(location: Sequence[str | int]) -> list[str]:
+    """Return the names and indices on the way to a wrong value, without those of the types that a field may have."""
+    node: Any = Config()
+    path = []
+    for part in location:
+        if is_dataclass(node) or isinstance(part, int):
+            path.append(str(part))
+            node = getattr(node, str(part), None)
+    return path
 
 
 def _check(config: Config, where: str) -> None:
@@ -93,6 +110,8 @@ def _check(config: Config, where: str) -> None:
             f"{where}: guidance.space: 'sample' works with sampling.scheduler 'ddpm' only,"
             f" not {config.sampling.scheduler!r}; use 'noise'"
         )
+    if config.guidance.space == "sample" and config.guidance.strength == "auto":
+        raise UserError(f"{where}: guidance.strength: 'auto' works with guidance.space 'noise' only; give a number")
     for role in ("reference", "judge", "learner"):
         if getattr(config, role).training.temperature:
             raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
@@ -118,6 +137,11 @@ def _check(config: Config, where: str) -> None:
         network = attrgetter(role)(config)
         if network.norm == "batch" and network.training.shards > 1:
             raise UserError(f"{where}: {role}.training.shards: batch norm needs whole batches; use 1")
+    if config.stages.coverage != "none" and config.stages.candidates < 2:
+        raise UserError(
+            f"{where}: stages.coverage: {config.stages.coverage!r} chooses among surplus candidates; stages.candidates"
+            " must be at least 2"
+        )
     steps = [config.stages.images_per_increment * (i + 1) for i in range(config.stages.increments)]
     for ipc in config.evaluation.ipc:
         if ipc not in steps:

@@ -25,6 +25,11 @@ class StagesConfig(Section):
     """Number of increments, the seed set included."""
     images_per_increment: Count = 2
     """Images per class in each increment."""
+    schedule: Literal["fixed", "adaptive"] = "fixed"
+    """Number of increments: fixed, or adaptive (at most `increments`: the set ends when the learner's loss on fresh
+    candidates exceeds the reference's by `margin` at most)."""
+    margin: Strength = 1.0
+    """Margin of the adaptive schedule, in nats: the learner's mean loss minus the reference's."""
     candidates: Count = 3
     """Kappa, the number of candidates sampled for every image kept."""
     selection: str = "valid-first"
@@ -33,6 +38,14 @@ class StagesConfig(Section):
     loss among valid ones that the learner fails; docs/method.md)."""
     unlearned_above: Strength = 1.0
     """Loss of the learner, in nats, above which easiest-unlearned takes a candidate as not yet learned."""
+    coverage: Literal["none", "herding", "sinkhorn"] = "none"
+    """Coverage of the class by the whole set, which then decides among a class's candidates: none, herding (nearest
+    mean) or sinkhorn (least transport to k-means centres), in the features of an independent network. With a learner
+    only the half of higher rank by `selection` competes."""
+    coverage_increments: Whole = 0
+    """Number of increments, from the first, with coverage. 0: all."""
+    keep_rejected: bool = False
+    """Store pictures of at most 64 pixels of the candidates that were not kept; the report shows them."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
     anchor: Literal["none", "random", "herding", "k-means", "learnability"] = "none"

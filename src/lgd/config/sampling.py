@@ -40,8 +40,9 @@ class SamplingConfig(Section):
 class GuidanceConfig(Section):
     """Learnability guidance and deviation guidance (docs/method.md)."""
 
-    strength: Strength = 0.3
-    """Lambda, the strength with which sampling climbs the learnability score. 0: none."""
+    strength: Strength | Literal["auto"] = 0.3
+    """Lambda, the strength with which sampling climbs the learnability score. 0: none. auto: calibrated before the
+    first guided increment (docs/method.md)."""
     omega: Strength = 1.0
     """Omega, the weight of the reference's loss in the learnability score."""
     deviation: Strength = 0.3

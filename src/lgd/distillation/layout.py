@@ -10,6 +10,9 @@ from typing import Any
 from lgd.errors import UserError, reading
 from lgd.storage.files import read_json, safe_name, write_json
 
+CALIBRATED_STRENGTHS = 6
+"""number of strengths that a calibration compares, 0 included"""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -39,8 +42,34 @@ class Run:
     def learner(self, increment: int, member: int) -> Path:
         return self.increment(increment) / "learners" / f"{member}.safetensors"
 
+    def calibration(self, increment: int) -> Path:
+        """Return the table of the calibration before an increment."""
+        return self.increment(increment) / "calibration.json"
+
+    def read_calibration(self, increment: int) -> dict[str, Any] | None:
+        """Read the table of the calibration that holds for an increment; None where there is none."""
+        paths = (self.calibration(index) for index in range(increment, 0, -1))
+        path = next((path for path in paths if path.exists()), None)
+        return read_json(path) if path else None
+
+    def calibration_row(self, increment: int, index: int) -> Path:
+        return self.increment(increment) / "calibration" / f"{index}.json"
+
+    def fresh(self, increment: int) -> Path:
+        """Return the losses on fresh candidates before an increment of the adaptive schedule."""
+        return self.increment(increment) / "fresh.json"
+
+    def last_increment(self, most: int) -> int:
+        """Return the number of the last increment: `most`, unless the adaptive schedule has ended the set before."""
+        ends = (i - 1 for i in range(1, most + 1) if self.fresh(i).exists() and read_json(self.fresh(i))["ended"])
+        return next(ends, most)
+
     def group(self, increment: int, group: int) -> Path:
         return self.increment(increment) / "groups" / f"{group:04d}.json"
+
+    def real_class(self, label: int) -> Path:
+        """Return the summary of a class's real features, for coverage."""
+        return self.root / "coverage" / f"{label:04d}.safetensors"
 
     def modes(self, label: int) -> Path:
         return self.root / "modes" / f"{label:04d}.safetensors"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from lgd.config import (
@@ -51,6 +51,10 @@ class Assets:
     @property
     def judge_file(self) -> Path:
         return self.root / "judge.safetensors"
+
+    @property
+    def independent_file(self) -> Path:
+        return self.root / "independent" / "network.safetensors"
 
     @property
     def surrogate_folder(self) -> Path:
@@ -112,7 +116,23 @@ class Growth:
         return canonical(self.class_order)
 
     def recipe(self, increment: int) -> Recipe:
-        return self.seed if increment == 1 else self.later
+        """Return the settings of an increment as configured; coverage has ended after its last increment."""
+        recipe = self.seed if increment == 1 else self.later
+        covered = recipe.stages.coverage_increments
+        if not covered or increment <= covered:
+            return recipe
+        return replace(recipe, stages=replace(recipe.stages, coverage="none"))
+
+    def settled(self, increment: int) -> Recipe:
+        """Return the settings that an increment is sampled with: with the strength that a calibration found."""
+        recipe = self.recipe(increment)
+        if recipe.guidance.strength != "auto" or not (table := self.run.read_calibration(increment)):
+            return recipe
+        return replace(recipe, guidance=replace(recipe.guidance, strength=table["strength"]))
+
+    def first_of(self, increment: int) -> int:
+        """Return the first increment of the method that makes this one."""
+        return 1 if increment == 1 or self.seed.method == self.later.method else 2
 
     def learner_files(self, increment: int) -> list[Path]:
         """Return the networks that steer the sampling of an increment."""

@@ -29,7 +29,7 @@ class Resources:
     def __init__(self, growth: Growth, increment: int, classes: range) -> None:
         self.growth = growth
         self.assets = growth.assets
-        self.config = growth.recipe(increment)
+        self.config = growth.settled(increment)
         self.increment = increment
         self.classes = classes
         """labels of this unit"""
@@ -63,6 +63,11 @@ class Resources:
     @cached_property
     def reference(self) -> Classifier:
         return self._classifier(self.assets.reference_file, self.assets.reference)
+
+    @cached_property
+    def independent(self) -> Classifier:
+        """The network of calibration and coverage, which takes no part in guidance."""
+        return self._classifier(self.assets.independent_file, self.assets.judge)
 
     @cached_property
     def learners(self) -> list[Classifier]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -23,6 +23,14 @@ class CandidateScores:
     """cross-entropy in nats"""
     valid: Tensor
     """bool: the reference classifies the image correctly"""
+
+    def of(self, indices: Sequence[int] | Tensor) -> CandidateScores:
+        """Return the measurements of some of N candidates, or of some of S slots."""
+        return CandidateScores(*(values[indices] for values in vars(self).values()))
+
+    def flat(self) -> CandidateScores:
+        """Return the same measurements as (N,), slot after slot."""
+        return CandidateScores(*(values.flatten() for values in vars(self).values()))
 
     def by_slot(self, kappa: int) -> CandidateScores:
         """Return the same measurements as (S, kappa), from candidates that are listed slot after slot."""
@@ -73,6 +81,14 @@ SELECTION_RULES = {
     "valid-first": SelectionRule(highest_valid_score, "the highest score of those that the reference recognises"),
     "easiest-unlearned": SelectionRule(easiest_unlearned, "the easiest valid image that the learner has not learned"),
 }
+
+
+def ranked(candidates: CandidateScores, count: int, rule: SelectionRule, stages: StagesConfig) -> list[int]:
+    """Return the indices of the `count` candidates, of N, that a rule chooses one after the other."""
+    left, order = list(range(len(candidates.score))), []
+    for _ in range(count):
+        order.append(left.pop(int(rule.choose(candidates.of(left).by_slot(len(left)), stages))))
+    return order
 
 
 def rule_named(name: str) -> SelectionRule:

@@ -10,8 +10,11 @@ from lgd.config import ClassifierConfig
 from lgd.errors import naming
 from lgd.execution.receipts import receipt_of
 from lgd.execution.units import Engine, Unit, unfinished
+from lgd.progress import log
 from lgd.rng import derive_seed
 
+from .calibration import calibration_units, finish_calibration
+from .fresh import fresh_units
 from .layout import class_groups
 from .methods import method_named, real_image_units
 from .methods.sampling import with_latent
@@ -21,32 +24,38 @@ from .store import finish_increment, read_increment, read_union, write_dataset, 
 
 
 def grow(growth: Growth, engine: Engine, grown: Callable[[int], object] = lambda increment: None) -> list[Path]:
-    """Make the increments that are missing, and their union; returns corrupt files of the union, now mended.
+    """Make the missing increments of the schedule, and their union; returns corrupt files of the union, now mended.
 
     grown: called with the number of each increment that was missing. The engine makes damaged files of finished
     increments again. Errors: UserError naming a file that is corrupt and has no receipt to make it again by.
     """
-    run, last = growth.run, growth.later.stages.increments
+    run, most = growth.run, growth.later.stages.increments
     measured = unfinished(real_image_units(growth), growth.assets.root)
     if measured:
         engine.run(measured, f"{run.root.name}: real images")
-    for increment in range(1, last + 1):
+    for increment in range(1, most + 1):
         folder = run.increment(increment)
         finished = (folder / "done").exists()
 
-        def due(units: list[Unit], finished: bool = finished) -> list[Unit]:
-            return [unit for unit in units if not finished or receipt_of(unit.done).exists()]
+        def work(units: list[Unit], what: str, increment: int = increment, finished: bool = finished) -> bool:
+            due = [unit for unit in units if not finished or receipt_of(unit.done).exists()]
+            engine.run(due, f"{run.root.name}: increment {increment}, {what}")
+            return bool(due)
 
-        engine.run(due(learner_units(growth, increment)), f"{run.root.name}: increment {increment}, learner")
-        units = due(sampling_units(growth, increment))
-        engine.run(units, f"{run.root.name}: increment {increment}, images")
-        if units:
+        work(learner_units(growth, increment), "learner")
+        if work(calibration_units(growth, increment), "calibration"):
+            finish_calibration(growth, increment)
+        work(fresh_units(growth, increment), "fresh candidates")
+        if run.last_increment(most) < increment:
+            log.info(f"{run.fresh(increment)}: the learner keeps up with the reference; no more increments are made")
+            break
+        if work(sampling_units(growth, increment), "images"):
             finish_increment(folder)
         if finished:
             read_increment(folder, growth.class_names)
         else:
             grown(increment)
-    return write_dataset(run, last)
+    return write_dataset(run, run.last_increment(most))
 
 
 def learner_units(growth: Growth, increment: int) -> list[Unit]:

@@ -40,6 +40,7 @@ from lgd.storage.files import (
 from lgd.storage.object_store import fetched
 
 from .layout import Run, runs_below
+from .rejected import write_rejected
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ class SelectedImage:
     """index of this image in `candidates`"""
     source: int | None = None
     """position in the training set, for a real image"""
+    rejected: tuple[Tensor, ...] = ()
+    """the other candidates, each as `image`, in their order; empty unless they are to be stored"""
 
 
 def encode_png(image: Tensor) -> bytes:
@@ -125,6 +128,7 @@ def write_group(path: Path, selected: Sequence[SelectedImage], class_order: Sequ
         name, slot = names[item.label], item.slot
         file = image_file(name, increment, slot)
         write_bytes(folder / file, encode_png(item.image))
+        write_rejected(folder, file, item.rejected)
         label, digest = class_order.index(name), sha256(folder / file)
         rows.append(Row(file, name, label, increment, slot, item.chosen, item.candidates, digest, item.source))
     latents = [item.latent for item in selected if item.latent is not None]
@@ -149,7 +153,7 @@ def finish_increment(folder: Path) -> None:
     """
     rows = [row for path in sorted((folder / "groups").glob("*.json")) for row in read_rows(path, read_json(path))]
     rows.sort(key=lambda row: (row.class_name, row.slot))
-    _keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(row_values(row)) + "\n" for row in rows))
+    keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(row_values(row)) + "\n" for row in rows))
     if not (folder / "done").exists():
         write_text(folder / "done", "")
 
@@ -175,12 +179,14 @@ def read_manifest(folder: Path) -> list[Row]:
     return read_rows(path, read_json_lines(path))
 
 
-def read_increment(folder: Path, class_names: Sequence[str]) -> ImageSet:
+def read_increment(folder: Path, class_names: Sequence[str], labels: range | None = None) -> ImageSet:
     """Read the images of one finished increment, in manifest order, with labels that count `class_names`.
 
-    Errors: UserError naming the first file that is missing, corrupt, or not what was written.
+    labels: of the classes to read; None: all. Errors: UserError naming the first file that is missing, corrupt, or not
+    what was written.
     """
     rows, known = read_manifest(folder), {name: label for label, name in enumerate(class_names)}
+    rows = [row for row in rows if labels is None or known.get(row.class_name) in labels]
     images = []
     for row in rows:
         if (folder / row.file).is_file() and sha256(folder / row.file) != row.sha256:
@@ -191,13 +197,13 @@ def read_increment(folder: Path, class_names: Sequence[str]) -> ImageSet:
         if row.class_name not in known:
             raise UserError(f"{folder / 'manifest.jsonl'}: {row.file} is of class {row.class_name!r}, not asked for")
         images.append(decode_image(folder / row.file))
-    labels = torch.tensor([known[row.class_name] for row in rows])
-    return ImageSet(torch.stack(images), labels, tuple(class_names))
+    found = torch.tensor([known[row.class_name] for row in rows])
+    return ImageSet(torch.stack(images), found, tuple(class_names))
 
 
-def read_union(folders: Sequence[Path], class_names: Sequence[str]) -> ImageSet:
-    """Read the images of several finished increments as one set. Errors: as `read_increment`."""
-    return concatenate([read_increment(folder, class_names) for folder in folders])
+def read_union(folders: Sequence[Path], class_names: Sequence[str], labels: range | None = None) -> ImageSet:
+    """Read the images of several finished increments as one set, as `read_increment` does. Errors: as there."""
+    return concatenate([read_increment(folder, class_names, labels) for folder in folders])
 
 
 def read_latents(folder: Path) -> dict[str, Tensor]:
@@ -228,11 +234,12 @@ def write_dataset(run: Run, increments: int) -> list[Path]:
                 copy_file(folder / row.file, target)
             score = row.candidates[row.chosen].score
             writer.writerow([row.file, row.label, row.class_name, index, row.slot, score, row.sha256])
-    _keep_or_write(run.dataset / "metadata.csv", table.getvalue())
+    keep_or_write(run.dataset / "metadata.csv", table.getvalue())
     return corrupt
 
 
-def _keep_or_write(path: Path, text: str) -> None:
+def keep_or_write(path: Path, text: str) -> None:
+    """Write a text unless the file holds it already."""
     if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)
 

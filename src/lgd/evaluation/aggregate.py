@@ -76,11 +76,21 @@ def collect(evaluation: Evaluation, run: Run, judge: Classifier, reference: Clas
                 "reference_validity": accuracy(reference, added),
             }
         )
+    last = [run.cell(Cell("accuracy", evaluators(config)[0], stages.increments, seed).name) for seed in seeds]
+    increments[-1]["confusion"] = summed([read_json(file).get("confusion") for file in last])
     rows = []
     for seed in range(config.redundancy_seeds):
         cells = [Cell("redundancy", evaluators(config)[0], i + 1, seed) for i in range(stages.increments)]
         rows.append([read_cell(run.cell(cell.name), "accuracy")["accuracy"] for cell in cells])
     return {"increments": increments, "redundancy": redundancy(rows, len(names)) if rows else None}
+
+
+def summed(confusions: Sequence[Sequence[Sequence[int]] | None]) -> list[list[int]] | None:
+    """Add confusion matrices entry by entry; None where one was not recorded."""
+    known = [matrix for matrix in confusions if matrix is not None]
+    if len(known) < len(confusions) or not known:
+        return None
+    return [[sum(entries) for entries in zip(*rows, strict=True)] for rows in zip(*known, strict=True)]
 
 
 def redundancy(matrices: Sequence[Sequence[Sequence[float]]], classes: int) -> dict[str, Any]:
@@ -171,14 +181,18 @@ def average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     headline: dict[str, Any] = {}
     by_architecture: dict[str, dict[str, Any]] = {}
-    for increments in zip(*(run["increments"] for run in runs), strict=True):
-        ipc = str(increments[0]["ipc"])
+    by_ipc: dict[int, list[Any]] = {}  # runs of the adaptive schedule differ in their number of increments
+    for run in runs:
+        for increment in run["increments"]:
+            by_ipc.setdefault(increment["ipc"], []).append(increment)
+    for ipc, increments in ((str(ipc), by_ipc[ipc]) for ipc in sorted(by_ipc)):
         headline[ipc] = average_cells([increment["accuracy"] for increment in increments])
         for name in increments[0]["architectures"]:
             cells = [increment["architectures"][name] for increment in increments]
             by_architecture.setdefault(name, {})[ipc] = average_cells(cells)
     matrices = [run["redundancy"] for run in runs if run["redundancy"]]
     known = [{"mean": found["mean_off_diagonal"], "values": found["values"]} for found in matrices if found["values"]]
+    most = max((len(found["matrix"]) for found in matrices), default=0)
     spread = _over_runs(known) if known else {"mean": None, "std": 0.0, "n": 0}
     return {
         "accuracy": headline,
@@ -189,7 +203,8 @@ def average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "chance": matrices[0]["chance"] if matrices else None,
         "validity": mean_validity(runs),
         "reference_validity": mean_validity(runs, "reference_validity"),
-        "matrix": mean_matrix([found["matrix"] for found in matrices]),
+        "matrix": mean_matrix([found["matrix"] for found in matrices if len(found["matrix"]) == most]),
+        "confusion": summed([run["increments"][-1].get("confusion") for run in runs]),
     }
 
 

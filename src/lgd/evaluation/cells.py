@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lgd.classifiers.architectures import Classifier
+from lgd.classifiers.architectures import Classifier, predict
 from lgd.classifiers.train import accuracy, train_classifier
 from lgd.config import DatasetConfig, EvaluationConfig, StagesConfig
 from lgd.data.imageset import ImageSet, concatenate
@@ -24,6 +24,9 @@ from lgd.storage.files import safe_name, write_json
 from .protocols import network_for, protocol_named
 from .schedule import Cell, cells_of, evaluators
 from .soft_labels import FILE, Teacher, load_teacher, stored_soft_labels
+
+MOST_CLASSES = 50
+"""number of classes up to which cells record their confusion matrix"""
 
 
 @dataclass(frozen=True)
@@ -105,9 +108,10 @@ def train_and_test(
 
     The same number means the same weights, order and augmentation for every method. The result names the accuracy
     after the last epoch (`accuracy`) and the best of evenly spaced evaluations (`best`), both in percent; the latter is
-    picked on the test set and flatters.
+    picked on the test set and flatters. `confusion` counts the last epoch's answers, for few classes.
     """
     config, classes = evaluation.config, len(train.class_names)
+    confusion: dict[str, list[list[int]]] = {}
     network = network_for(config, architecture, -(-len(train) // classes), train.shape, classes)
     epochs = network.training.epochs
     found: list[float] = []
@@ -115,6 +119,8 @@ def train_and_test(
     def watch(epoch: int, classifier: Classifier) -> None:
         if test is not None and is_evaluated(epoch, epochs, config.evaluations):
             found.append(accuracy(classifier.eval(), test))
+            if epoch == epochs and classes <= MOST_CLASSES:
+                confusion["confusion"] = confusion_counts(classifier, test)
             classifier.train()
 
     derived = derive_seed(evaluation.seed, "evaluation", config.classifier.seed, seed)
@@ -122,7 +128,16 @@ def train_and_test(
         classifier = train_classifier(train, network, derived, evaluation.device, teacher, watch)
     if test is None:
         return classifier, {}
-    return classifier, {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": epochs}
+    reached = {"accuracy": found[-1], "best": max(found), "evaluations": len(found), "epochs": epochs}
+    return classifier, {**reached, **confusion}
+
+
+def confusion_counts(classifier: Classifier, test: ImageSet) -> list[list[int]]:
+    """Count the images of each class (rows) by the class that the classifier names (columns)."""
+    classes = len(test.class_names)
+    pairs = test.labels * classes + predict(classifier, test).argmax(1)
+    counts: list[list[int]] = pairs.bincount(minlength=classes**2).view(classes, classes).tolist()
+    return counts
 
 
 def is_evaluated(epoch: int, epochs: int, evaluations: int) -> bool:

@@ -107,7 +107,7 @@ def recorded(error: Exception, name: str, log: Path) -> str:
     line = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
     if isinstance(error, UserError):
         return line
-    before = log.read_text() if log.exists() else ""
+    before = log.read_text("utf-8") if log.exists() else ""
     write_text(log, f"{before}{datetime.now():%Y-%m-%d %H:%M:%S} {name}\n{''.join(format_exception(error))}\n")
     return f"{line}; traceback in {log}"
 

@@ -70,7 +70,7 @@ def compare_methods(
         comparison = {**compare(finished), "failures": [asdict(failure) for failure in failures]}
         plot_comparison(root, comparison)
         for method in comparison["methods"].values():
-            method.pop("matrix")
+            del method["matrix"], method["confusion"]
         write_json(root / "comparison.json", comparison)
         write_text(root / "comparison.md", "\n".join(map(captioned, tables(comparison))))
         write_tables(root / "tables", tables(comparison))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,8 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
     with timed(run.root, "stages"):
         for path in grow(growth, engine, lambda increment: warn_of_seed_set(growth, increment)):
             log.info(f"{path}: corrupt, not what was written; made again")
+    made = run.last_increment(config.stages.increments)
+    evaluation = replace(evaluation, stages=replace(evaluation.stages, increments=made))
     with timed(run.root, "evaluation"):
         evaluate_run(evaluation, run, growth.class_names, engine)
         judge, reference = load_judge(assets), load_reference(assets)
@@ -77,6 +80,7 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
         "reference": {"accuracy": accuracy(reference, experiment.splits.test)},
         "judge": {"architecture": config.judge.architecture, "accuracy": accuracy(judge, experiment.splits.test)},
         **measured,
+        "calibration": run.read_calibration(made),
         "seconds": {name: seconds[name] for name in ("generator", "reference", "judge", "stages", "evaluation")},
     }
     write_json(run.metrics, metrics)
@@ -109,7 +113,7 @@ def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...],
 
 def plot_run(method: str, run: Run, growth: Growth, metrics: dict[str, Any]) -> None:
     """Write the figures of one run."""
-    folders = run.increments(growth.later.stages.increments)
+    folders = run.increments(run.last_increment(growth.later.stages.increments))
     parts = [read_increment(folder, growth.class_names) for folder in folders]
     figures = run.root / "figures"
     plots.save(plots.image_grid(parts), figures / "images")

@@ -116,5 +116,5 @@ def prepare_asset(asset: Asset, assets: Assets, train: ImageSet) -> None:
     claim(folder / "config.json", to_dict(asset.made_from(assets)))
     with timed(assets.root, asset.name), cpu_threads(assets.generator.threads):
         if not (folder / asset.done).exists():
-            with progress_bar(asset.steps(assets), asset.name) as advance, naming(asset.name):
+            with progress_bar(asset.classifier(assets).training.epochs, asset.name) as advance, naming(asset.name):
                 asset.make(assets, folder, train, advance)

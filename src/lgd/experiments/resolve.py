@@ -21,7 +21,7 @@ from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import check_null
 from lgd.diffusion.starts import check_decoder, check_generator
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import check_method, growth_of, methods_used, sections_used, with_method
+from lgd.distillation.methods import SURROGATE, check_method, growth_of, methods_used, sections_used, with_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
 from lgd.errors import UserError
 from lgd.evaluation.cells import Evaluation
@@ -127,7 +127,7 @@ def checks_of(config: Config) -> list[Check]:
         checks += [has_generator]
     if any(method.needs_learner for method in used):
         checks += [has_learner]
-    if any(method.assets for method in used):
+    if any(SURROGATE in method.assets for method in used):
         checks += [has_surrogate]
     return checks
 

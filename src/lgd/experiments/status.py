@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from lgd.config import from_dict, with_defaults
-from lgd.distillation.layout import Run, class_groups, combinations, runs_below
+from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run, class_groups, combinations, runs_below
 from lgd.errors import UserError, reading
 from lgd.evaluation.schedule import cells_of
 from lgd.report.events import read_events
@@ -86,7 +86,7 @@ def run_status(root: Path) -> str:
     lines = [f"{root}: {head}"]
     for one in phases:
         mark = "done" if one.complete else "    " if not one.done else "... "
-        lines.append(f"  {mark}  {one.name:<28} {one.done} of {'?' if one.total is None else one.total}")
+        lines.append(f"  {mark}  {one.name:<38} {one.done} of {'?' if one.total is None else one.total}")
     return "\n".join(lines) + "\n"
 
 
@@ -106,10 +106,18 @@ def run_phases(root: Path) -> list[Phase]:
             phases.append(counted(name, name, [file]))
     classes = root / "classes.json"
     groups = class_groups(len(read_json(classes)), config.stages.classes_per_unit) if classes.is_file() else None
-    for index in range(1, config.stages.increments + 1):
+    last = run.last_increment(config.stages.increments)
+    for index in range(1, last + 1):
+        if run.calibration_row(index, 0).parent.exists():
+            rows = [run.calibration_row(index, row) for row in range(CALIBRATED_STRENGTHS)]
+            table = run.calibration(index)
+            found = f"found {read_json(table)['strength']:g}" if table.exists() else "strengths"
+            phases.append(counted(f"calibration, {found}", "stages", rows))
         due = [run.group(index, group) for group in range(len(groups))] if groups else None
-        phases.append(counted(f"increment {index}, class groups", "stages", due))
-    due = [run.cell(cell.name) for cell in cells_of(config.evaluation, config.stages)]
+        one = counted(f"increment {index}, class groups", "stages", due)
+        undecided = config.stages.schedule == "adaptive" and index > 1 and not run.fresh(index).exists()
+        phases.append(replace(one, name=f"{one.name}, if needed") if undecided and not one.complete else one)
+    due = [run.cell(cell.name) for cell in cells_of(config.evaluation, replace(config.stages, increments=last))]
     phases.append(counted("evaluation, classifiers", "evaluation", due))
     return phases
 

@@ -27,6 +27,12 @@ def in_window(step: Step, config: GuidanceConfig) -> bool:
     return low <= step.index <= high and (high - step.index) % config.every == 0
 
 
+def fixed_strength(config: GuidanceConfig) -> float:
+    """Return the strength, which a calibration has replaced if it was "auto"."""
+    assert not isinstance(config.strength, str), "the strength is not calibrated yet"
+    return config.strength
+
+
 def guided_steps(config: GuidanceConfig, first: int) -> int:
     """Return the number of guided steps of a sampling that starts at the index `first`."""
     return sum(in_window(Step(index, 0, 0.5), config) for index in range(first + 1))
@@ -39,14 +45,14 @@ def learnability_guided(inner: Denoiser, score: Score, config: GuidanceConfig) -
     x_{t-1} += lambda u sqrt(1 - abar) (RMS(eps) / RMS(g)) g. Both climb; the sign printed in the paper descends.
     Errors: NonFiniteError naming the step.
     """
-    if config.strength == 0:
+    strength = fixed_strength(config) * config.every
+    if strength == 0:
         return inner
 
     def guided(x_t: Tensor, step: Step) -> Prediction:
         if not in_window(step, config):
             return inner(x_t, step)
         prediction, g = score_gradient(inner, score, x_t, step, config.route)
-        strength = config.strength * config.every
         if config.space == "noise":
             return along_noise(prediction, unit(g), strength, step)
         return along_sample(prediction, g, strength, step)

@@ -135,7 +135,7 @@ def run_networks(folder: Path, candidates: int, classes: int, device: str, decod
     config = with_values(
         config, {"stages.candidates": candidates, "guidance.deviation": 0.0, "guidance.decoder": decoder}
     )
-    last = config.stages.increments
+    last = run.last_increment(config.stages.increments)
     if not run.learner(last, 0).exists():
         raise UserError(f"{folder}: no finished run of lgd: it lacks {run.learner(last, 0)}")
     names = cached_splits(config.dataset).train.class_names
@@ -143,7 +143,7 @@ def run_networks(folder: Path, candidates: int, classes: int, device: str, decod
     growth = Growth(run, assets_of(config, assets, resolve_device(device)), recipe, recipe, config.learner, names)
     resources = Resources(growth, last, range(min(classes, len(names))))
     return Networks(
-        recipe,
+        resources.config,
         resources.generator,
         resources.guiding,
         resources.learners,

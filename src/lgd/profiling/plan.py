@@ -13,8 +13,10 @@ import psutil
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lgd.config import Config
-from lgd.distillation.layout import Run
-from lgd.distillation.methods import growth_of, methods_used, real_image_units
+from lgd.distillation.calibration import calibration_units
+from lgd.distillation.fresh import fresh_units, images_per_class, some_classes
+from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run
+from lgd.distillation.methods import growth_of, method_named, methods_used, real_image_units
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import learner_units, sampling_units
 from lgd.evaluation.protocols import training_for
@@ -130,25 +132,37 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
     yield "reference", [(epochs * sizes.images, workloads.classifier_training_step(config.reference, sizes.images))], 1
     passes = config.judge.training.epochs * sizes.images
     yield "judge", [(passes, workloads.classifier_training_step(config.judge, sizes.images))], 1
-    for name in dict.fromkeys(asset.name for method in used for asset in method.assets):
-        surrogate = config.influence.surrogate.classifier
-        step = workloads.classifier_training_step(surrogate, sizes.images)
-        yield name, [(surrogate.training.epochs * sizes.images, step)], 1
+    for asset in dict.fromkeys(asset for method in used for asset in method.assets):
+        network = asset.classifier(assets)
+        step = workloads.classifier_training_step(network, sizes.images)
+        yield asset.name, [(network.training.epochs * sizes.images, step)], 1
     units = real_image_units(growth)
     if units:
         yield "real images", [(sizes.images, workloads.classified_batch(config.reference))], len(units)
     trained: Parts = []
-    kept: Counter[str] = Counter()
+    tried: Parts = []
+    adaptive = False
+    kept: Counter[tuple[str, bool]] = Counter()
     for increment in range(1, config.stages.increments + 1):
         count, images = len(learner_units(growth, increment)), (increment - 1) * each
         if count:
             step = workloads.classifier_training_step(config.learner, images)
             trained.append((count * config.learner.training.epochs * images, step))
         method = growth.recipe(increment).method
-        kept[method] += each
-    yield "learners", trained, config.stages.learners
-    sampled = [part for method, images in kept.items() if images for part in workloads.candidates(method, images)]
-    yield "images", sampled, len(sampling_units(growth, 1))
+        fresh, calibrated = fresh_units(growth, increment), calibration_units(growth, increment)
+        adaptive |= bool(fresh)
+        if fresh or calibrated:
+            classes = some_classes(sizes.classes)
+            images = (len(fresh) + len(calibrated)) * len(classes) * images_per_class(classes)
+            tried += workloads.sampling(method_named(method), growth.recipe(increment), images)
+        kept[method, growth.recipe(increment).stages.coverage != "none"] += each
+    upto = "up to " if adaptive else ""
+    yield upto + "learners", trained, config.stages.learners
+    yield "calibration and fresh candidates", tried, CALIBRATED_STRENGTHS
+    sampled = [
+        part for (method, covers), images in kept.items() for part in workloads.candidates(method, images, covers)
+    ]
+    yield upto + "images", sampled, len(sampling_units(growth, 1))
     cells = Counter(
         (cell.kind, cell.architecture, cell.increment) for cell in cells_of(config.evaluation, config.stages)
     )
@@ -159,7 +173,7 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
         evaluated.append((count * epochs * images, workloads.evaluation_training_step(architecture, images)))
         if kind == "accuracy":
             evaluated.append((count * config.evaluation.evaluations * sizes.test, workloads.test_batch(architecture)))
-    yield "evaluation", evaluated, cells.total()
+    yield upto + "evaluation", evaluated, cells.total()
 
 
 def resident() -> int:
@@ -178,7 +192,8 @@ def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
     for p in found.phases:
         source = "trials" if p.tried else "operations"
         rows.append([p.name, clock(p.wall), str(p.workers), f"{p.bytes / 2**20:.0f} MiB", source])
-    rows.append(["all", clock(found.seconds), "", f"{found.peak / 2**20:.0f} MiB with the process itself", ""])
+    upto = "up to " if any(p.name.startswith("up to ") for p in found.phases) else ""
+    rows.append(["all", upto + clock(found.seconds), "", f"{found.peak / 2**20:.0f} MiB with the process itself", ""])
     header = ["phase", "time", "workers", "memory at work", "from"]
     caption = (
         "Time passes on the clock with these workers; memory is that of tensors in one process. Estimates from"

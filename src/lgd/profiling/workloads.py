@@ -166,9 +166,13 @@ class Workloads:
         made = Generator(denoiser, scheduler, autoencoder, names, (), family)
         return with_conditions(made, names, family.placeholder(denoiser, classes))
 
-    def candidates(self, method: str, kept: float) -> list[tuple[float, Workload]]:
-        """Return the work to choose `kept` images among the candidates of every source of a method."""
-        found, recipe = method_named(method), recipe_for(replace(self.config, method=method))
+    def candidates(self, method: str, kept: float, covers: bool = True) -> list[tuple[float, Workload]]:
+        """Return the work to choose `kept` images among the candidates of every source of a method.
+
+        covers: whether coverage, where it is configured, has not ended.
+        """
+        stages = self.config.stages if covers else replace(self.config.stages, coverage="none")
+        found, recipe = method_named(method), recipe_for(replace(self.config, method=method, stages=stages))
         parts = []
         for source in found.sources:
             count = kept * source.per_slot(recipe)
@@ -181,7 +185,7 @@ class Workloads:
     def sampling(self, method: Method, recipe: Recipe, candidates: float) -> list[tuple[float, Workload]]:
         """Return the work to sample candidates: numbers of unguided steps, guided steps and decoded images."""
         guidance, first = method.guidance(recipe) if method.guidance else None, first_step(recipe)
-        guided = guided_steps(guidance, first) if guidance and guidance.strength > 0 else 0
+        guided = guided_steps(guidance, first) if guidance and guidance.strength else 0
         together = recipe.stages.candidates * min(recipe.stages.classes_per_unit, self.sizes.classes)
         batch = min(recipe.sampling.batch_size, together)
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,18 @@ import torch
 from torch import Tensor
 
 from lgd.analysis.inputs import run_config
+from lgd.analysis.measure import styles_of
 from lgd.analysis.neighbours import nearest, unit
-from lgd.classifiers.architectures import feature_batches, features_of
+from lgd.classifiers.architectures import feature_batches, features_and_logits
 from lgd.classifiers.train import load_classifier
 from lgd.data.class_names import places
 from lgd.data.folder import decode_image
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
+from lgd.distillation.rejected import read_rejected
 from lgd.distillation.store import Row, read_manifest
 from lgd.errors import UserError
+from lgd.rng import generator
 
 from .finished_runs import FinishedRun, by_method
 from .thumbnails import BUDGET, fitting, from_tensor, opened
@@ -27,28 +31,57 @@ from .thumbnails import BUDGET, fitting, from_tensor, opened
 LIMIT = 1000
 """images shown; of larger sets, a sample that is balanced over methods, classes and increments"""
 
+REAL_PER_CLASS = 4
+"""real images of each class beside the distilled ones"""
+WALL_CLASSES = 20
+"""classes shown there"""
+
 Item = tuple[FinishedRun, Path, Row]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The opinion of the judge on the images of a gallery, and real images to compare them with."""
+
+    near: list[list[Any]]
+    """per image its nearest real image: position in `real`, label, distance"""
+    named: list[list[Any]]
+    """per image the class that the judge names, and the probability that it gives to the image's own class"""
+    real: Sequence[Tensor]
+    wall: list[list[int]]
+    """per class, positions in `real` of images chosen at random"""
 
 
 def gallery(runs: Sequence[FinishedRun], judge: Path | None) -> tuple[dict[str, Any], list[str]]:
     """Return the data of the gallery, of the first run of every method, and notes on what could not be shown.
 
-    judge: weights of the judge, whose features find the nearest real neighbours.
+    judge: weights of the judge, whose features find the nearest real neighbours and whose answers mark doubtful labels.
     """
     notes: list[str] = []
     shown = [own[0] for own in by_method(runs).values()]
     items = [item for run in shown for item in _items(run, notes)]
     kept = sample(items, LIMIT)
-    near, real, more = _neighbours(kept, judge)
+    judged, more = _judged(kept, judge)
     notes += more
+    rejected = {i: images for i, (_, path, row) in enumerate(kept) if (images := rejected_images(path, row))}
+    flat = [(i, k, image) for i, images in rejected.items() for k, image in images.items()]
+    parts = 2 + bool(flat) if judged else 1 + bool(flat)
     data = {
         "methods": [run.method for run in shown],
+        "colours": [style.colour for style in styles_of(run.method for run in shown).values()],
         "classes": list(shown[0].class_names),
         "total": len(items),
-        "images": fitting(lambda: (opened(path) for _, path, _ in kept), BUDGET * 2 // 3 if near else BUDGET),
-        "real": fitting(lambda: map(from_tensor, real), BUDGET // 3),
+        "images": fitting(lambda: (opened(path) for _, path, _ in kept), BUDGET * 2 // (parts + 1)),
+        "real": fitting(lambda: map(from_tensor, judged.real if judged else []), BUDGET // (parts + 1)),
+        "wall": judged.wall if judged else [],
+        "rejected": fitting(lambda: (from_tensor(image) for *_, image in flat), BUDGET // (parts + 1)),
         "items": [
-            {"method": run.method, **_facts(row), **({"near": near[i]} if near else {})}
+            {
+                "method": run.method,
+                **_facts(row),
+                **({"near": judged.near[i], "named": judged.named[i]} if judged else {}),
+                "rejected": {k: place for place, (owner, k, _) in enumerate(flat) if owner == i} if rejected else {},
+            }
             for i, (run, _, row) in enumerate(kept)
         ],
     }
@@ -101,10 +134,10 @@ def _facts(row: Row) -> dict[str, Any]:
     }
 
 
-def _neighbours(items: Sequence[Item], judge: Path | None) -> tuple[list[list[Any]], Sequence[Tensor], list[str]]:
-    """Return per item its nearest real image (position, label, distance), the real images, and why there are none."""
+def _judged(items: Sequence[Item], judge: Path | None) -> tuple[Judged | None, list[str]]:
+    """Ask the judge about the images; returns None and the reason where that is not possible."""
     if judge is None or not items:
-        return [], [], ["Nearest real images are left out: no judge was found beside the runs."]
+        return None, ["Nearest real images are left out: no judge was found beside the runs."]
     config = run_config(items[0][0].path)
     try:
         real = cached_splits(config.dataset).train
@@ -112,13 +145,31 @@ def _neighbours(items: Sequence[Item], judge: Path | None) -> tuple[list[list[An
         network = load_classifier(judge, config.judge, real)
         images = torch.stack([decode_image(path) for _, path, _ in items])
         labels = torch.tensor([real.class_names.index(row.class_name) for *_, row in items])
-        synthetic = ImageSet(images, labels, real.class_names)
-        queries = unit(features_of(network, synthetic))
+        features, logits = features_and_logits(network, ImageSet(images, labels, real.class_names))
     except (UserError, RuntimeError) as error:
-        return [], [], [f"Nearest real images are left out: {str(error).splitlines()[0]}"]
-    distance, place = nearest(queries, map(unit, feature_batches(network, real)))
-    used = place.unique(sorted=True)
+        return None, [f"Nearest real images are left out: {str(error).splitlines()[0]}"]
+    distance, place = nearest(unit(features), map(unit, feature_batches(network, real)))
+    own = logits.softmax(1).gather(1, labels[:, None])[:, 0]
+    in_run = label_in_run.tolist()
+    named = [[in_run[int(k)], round(float(p), 3)] for k, p in zip(logits.argmax(1), own, strict=True)]
+    examples = [_examples(real, name) for name in items[0][0].class_names[:WALL_CLASSES]]
+    used = torch.cat([place, *examples]).unique(sorted=True)
     position = {int(p): i for i, p in enumerate(used)}
     shown = label_in_run[real.labels[place]].tolist()
     near = [[position[int(p)], label, round(float(d), 4)] for p, label, d in zip(place, shown, distance, strict=True)]
-    return near, list(real.pixels(used)), []
+    wall = [[position[int(p)] for p in own_examples] for own_examples in examples]
+    return Judged(near, named, list(real.pixels(used)), wall), []
+
+
+def _examples(real: ImageSet, class_name: str) -> Tensor:
+    """Return the positions of a few random real images of a class, the same in every report."""
+    members = real.indices_of(real.class_names.index(class_name))
+    order = torch.randperm(len(members), generator=generator("report", class_name))
+    return members[order[:REAL_PER_CLASS]]
+
+
+def rejected_images(path: Path, row: Row) -> dict[int, Tensor]:
+    """Return the pictures of the candidates that were not kept, by their index. path: of the kept image."""
+    pictures = read_rejected(path.parents[1], row.file)
+    others = [k for k in range(len(row.candidates)) if k != row.chosen]
+    return {} if pictures is None else dict(zip(others, pictures, strict=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,24 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from lgd import __version__
+from lgd.analysis.measure import styles_of
 from lgd.analysis.registry import MEASURES
 from lgd.analysis.table import table_rows
 from lgd.data.titles import title_of
+from lgd.distillation.methods import METHODS
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
+from lgd.evaluation.comparison_tables import difference_table
+from lgd.evaluation.differences import paired_differences
+from lgd.evaluation.tables import Table
 from lgd.progress import progress_bar
 from lgd.storage.files import read_json, write_text
 
 from . import plots
 from .analysis import plot_analysis
 from .finished_runs import FinishedRun, averaged, by_method, read_runs
-from .gallery import gallery
-from .reproduce import command
+from .gallery import WALL_CLASSES, gallery
+from .reproduce import command, command_of_all
 from .thumbnails import data_uri
 
 ACCURACY = (
@@ -35,6 +40,12 @@ SCORES = (
     "Learnability of the kept images",
     "How much each kept image had to teach when it was sampled; rows that shrink to the left mean that later increments"
     " found less that is new.",
+)
+
+CONFUSION = (
+    "Classes taken for each other",
+    "Rows are the true classes of real test images, columns the answers of classifiers trained on the whole set. A dark"
+    " field off the diagonal is a pair of classes that the set does not tell apart.",
 )
 
 
@@ -82,6 +93,11 @@ def render(runs: Sequence[FinishedRun], data: dict[str, Any], notes: Sequence[st
         eval_split=first.config["dataset"]["eval_split"],
         classes=len(first.class_names),
         methods=methods,
+        colours={name: style.colour for name, style in styles_of(methods).items()},
+        best=best_values(methods),
+        summaries={name: METHODS[name].summary for name in methods if name in METHODS},
+        differences=difference_rows(runs),
+        per_class=class_rows(methods, first.class_names),
         ipcs=sorted({int(ipc) for method in methods.values() for ipc in method["accuracy"]}),
         reference=first.metrics["reference"]["accuracy"],
         judge=first.metrics["judge"],
@@ -92,16 +108,56 @@ def render(runs: Sequence[FinishedRun], data: dict[str, Any], notes: Sequence[st
         groups=list(measured["groups"]) if measured else [],
         data=data,
         notes=notes,
+        wall_classes=WALL_CLASSES,
+        together=command_of_all([run.config for run in runs], list(methods), "again"),
         runs=[
             {
                 "name": run.path.name,
                 "command": command(run.config, run.path.name),
                 "config": json.dumps(run.config, indent=1, ensure_ascii=False),
                 "environment": run.environment,
+                "calibration": run.metrics.get("calibration"),
             }
             for run in runs
         ],
     )
+
+
+def best_values(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return the best mean accuracy by IPC, the lowest redundancy and the highest validity, if methods compete."""
+    if len(methods) < 2:
+        return {}
+    ipcs = {ipc for method in methods.values() for ipc in method["accuracy"]}
+    found = {
+        ipc: max(method["accuracy"][ipc]["mean"] for method in methods.values() if ipc in method["accuracy"])
+        for ipc in ipcs
+    }
+    known = [method["redundancy"] for method in methods.values() if method["redundancy"] is not None]
+    return {
+        **found,
+        **({"redundancy": min(known)} if known else {}),
+        "validity": max(method["validity"] for method in methods.values()),
+    }
+
+
+def difference_rows(runs: Sequence[FinishedRun]) -> Table | None:
+    """Return the table of paired differences between methods; None for a single method."""
+    metrics = {name: [run.metrics for run in own] for name, own in by_method(runs).items()}
+    if len(metrics) < 2:
+        return None
+    averages = {name: averaged(own) for name, own in by_method(runs).items()}
+    return difference_table({"methods": averages, "differences": paired_differences(metrics)})
+
+
+def class_rows(methods: Mapping[str, Mapping[str, Any]], class_names: Sequence[str]) -> list[list[str]]:
+    """Return a row per class: its name and, of each method with confusion counts, the accuracy in percent."""
+    known = [method["confusion"] for method in methods.values()]
+    if not all(known):
+        return []
+    return [
+        [name, *(f"{100 * counts[k][k] / max(1, sum(counts[k])):.1f}" for counts in known)]
+        for k, name in enumerate(class_names)
+    ]
 
 
 def _judge(runs: Sequence[FinishedRun], analysis: Path | None) -> Path | None:
@@ -127,8 +183,12 @@ def _figures(
         figures["scores"] = plots.score_histogram(scores)
     if analysis:
         # The run's own redundancy, of its evaluation, goes before the analysis's.
-        figures = {**plot_analysis(analysis), **figures}
+        figures = {**plot_analysis(analysis, list(methods)), **figures}
+    confusions = {name: m["confusion"] for name, m in methods.items() if m["confusion"]}
+    if confusions:
+        figures["confusion"] = plots.confusion_maps(confusions, runs[0].class_names)
     captions = {name: (measure.title, measure.how_to_read) for name, measure in MEASURES.items()}
+    captions = {"accuracy": ACCURACY, "confusion": CONFUSION, **captions, "scores": SCORES}
     return [
         {
             "name": name,
@@ -137,7 +197,7 @@ def _figures(
             "image": data_uri(plots.render(figures[name], "svg"), "svg+xml"),
             "read": sentence,
         }
-        for name, (title, sentence) in {"accuracy": ACCURACY, **captions, "scores": SCORES}.items()
+        for name, (title, sentence) in captions.items()
         if name in figures
     ]
 

@@ -15,13 +15,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from lgd.analysis.measure import COLOURS, MARKERS
+from lgd.analysis.measure import COLOURS, styles_of
 from lgd.analysis.redundancy import draw_matrices
 from lgd.data.imageset import ImageSet
 from lgd.storage.files import write_bytes
 
-LINES = ("-", "--", ":")
-"""line styles: the next one each time that the colours repeat"""
 IN_THE_AXES = 5
 """number of methods up to which the legend fits inside the axes"""
 
@@ -97,33 +95,78 @@ def redundancy_maps(
 def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw accuracy against images per class (IPC) with one standard deviation.
 
-    Colours are safe for colour-blind readers; markers differ, too. A method at a single IPC above all others, such as
-    the whole real set, becomes a horizontal line: drawn to scale it would leave the other methods no room.
+    Colours are safe for colour-blind readers; markers and lines differ, too. With many methods the legend stands
+    outside, the most accurate first. A method at a single IPC above all others, such as the whole real set, becomes a
+    horizontal line: drawn to scale it would leave the other methods no room.
     """
-    figure, axis = plt.subplots(figsize=(5, 3.4))
+    many = len(methods) > IN_THE_AXES
+    figure, axis = plt.subplots(figsize=(7, 4.6) if many else (5, 3.4))
     ceilings = {name for name in methods if is_ceiling(name, methods)}
-    ticks: set[int] = set()
-    for i, (name, accuracy) in enumerate(methods.items()):
-        ipc = [int(key) for key in accuracy]
-        means = [a["mean"] for a in accuracy.values()]
-        stds = [a["std"] for a in accuracy.values()]
-        turn, place = divmod(i, len(COLOURS))
-        colour, line = COLOURS[place], LINES[turn % len(LINES)]
+    handles, ticks, styles = dict[str, Any](), set[int](), styles_of(methods)
+    for name, accuracy in methods.items():
+        ipc, means, stds = [int(key) for key in accuracy], *columns(accuracy, "mean", "std")
+        style = styles[name]
         if name in ceilings:
-            axis.axhline(means[0], label=plain(f"{name} ({ipc[0]} IPC)"), color=colour, linestyle=":")
+            label = plain(f"{name} ({ipc[0]} IPC)")
+            handles[name] = axis.axhline(means[0], label=label, color=style.colour, linestyle=":")
             continue
         ticks |= set(ipc)
-        style: dict[str, Any] = {"color": colour, "marker": MARKERS[place], "linestyle": line, "capsize": 2}
-        inside = "white" if turn % 2 else colour
-        axis.errorbar(ipc, means, yerr=stds, label=plain(name), markersize=5, markerfacecolor=inside, **style)
+        drawn = axis.errorbar(
+            ipc,
+            means,
+            yerr=stds,
+            label=plain(name),
+            color=style.colour,
+            marker=style.marker,
+            markersize=5,
+            markerfacecolor=style.colour if style.filled else "white",
+            linestyle=style.line,
+            linewidth=1.2 if many else 1.6,
+            elinewidth=0.6 if many else 1.2,
+            capsize=2,
+        )
+        handles[name] = drawn
     axis.set_xticks(sorted(ticks))
     axis.set_xlabel("images per class (IPC)")
-    axis.set_ylabel("test accuracy, %")
+    axis.set_ylabel("accuracy on real test images, %")
     axis.grid(alpha=0.3)
-    if len(methods) > IN_THE_AXES:
-        axis.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
+    if many:
+        best = sorted(handles, key=lambda name: -list(methods[name].values())[-1]["mean"])
+        axis.legend([handles[name] for name in best], best, loc="center left", bbox_to_anchor=(1.02, 0.5), fontsize=8)
     elif len(methods) > 1:
         axis.legend()
+    return figure
+
+
+def columns(accuracy: Mapping[str, Mapping[str, float]], *names: str) -> list[list[float]]:
+    """Return the named values of every IPC as lists."""
+    return [[one[name] for one in accuracy.values()] for name in names]
+
+
+def confusion_maps(confusions: Mapping[str, Sequence[Sequence[int]]], class_names: Sequence[str]) -> Figure:
+    """Draw how often real test images of each class (rows) are taken for each class (columns), a panel per method.
+
+    confusions: of each method, counts; a row's shares sum to 100 %.
+    """
+    per_row = min(3, len(confusions))
+    rows = -(-len(confusions) // per_row)
+    side = 2.2 + 0.12 * min(len(class_names), 20)
+    figure = Figure(figsize=(side * per_row + 1, side * rows), layout="constrained")
+    axes = figure.subplots(rows, per_row, squeeze=False)
+    for axis in axes.flat[len(confusions) :]:
+        axis.remove()
+    for axis, (name, counts) in zip(axes.flat, confusions.items(), strict=False):
+        table = np.asarray(counts, dtype=float)
+        shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+        image = axis.imshow(shares, vmin=0, vmax=100, cmap="Blues")
+        axis.set_title(plain(name), fontsize=10)
+        labels = [plain(label if len(label) <= 14 else f"{label[:13]}…") for label in class_names]
+        if len(labels) <= 20:
+            axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+            axis.set_yticks(range(len(labels)), labels, fontsize=7)
+    figure.colorbar(image, ax=list(axes.flat[: len(confusions)]), label="share of the class's test images, %")
+    figure.supxlabel("class that the classifier names", fontsize=9)
+    figure.supylabel("true class", fontsize=9)
     return figure
 
 
@@ -139,7 +182,7 @@ def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> Figure:
     axis.plot(steps, losses, color=COLOURS[0], linewidth=1)
     axis.set_yscale("log")
     axis.set_xlabel("optimiser step")
-    axis.set_ylabel("mean squared error")
+    axis.set_ylabel("training loss (mean squared error)")
     axis.grid(alpha=0.3, which="both")
     return figure
 
@@ -161,6 +204,7 @@ def score_histogram(scores: Sequence[Sequence[float]]) -> Figure:
         axis.set_ylabel(f"incr. {k}", fontsize=8)
         axis.yaxis.get_major_locator().set_params(integer=True, nbins=3)
     axes[-1, 0].set_xlabel("learnability score when sampled, nats")
+    figure.supylabel("number of images", fontsize=9)
     return figure
 
 

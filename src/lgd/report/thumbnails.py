@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 BUDGET = 10 * 2**20  # bytes of base64 for all thumbnails of a report: it stays below 15 MB with its figures
+EXACT = 48  # pixels
 SIDES = (160, 128, 96, 64, 48)
 
 
@@ -20,17 +21,24 @@ def data_uri(data: bytes, kind: str) -> str:
 
 
 def thumbnail(image: Image.Image, side: int) -> str:
-    """Return a data URI: of a PNG if the image is no larger than `side`, else of a JPEG, scaled down."""
+    """Return a data URI of the image, scaled down to `side` if it is larger: a PNG or a JPEG, whichever is smaller.
+
+    Images of fewer than `EXACT` pixels a side are PNG: the page enlarges them, and JPEG's blocks would show.
+    """
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    forms = {"png": encoded(small, "PNG", optimize=True)}
+    if max(small.size) >= EXACT:
+        forms["jpeg"] = encoded(small, "JPEG", quality=85)
+    kind = min(forms, key=lambda name: len(forms[name]))
+    return data_uri(forms[kind], kind)
+
+
+def encoded(image: Image.Image, form: str, **options: object) -> bytes:
+    """Return the bytes of an image file."""
     buffer = io.BytesIO()
-    if max(image.size) <= side:
-        image.save(buffer, "PNG", optimize=True)
-        kind = "png"
-    else:
-        small = image.copy()
-        small.thumbnail((side, side), Image.Resampling.LANCZOS)
-        small.save(buffer, "JPEG", quality=82)
-        kind = "jpeg"
-    return data_uri(buffer.getvalue(), kind)
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
 
 
 def fitting(images: Callable[[], Iterable[Image.Image]], budget: int = BUDGET) -> list[str]:

@@ -6,8 +6,10 @@ A package adds a method by an entry point of the group `lgd.methods` that names 
 from .base import Asset, Method
 from .registry import (
     METHODS,
+    SURROGATE,
     check_method,
     growth_of,
+    is_calibrated,
     method_named,
     methods_used,
     real_image_units,
@@ -20,10 +22,12 @@ from .registry import (
 
 __all__ = [
     "METHODS",
+    "SURROGATE",
     "Asset",
     "Method",
     "check_method",
     "growth_of",
+    "is_calibrated",
     "method_named",
     "methods_used",
     "real_image_units",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lgd.config import GuidanceConfig
+from lgd.config import ClassifierConfig, GuidanceConfig
 from lgd.data.imageset import ImageSet
 from lgd.distillation.recipe import Assets, Growth, Recipe
 from lgd.distillation.resources import Resources
@@ -31,8 +31,8 @@ class Asset:
     """returns the part of the configuration, a dataclass, on which the asset depends besides the image set"""
     make: Callable[[Assets, Path, ImageSet, Callable[[], None]], None]
     """makes the asset: takes (assets, folder, training images, advance) and calls `advance` after every step"""
-    steps: Callable[[Assets], int]
-    """returns the number of those steps"""
+    classifier: Callable[[Assets], ClassifierConfig]
+    """returns the classifier that is trained, one step an epoch"""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lgd.diffusion.sampler import Start
 from lgd.diffusion.types import Denoiser
+from lgd.distillation.coverage import Coverage
 from lgd.distillation.recipe import Growth, Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores
@@ -67,6 +68,8 @@ class SamplingContext:
     """by label, latents (M, C, H, W) of images already in the set, oldest first; on the device"""
     scored: bool = False
     """whether candidates compete by the selection rule, so that the learners are asked"""
+    coverage: Coverage | None = None
+    """what decides among the candidates of a class; None: they compete slot by slot"""
     anchors: Anchors = field(default_factory=Anchors)
     """from which candidates are sampled"""
 
@@ -109,14 +112,20 @@ class Place:
     candidates: list[tuple[Proposals, int]]
     """each with its index among the proposals of its source"""
 
-    def select(self, k: int, scored: bool) -> SelectedImage:
-        """Keep the candidate of index k; the manifest names none twice, and no score without `scored`."""
+    def select(self, k: int, scored: bool, keep_rejected: bool) -> SelectedImage:
+        """Keep the candidate of index k; the manifest names none twice, and no score without `scored`.
+
+        keep_rejected: carry the images of the others, too.
+        """
         specs = [proposals.specs[index] for proposals, index in self.candidates]
         rows = {spec: candidate_row(*found, scored) for spec, found in zip(specs, self.candidates, strict=True)}
         (proposals, index), spec = self.candidates[k], specs[k]
         image, latent = proposals.image(index), proposals.latent(index)
         source = spec.real if spec.seed is None else None
-        return SelectedImage(spec.label, spec.slot, image, latent, tuple(rows.values()), [*rows].index(spec), source)
+        found = dict(zip(specs, self.candidates, strict=True)) if keep_rejected else {}
+        rejected = tuple(part.image(i) for other, (part, i) in found.items() if other != spec)
+        chosen = [*rows].index(spec)
+        return SelectedImage(spec.label, spec.slot, image, latent, tuple(rows.values()), chosen, source, rejected)
 
 
 def by_place(parts: Sequence[Proposals], places: int) -> tuple[list[Place], CandidateScores]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lgd.classifiers.architectures import features_of
+from lgd.distillation.coverage import cover, mean_distance
 from lgd.distillation.recipe import Growth
 from lgd.distillation.resources import Resources
 from lgd.execution.units import Unit
@@ -119,16 +121,8 @@ def herding(features: Tensor, count: int) -> Tensor:
     features: (N, D), count at most N. Each step takes the image after which the mean of those taken is nearest to the
     mean of all; in a tie, the first.
     """
-    mean, total = features.mean(0), torch.zeros_like(features[0])
-    left = torch.ones(len(features), dtype=torch.bool)
-    order = []
-    for k in range(1, count + 1):
-        distance = (features + (total - k * mean)).norm(dim=1)  # k times || mean of the first k - mean of all ||
-        best = int(distance.where(left, torch.inf).argmin())
-        left[best] = False
-        total = total + features[best]
-        order.append(best)
-    return torch.tensor(order, dtype=torch.long)
+    distance = partial(mean_distance, features.mean(0))
+    return torch.tensor(cover(features[:0], features, count, distance), dtype=torch.long)
 
 
 def k_center(features: Tensor, count: int, start: int) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
+from lgd.distillation.independent import make_independent
 from lgd.distillation.layout import Run
 from lgd.distillation.recipe import Assets, Growth, Recipe, first_step, recipe_of
 from lgd.distillation.selection import rule_named
@@ -37,7 +38,14 @@ SURROGATE = Asset(
     "checkpoints.json",
     made_from=lambda assets: assets.surrogate,
     make=make_surrogate,
-    steps=lambda assets: assets.surrogate.classifier.training.epochs,
+    classifier=lambda assets: assets.surrogate.classifier,
+)
+INDEPENDENT = Asset(
+    "independent",
+    "network.safetensors",
+    made_from=lambda assets: assets.judge,
+    make=make_independent,
+    classifier=lambda assets: assets.judge,
 )
 
 
@@ -65,11 +73,14 @@ def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
 METHODS = {
     "lgd": LGD,
     "lgd-omega0": lgd_without("without the reference in the score", {"guidance.omega": 0.0}),
-    "lgd-kappa1": lgd_without("without selection", {"stages.candidates": 1}),
+    "lgd-kappa1": lgd_without("without selection", {"stages.candidates": 1, "stages.coverage": "none"}),
     "lgd-no-deviation": lgd_without("without deviation guidance", {"guidance.deviation": 0.0}),
     "lgd-selection-only": lgd_without(
         "selection without guidance", {"guidance.strength": 0.0, "guidance.deviation": 0.0}
     ),
+    "lgd-no-coverage": lgd_without("without coverage of the class", {"stages.coverage": "none"}),
+    "lgd-fixed-schedule": lgd_without("with the fixed number of increments", {"stages.schedule": "fixed"}),
+    "lgd-fixed-strength": lgd_without("with the default strength of guidance", {"guidance.strength": 0.3}),
     "dit": Method(sample_unguided, "unguided diffusion"),
     "igd": Method(
         sample_igd,
@@ -143,27 +154,49 @@ def seed_method(config: Config) -> str:
 
 def seed_config(config: Config) -> Config:
     """Return the configuration of the seed set: a set of one increment, made by the seed method."""
-    single = replace(config, stages=replace(config.stages, increments=1))
-    return with_method(single, seed_method(config))
+    stages, evaluation = replace(config.stages, increments=1), replace(config.evaluation, ipc=())
+    return with_method(replace(config, stages=stages, evaluation=evaluation), seed_method(config))
 
 
 def growth_of(config: Config, run: Run, assets: Assets, class_order: tuple[str, ...]) -> Growth:
     """Return how the set of a configuration grows: its seed set by the seed method, the rest by its own."""
+    return Growth(run, assets, *recipes_of(config), config.learner, class_order)
+
+
+def recipes_of(config: Config) -> tuple[Recipe, Recipe]:
+    """Return the settings of the first increment and those of the others."""
     first = config if seed_method(config) == config.method else seed_config(config)
-    return Growth(run, assets, recipe_for(first), recipe_for(config), config.learner, class_order)
+    return recipe_for(first), recipe_for(config)
 
 
 def recipe_for(config: Config) -> Recipe:
-    """Return the settings that a method makes images with: without a learner, it has one candidate a slot."""
+    """Return the settings that a method makes images with: without learner or coverage, with one candidate a slot."""
     recipe = recipe_of(config)
-    if method_named(config.method).needs_learner:
+    if method_named(config.method).needs_learner or config.stages.coverage != "none":
         return recipe
     return replace(recipe, stages=replace(recipe.stages, candidates=1))
 
 
 def methods_used(config: Config) -> list[Method]:
-    """Return the method of a run and that of its seed set."""
-    return [method_named(name) for name in dict.fromkeys((config.method, seed_method(config)))]
+    """Return the method of a run and that of its seed set, each with all assets that it needs as configured."""
+    recipes = {recipe.method: recipe for recipe in recipes_of(config)}
+    return [
+        replace(method, assets=(*method.assets, INDEPENDENT)) if needs_independent(recipe) else method
+        for recipe in recipes.values()
+        for method in [method_named(recipe.method)]
+    ]
+
+
+def is_calibrated(recipe: Recipe) -> bool:
+    """Return whether a method is guided with a strength that is calibrated."""
+    guidance = method_named(recipe.method).guidance
+    return guidance is not None and guidance(recipe).strength == "auto"
+
+
+def needs_independent(recipe: Recipe) -> bool:
+    """Return whether calibration or coverage asks the independent network."""
+    covered = recipe.stages.coverage != "none" and method_named(recipe.method).needs_generator
+    return covered or is_calibrated(recipe)
 
 
 def real_image_units(growth: Growth) -> list[Unit]:
@@ -175,13 +208,14 @@ def real_image_units(growth: Growth) -> list[Unit]:
 
 def sections_used(used: Sequence[Method]) -> set[str]:
     """Return the names of the configuration's sections that runs of these methods read."""
+    own = {method.section for method in METHODS.values()}
     read = {
         "generator": any(method.needs_generator for method in used),
         "sampling": any(method.needs_generator for method in used),
         "learner": any(method.needs_learner for method in used),
         "guidance": any(method.guidance or method.needs_learner for method in used),
         "real": any(method.needs_learner for method in used),
-        **{method.section: method in used for method in METHODS.values() if method.section},
+        **{section: any(method.section == section for method in used) for section in own if section},
     }
     return {
         field.name for field in fields(Config) if is_dataclass(field.default_factory) and read.get(field.name, True)
@@ -245,7 +279,7 @@ def check_anchors(config: Config, train: ImageSet) -> None:
     if anchor == "none" or not method.needs_generator:
         return
     guidance, first = method.guidance(recipe) if method.guidance else None, first_step(recipe)
-    if guidance and guidance.strength > 0 and not guided_steps(guidance, first):
+    if guidance and guidance.strength and not guided_steps(guidance, first):
         log.warning(
             f"{config.method}: no step is guided, because sampling starts from anchors at step {first} and the window"
             f" of guidance begins at {guidance.window[0]}; lower guidance.window or raise stages.anchor_step"

@@ -15,9 +15,10 @@ from lgd.diffusion.autoencoder import decode_at
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.types import Denoiser
 from lgd.distillation.batches import in_batches
+from lgd.distillation.coverage import Coverage
 from lgd.distillation.recipe import Recipe, first_step
 from lgd.distillation.resources import Resources
-from lgd.distillation.selection import CandidateScores, rule_named
+from lgd.distillation.selection import CandidateScores, ranked, rule_named
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.deviation import deviation_guided
@@ -26,7 +27,7 @@ from lgd.guidance.score import mean_loss
 from lgd.rng import image_seed, noise
 
 from .anchors import ANCHORS
-from .candidates import CandidateSource, CandidateSpec, Guide, Proposals, Propose, SamplingContext, by_place
+from .candidates import CandidateSource, CandidateSpec, Guide, Place, Proposals, Propose, SamplingContext, by_place
 
 
 def climbing(
@@ -44,9 +45,10 @@ def climbing(
 
 
 def without_selection(config: Recipe, guidance: GuidanceConfig | None = None) -> Recipe:
-    """Return the settings with one candidate a slot, and with this guidance or none."""
+    """Return the settings with one candidate a slot, except for coverage, and with this guidance or none."""
     guidance = guidance or replace(config.guidance, strength=0.0, deviation=0.0)
-    return replace(config, guidance=guidance, stages=replace(config.stages, candidates=1))
+    candidates = 1 if config.stages.coverage == "none" else config.stages.candidates
+    return replace(config, guidance=guidance, stages=replace(config.stages, candidates=candidates))
 
 
 def sample_slots_in_order(
@@ -65,7 +67,9 @@ def sample_slots_in_order(
     deviates, slots = config.guidance.deviation > 0, list(range(config.stages.images_per_increment))
     stored = resources.memory() if deviates else dict.fromkeys(resources.classes, torch.empty(0))
     memory = {label: latents.to(resources.device) for label, latents in stored.items()}
-    context = SamplingContext(resources, config, guide, memory, scored)
+    rule = config.stages.coverage
+    coverage = None if rule == "none" else Coverage(resources, rule)
+    context = SamplingContext(resources, config, guide, memory, scored, coverage)
     begun = [source.begin(context) for source in sources or (SAMPLED,)]
     groups = [[slot] for slot in slots] if deviates else [slots]
     return [image for group in groups for image in sample_slots(context, begun, group)]
@@ -75,15 +79,47 @@ def sample_slots(context: SamplingContext, begun: Sequence[Propose], slots: Sequ
     """Keep one candidate of each slot and class; with deviation guidance, add its latent to the memory."""
     resources, config = context.resources, context.config
     places, scores = by_place([propose(slots) for propose in begun], len(slots) * len(resources.classes))
-    choose = rule_named(config.stages.selection).choose
-    chosen = choose(scores, config.stages).tolist() if context.scored else [0] * len(places)
-    selected = [place.select(k, context.scored) for place, k in zip(places, chosen, strict=True)]
+    if context.coverage:
+        selected = best_covering(context, context.coverage, places, scores, slots)
+    else:
+        choose = rule_named(config.stages.selection).choose
+        chosen = choose(scores, config.stages).tolist() if context.scored else [0] * len(places)
+        keep = config.stages.keep_rejected
+        selected = [place.select(k, context.scored, keep) for place, k in zip(places, chosen, strict=True)]
     if config.guidance.deviation > 0:
         selected = [with_latent(image, resources) for image in selected]
         for image in selected:
             assert image.latent is not None
             latent = image.latent.to(resources.device)[None]
             context.memory[image.label] = torch.cat([context.memory[image.label], latent])
+    return selected
+
+
+def best_covering(
+    context: SamplingContext, coverage: Coverage, places: Sequence[Place], scores: CandidateScores, slots: Sequence[int]
+) -> list[SelectedImage]:
+    """Keep as many of each class's candidates as there are slots, by coverage.
+
+    scores: of the places, (places, kappa). Where candidates are scored, only the half that the selection rule ranks
+    higher competes. Every candidate is recorded once: each slot lists its image and an equal share of the others.
+    """
+    stages, selected = context.config.stages, []
+    for number, label in enumerate(context.resources.classes):
+        own = range(number, len(places), len(context.resources.classes))
+        pool = [candidate for place in own for candidate in places[place].candidates]
+        competing = list(range(len(pool)))
+        if context.scored:
+            half = max(len(slots), -(-len(pool) // 2))
+            competing = ranked(scores.of(own).flat(), half, rule_named(stages.selection), stages)
+        images = torch.stack([proposals.image(index) for proposals, index in (pool[i] for i in competing)])
+        chosen = coverage.keep(label, coverage.features(images.to(context.resources.device)), len(slots))
+        kept = [competing[k] for k in chosen]
+        others = [i for i in range(len(pool)) if i not in kept]
+        share = -(-len(others) // len(slots))
+        for n, (slot, best) in enumerate(zip(slots, kept, strict=True)):
+            listed = [best, *others[n * share : (n + 1) * share]]
+            place = Place([pool[i] for i in listed])
+            selected.append(replace(place.select(0, context.scored, stages.keep_rejected), slot=slot))
     return selected
 
 

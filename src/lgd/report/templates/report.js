@@ -31,10 +31,11 @@
     img.onload = () => img.classList.toggle("pixels", Math.max(img.naturalWidth, img.naturalHeight) < 64);
   }
 
-  function rivals(item) {
+  function rivals(item, index) {
     const table = document.createElement("table");
     const head = table.createTHead().insertRow();
-    for (const text of ["candidate", "score", "valid", "seed"]) {
+    const pictures = Object.keys(item.rejected).length > 0;
+    for (const text of [...(pictures ? [""] : []), "candidate", "score", "valid", "seed"]) {
       const th = document.createElement("th");
       th.textContent = text;
       head.append(th);
@@ -42,6 +43,14 @@
     const body = table.createTBody();
     item.candidates.forEach(([seed, score, valid], i) => {
       const tr = body.insertRow();
+      if (pictures) {
+        const cell = tr.insertCell(), uri = i === item.chosen ? data.images[index] : data.rejected[item.rejected[i]];
+        if (uri) {
+          const img = document.createElement("img");
+          picture(img, uri, `candidate ${i + 1}`);
+          cell.append(img);
+        }
+      }
       const kept = i === item.chosen ? `${i + 1}, kept` : `${i + 1}`;
       const cells = [kept, score === null ? "–" : number(score), valid === null ? "–" : valid ? "yes" : "no", seed ?? "–"];
       for (const text of cells) tr.insertCell().textContent = text;
@@ -65,9 +74,10 @@
     row(facts, "learnability score", number(item.score));
     row(facts, "learner's loss, nats", number(item.learner_loss));
     row(facts, "reference's loss, nats", number(item.reference_loss));
-    row(facts, "valid", item.valid === null ? "not evaluated" : item.valid ? "yes" : "no");
+    row(facts, "valid by the reference", item.valid === null ? "not evaluated" : item.valid ? "yes" : "no");
+    if (item.named) row(facts, "the judge sees", `${data.classes[item.named[0]]}; its own class with probability ${item.named[1].toFixed(2)}`);
     row(facts, "seed", item.candidates[item.chosen][0] ?? "none: a real image");
-    at("rivals").replaceChildren(rivals(item));
+    at("rivals").replaceChildren(rivals(item, index));
     at("rivals").hidden = item.candidates.length < 2;
     at("detail").showModal();
   }
@@ -81,7 +91,7 @@
     const order = at("by-order").value;
     if (order !== "made") {
       const sign = order === "high" ? -1 : 1;
-      const key = ([item]) => (item.score === null ? Infinity : sign * item.score);
+      const key = ([item]) => order === "doubtful" ? item.named[1] : item.score === null ? Infinity : sign * item.score;
       kept.sort((a, b) => { const x = key(a), y = key(b); return x === y ? 0 : x < y ? -1 : 1; });
     }
     at("grid").replaceChildren(...kept.map(([item, index]) => {
@@ -89,6 +99,10 @@
       button.type = "button";
       button.dataset.index = index;
       button.title = `${data.classes[item.label]}, increment ${item.increment}`;
+      if (item.named && item.named[0] !== item.label) {
+        button.classList.add("doubtful");
+        button.title += `; the judge sees ${data.classes[item.named[0]]}`;
+      }
       img.loading = "lazy";
       picture(img, data.images[index], button.title);
       button.append(img);
@@ -97,6 +111,44 @@
     at("count").textContent = `${kept.length} of ${data.items.length} images`;
   }
 
+  function wall() {
+    const table = at("wall-table"), head = table.createTHead().insertRow(), body = table.createTBody();
+    const title = (text, colour) => {
+      const th = document.createElement("th");
+      if (colour) {
+        const dot = document.createElement("i");
+        dot.className = "swatch";
+        dot.style.background = colour;
+        th.append(dot);
+      }
+      th.append(text);
+      head.append(th);
+    };
+    title("class");
+    title("real images");
+    data.methods.forEach((name, i) => title(name, data.colours[i]));
+    const fill = (cell, uris, alt) => {
+      for (const uri of uris) {
+        const img = document.createElement("img");
+        img.loading = "lazy";
+        picture(img, uri, alt);
+        cell.append(img);
+      }
+    };
+    data.wall.forEach((real, label) => {
+      const tr = body.insertRow(), th = document.createElement("th"), name = data.classes[label];
+      th.scope = "row";
+      th.textContent = name;
+      tr.append(th);
+      fill(tr.insertCell(), real.map((place) => data.real[place]), `real image of class ${name}`);
+      for (const method of data.methods) {
+        const own = data.images.filter((_, i) => data.items[i].method === method && data.items[i].label === label);
+        fill(tr.insertCell(), own.slice(0, Math.max(1, real.length)), `${method}, class ${name}`);
+      }
+    });
+  }
+
+  if (data.wall.length) wall();
   offer(at("by-method"), "all", data.methods.map((name) => [name, name]));
   offer(at("by-class"), "all", distinct("label").map((label) => [label, data.classes[label]]));
   offer(at("by-increment"), "all", distinct("increment").map((k) => [k, k]));

@@ -1,0 +1,46 @@
+"""The script that remakes the recorded intervals reads what `lgd compare` leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import intervals
+import pytest
+
+from lgd.evaluation.intervals import t_interval
+
+
+def test_record_and_rows(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs of two methods, whose accuracies differ by known amounts, give the interval of their means."""
+    for method, lead in (("dit", 0.0), ("lgd", 1.0)):
+        for seed in (0, 1):
+            metrics = json.loads((finished / "metrics.json").read_text())
+            metrics |= {"method": method, "seed": seed}
+            for row in metrics["increments"]:
+                for cell in row["architectures"].values():
+                    cell["values"] = [value + lead * (seed + 1) for value in cell["values"]]
+            folder = tmp_path / "compared" / f"{method}-seed{seed}"
+            folder.mkdir(parents=True)
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+    monkeypatch.setattr(intervals, "HERE", tmp_path)
+    (tmp_path / "records").mkdir()
+    intervals.record("tiny", tmp_path / "compared", "lgd compare ...", "a machine")
+    recorded = json.loads((tmp_path / "records" / "tiny.json").read_text())
+    header, *rows = intervals.difference_rows(recorded["methods"], "lgd")
+    low, high = t_interval([1.0, 2.0]) or (0.0, 0.0)
+    assert header == ["lgd minus", "2 IPC", "4 IPC", "6 IPC"]
+    assert rows == [["dit", *[f"{fmean([1, 2]):+.1f} [{low:+.1f}, {high:+.1f}]"] * 3]]
+
+
+def test_quoted_intervals_are_those_of_the_record() -> None:
+    """README quotes intervals.md."""
+    root = Path(__file__).parents[2]
+    recorded = json.loads((root / "benchmarks" / "records" / "digits.json").read_text())
+    _, *rows = intervals.difference_rows(recorded["methods"], "lgd")
+    quoted = " ".join((root / "README.md").read_text().split())
+    for method, cell in ((row[0], row[-1]) for row in rows if row[0] in ("dit", "random")):
+        low, high = (float(text) for text in cell.split("[")[1].rstrip("]").split(","))
+        assert f"{low:.1f} to {high:.1f}" in quoted, method
+    assert "## digits" in (root / "benchmarks" / "intervals.md").read_text()
