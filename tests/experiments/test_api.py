@@ -25,7 +25,7 @@ from lgd.storage.files import read_json
 DIGITS = load_digits()
 IMAGES, LABELS = (DIGITS.images[:300] / 16).astype(np.float32), DIGITS.target[:300]
 TEST = (DIGITS.images[300:400] / 16).astype(np.float32), DIGITS.target[300:400]
-QUICK: dict[str, Any] = {"reference__training__epochs": 1, "reference__width": 8}
+QUICK: dict[str, Any] = {"reference__training__epochs": 1, "reference__width": 8, "judge__training__epochs": 1}
 ONCE = {"evaluation.classifier.training.epochs": 2, "evaluation.classifier.width": 8, "compute.workers": 1}
 
 
@@ -49,7 +49,7 @@ def distil(tiny: Config, out: Path) -> Path:
     data = TensorDataset(torch.from_numpy(IMAGES)[:, None], torch.from_numpy(LABELS))
     values = {
         "generator": tiny.generator, "reference": tiny.reference, "sampling": tiny.sampling, "compute": tiny.compute,
-        "guidance": tiny.guidance, "evaluation": tiny.evaluation, "stages": tiny.stages,
+        "guidance": tiny.guidance, "judge": tiny.judge, "evaluation": tiny.evaluation, "stages": tiny.stages,
         "learner__architecture": perceptron, "learner__training__epochs": 2,
     }  # fmt: skip
     return lgd.distill(data, out, test=TEST, per_class=4, increments=2, seed=3, **values).root

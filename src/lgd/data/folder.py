@@ -44,15 +44,19 @@ def decode_image(path: Path) -> Tensor:
     return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
 
-def read_folder(root: Path, class_names: Sequence[str], shape: tuple[int, int, int]) -> ImageSet:
+def read_folder(
+    root: Path, class_names: Sequence[str], shape: tuple[int, int, int], folders: Sequence[str] = ()
+) -> ImageSet:
     """Read `root`/<class>/*.png as a set over `class_names`, images of `shape` (C, H, W).
+
+    folders: of the classes, where they have other names.
 
     Errors: UserError naming the first unknown class, the first empty or missing class, or the first image of another
     size or mode.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such directory")
-    folders = folders_of(root, class_names)
+    folders = folders or folders_of(root, class_names)
     unknown = sorted(set(class_folders(root).values()) - set(folders))
     if unknown:
         raise UserError(f"{root / unknown[0]}: not one of the classes: {', '.join(class_names)}")

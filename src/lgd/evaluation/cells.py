@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from lgd.execution.units import Unit
 from lgd.rng import derive_seed
 from lgd.storage.files import safe_name, write_json
 
+from .permutation import permutation_of
 from .protocols import network_for, protocol_named
 from .schedule import Cell, cells_of, evaluators
 from .soft_labels import FILE, Teacher, load_teacher, stored_soft_labels
@@ -165,9 +166,11 @@ def folder_done(cells: Path, architecture: str, seed: int) -> Path:
 def folder_cell(
     evaluation: Evaluation, train: ImageSet, architecture: str, seed: int, done: Path, stored: Tensor | None
 ) -> None:
-    """Measure the accuracy on real images after training on all of `train`."""
+    """Measure the accuracy on real images after training on all of `train`, and whether its labels are permuted."""
     teacher: Classifier | Tensor | None = stored
     if evaluation.teacher is not None and stored is None:
         teacher = load_teacher(evaluation.teacher, train, evaluation.device)
     test = evaluation_images(evaluation)
-    write_json(done, train_and_test(evaluation, train, test, architecture, seed, teacher)[1])
+    classifier, measured = train_and_test(evaluation, train, test, architecture, seed, teacher)
+    found = permutation_of(test.labels, predict(classifier, test).argmax(1), len(test.class_names))
+    write_json(done, {**measured, "permutation": found and asdict(found)})

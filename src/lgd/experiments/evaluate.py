@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,13 +16,15 @@ from torch import Tensor
 from lgd.analysis.inputs import is_run
 from lgd.config import Config, differences, to_dict, with_values
 from lgd.data.arrays import write_arrays
-from lgd.data.folder import folder_files, read_folder
-from lgd.data.imageset import ImageSet
+from lgd.data.folder import folder_files
+from lgd.data.imageset import ImageSet, Splits
 from lgd.data.memory import check_shape, image_set, matched
 from lgd.errors import UserError
 from lgd.evaluation.aggregate import summarise
 from lgd.evaluation.cells import folder_done, folder_units
 from lgd.evaluation.dd_ranking import Ranking, Scoring, score_units, scores
+from lgd.evaluation.permutation import agreed, described
+from lgd.evaluation.released import read_released
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import FILE, needs_teacher, stored_soft_labels
 from lgd.execution.engines import engine_for
@@ -59,8 +62,7 @@ def evaluate(
         experiment = resolve(config, methods=(), checks=[has_evaluation])
         evaluation, splits = experiment.evaluation(None), experiment.splits
         labelled = in_folder and needs_teacher(evaluation.config) and evaluation.config.teacher.stored
-        order = splits.class_order
-        train, stored = (splits.train, None) if in_memory else read_set(given, splits.test, order, labelled)
+        train, stored = (splits.train, None) if in_memory else read_set(given, splits, labelled)
     with (
         TemporaryDirectory() as temporary,
         workspace(cells or temporary) as root,
@@ -75,38 +77,42 @@ def evaluate(
             name: [folder_done(root, name, seed) for seed in range(seeds)] for name in evaluators(evaluation.config)
         }
         accuracies = {name: summarise([read_json(file) for file in own]) for name, own in files.items()}
+        permuted = agreed([read_json(file).get("permutation") for own in files.values() for file in own])
         ranking = {"dd_ranking": scores(scoring, files)} if scoring else {}
+    first = next(iter(accuracies.values()))
+    if permuted is not None:
+        log.warning(described(permuted, splits.test.class_names, splits.class_order, first["mean"]))
     return {
         "dataset": str(images),
         "test": str(named or experiment.config.name),
         "test_images": len(experiment.splits.test),
         "images": len(train),
         "protocol": {"name": evaluation.config.protocol, "epochs_factor": evaluation.config.epochs_factor},
-        "accuracy": next(iter(accuracies.values())),
+        "accuracy": first,
         "architectures": accuracies,
+        "permutation": permuted and asdict(permuted),
         **ranking,
     }
 
 
 def both_in_memory(images: Any, real: ImageSet) -> str:
     """Write a set and its test images, both as the test images are, and return their source. Errors: UserError."""
-    return write_arrays(read_set(images, real, real.class_names, False)[0], real)
+    return write_arrays(read_set(images, Splits(real, real, real.class_names), False)[0], real)
 
 
-def read_set(images: Any, real: ImageSet, order: tuple[str, ...], labelled: bool) -> tuple[ImageSet, Tensor | None]:
+def read_set(images: Any, real: Splits, labelled: bool) -> tuple[ImageSet, Tensor | None]:
     """Return an image folder, the dataset of a run, or images in memory, over the classes of real images.
 
-    order: the classes that numbers in memory count, as the source of the real images counts them. labelled: also read
-    the logits that are stored beside the images of a folder. Errors: UserError, also for images
+    labelled: also read the logits that are stored beside the images of a folder. Errors: UserError, also for images
     of another shape than the real ones.
     """
-    names = real.class_names
+    names, order = real.test.class_names, real.class_order
     if not isinstance(images, Path):
         train = matched(image_set(images), names, order)
-        check_shape(train, real.shape)
+        check_shape(train, real.test.shape)
         return train, None
     place = images / "dataset" if (images / "dataset" / "metadata.csv").is_file() else images
-    train = read_folder(place, names, real.shape)
+    train = read_released(place, real)
     return train, stored_soft_labels(place / FILE, folder_files(place, names), names) if labelled else None
 
 

@@ -1,4 +1,4 @@
-"""Matplotlib figures, and functions that write them as SVG and PNG."""
+"""Matplotlib figures, and functions that write them as SVG and PNG. They leave the caller's pyplot alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from lgd.analysis.measure import COLOURS, styles_of
@@ -25,18 +21,17 @@ IN_THE_AXES = 5
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `path`.svg and `path`.png and close the figure."""
+    """Write `path`.svg and `path`.png."""
     for kind in ("svg", "png"):
         write_bytes(path.with_name(f"{path.name}.{kind}"), render(figure, kind))
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """Return the figure as `svg` or `png`, the same bytes every time, and close it."""
+    """Return the figure as `svg` or `png`, the same bytes every time."""
     options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
     buffer = BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "lgd"}):
         figure.savefig(buffer, format=kind, bbox_inches="tight", **options)
-    plt.close(figure)
     return buffer.getvalue()
 
 
@@ -61,7 +56,8 @@ def image_grid(increments: Sequence[ImageSet], classes: int = 20, per_increment:
                 top = r * (side + 1)
                 canvas[top : top + side, left : left + side] = image.permute(1, 2, 0).numpy() / 255
     inches = 0.42 if side < 64 else 0.8
-    figure, axis = plt.subplots(figsize=(1 + inches * sum(widths), 0.5 + inches * len(names)))
+    figure = Figure(figsize=(1 + inches * sum(widths), 0.5 + inches * len(names)))
+    axis = figure.subplots()
     axis.imshow(canvas, interpolation="nearest")
     axis.set_xticks([s + w * (side + 1) / 2 for s, w in zip(starts, widths, strict=True)])
     axis.set_xticklabels(column_labels(len(increments), inches * min(widths)), fontsize=9)
@@ -100,7 +96,8 @@ def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
     horizontal line: drawn to scale it would leave the other methods no room.
     """
     many = len(methods) > IN_THE_AXES
-    figure, axis = plt.subplots(figsize=(7, 4.6) if many else (5, 3.4))
+    figure = Figure(figsize=(7, 4.6) if many else (5, 3.4))
+    axis = figure.subplots()
     ceilings = {name for name in methods if is_ceiling(name, methods)}
     handles, ticks, styles = dict[str, Any](), set[int](), styles_of(methods)
     for name, accuracy in methods.items():
@@ -178,7 +175,8 @@ def is_ceiling(name: str, methods: Mapping[str, Mapping[str, Any]]) -> bool:
 
 def loss_curve(steps: Sequence[int], losses: Sequence[float]) -> Figure:
     """Draw the loss of a generator's training on a logarithmic scale."""
-    figure, axis = plt.subplots(figsize=(5, 3.4))
+    figure = Figure(figsize=(5, 3.4))
+    axis = figure.subplots()
     axis.plot(steps, losses, color=COLOURS[0], linewidth=1)
     axis.set_yscale("log")
     axis.set_xlabel("optimiser step")
@@ -193,9 +191,8 @@ def score_histogram(scores: Sequence[Sequence[float]]) -> Figure:
     values = [v for _, row in kept for v in row]
     low, high = min(values), max(values)
     edges = np.linspace(low, high if high > low else low + 1, 25)
-    figure, axes = plt.subplots(
-        len(kept), 1, figsize=(5, 0.8 + 1.1 * len(kept)), sharex=True, sharey=True, squeeze=False, layout="constrained"
-    )
+    figure = Figure(figsize=(5, 0.8 + 1.1 * len(kept)), layout="constrained")
+    axes = figure.subplots(len(kept), 1, sharex=True, sharey=True, squeeze=False)
     for axis, (k, row) in zip(axes[:, 0], kept, strict=True):
         axis.hist(row, edges, color=COLOURS[0])
         mean = float(np.mean(row))
