@@ -164,7 +164,7 @@ def numbers_for(left: float, phases: Any, config: Config) -> dict[str, Any]:
         found = phases(values)
         if sum(found[name] for name in STAGES) <= share * left:
             break
-    rest = left - sum(found[name] for name in STAGES)
+    rest = left - sum(found[name] for name in found if name not in ("generator", *NETWORK_SHARES))
     for name, share in NETWORK_SHARES.items():
         if epoch := phases({f"{name}.training.epochs": 1}).get(name):
             wanted = (share * left if sampled else rest / len(NETWORK_SHARES)) / epoch
