@@ -50,8 +50,8 @@ def compare(arguments: Sequence[str]) -> int:
     reduction = comparison["redundancy_reduction_vs_dit"]
     if reduction is not None:
         above = comparison["redundancy_reduction_above_chance_vs_dit"]
-        whole = f"redundancy of lgd against dit: {-reduction:+.1f} %"
-        print(whole if above is None else f"{whole}, above chance {-above:+.1f} %")
+        whole = f"redundancy of lgd against dit: {0 - reduction:+.1f} %"
+        print(whole if above is None else f"{whole}, above chance {0 - above:+.1f} %")
     if comparison["failures"]:
         raise IncompleteError([Failure(**failure) for failure in comparison["failures"]])
     return 0

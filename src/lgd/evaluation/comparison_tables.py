@@ -118,7 +118,7 @@ def redundancy_table(comparison: Mapping[str, Any]) -> Table:
     lower, lower_above = (lower_than_baseline(methods, above_chance) for above_chance in (False, True))
     for name, method in methods.items():
         value, std, n, chance = (method[key] for key in ("redundancy", "redundancy_std", "redundancy_n", "chance"))
-        above = None if value is None else value - chance
+        above = None if value is None else round(value - chance, 6) + 0.0  # no -0.0
         cell = None if value is None else {"mean": value, "std": std, "n": n}
         below = " (below chance)" if above is not None and above < 0 else ""
         signed = "-" if above is None else f"{above:+.1f}{below}"

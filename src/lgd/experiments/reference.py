@@ -90,7 +90,7 @@ def guessing_warning(assets: Assets) -> str:
     shares = " and ".join(f"the {name} recognises only {share:.1f} %" for name, share in low.items())
     return (
         f"warning: {shares} of the {len(test)} real test images (guessing: {100 / classes:.1f} %), so"
-        f" {' and '.join(uses[name] for name in low)} say little. If the images show their classes, train longer"
+        f" {', '.join(uses[name] for name in low)} say little. If the images show their classes, train longer"
         f" ({', '.join(f'{name}.training.epochs' for name in low)})"
     )
 
