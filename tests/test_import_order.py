@@ -28,8 +28,8 @@ ROOMS = [
     ["analysis"],
     ["report"],
     ["export"],
-    ["experiments"],
     ["profiling"],
+    ["experiments"],
     ["cli"],
     ["__main__"],
 ]

@@ -116,7 +116,10 @@ def train(arguments: Sequence[str]) -> int:
     from lgd.diffusion.starts import check_generator
     from lgd.diffusion.train_generator import GeneratorTraining, make_generator
     from lgd.execution.hardware import check_device, cpu_threads, resolve_device, warn_of_emulation
+    from lgd.experiments.auto import check_budget
+    from lgd.experiments.budget import within_budget
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
+    from lgd.experiments.resolve import Experiment
     from lgd.experiments.run_directory import claim
     from lgd.report.tensorboard import check_tensorboard, write_training
     from lgd.storage.files import output_directory
@@ -129,11 +132,14 @@ def train(arguments: Sequence[str]) -> int:
     if options.tensorboard:
         check_tensorboard()
     check_device(config.compute.device)
-    images = cached_splits(config.dataset).train
+    check_budget(config)
+    splits, device = cached_splits(config.dataset), resolve_device(config.compute.device)
+    images = splits.train
     check_generator(config.generator, images)
-    made_from = {name: to_dict(config)[name] for name in ("dataset", "generator")}
-    warn_of_emulation(resolve_device(config.compute.device), {"generator": made_from["generator"]})
+    warn_of_emulation(device, {"generator": to_dict(config)["generator"]})
     with output_directory(options.out, options.overwrite) as root, cpu_threads(config.generator.threads):
+        config = within_budget(Experiment(config, splits, device), root, sets=0).config
+        made_from = {name: to_dict(config)[name] for name in ("dataset", "generator")}
         claim(root / "config.json", made_from)
 
         def preview(generator: Generator, rows: Sequence[dict[str, Any]]) -> None:
@@ -143,7 +149,7 @@ def train(arguments: Sequence[str]) -> int:
             if options.tensorboard:
                 write_training(root, rows)
 
-        training = GeneratorTraining(config.generator, config.dataset, images, resolve_device(config.compute.device))
+        training = GeneratorTraining(config.generator, config.dataset, images, device)
         make_generator(training, root, options.save_every, preview)
     log.info(f"{options.out}: done; use it with --generator.source {options.out}")
     return 0

@@ -133,6 +133,9 @@ def plan(arguments: Sequence[str]) -> int:
     from lgd.config import check
     from lgd.distillation.methods import with_method
     from lgd.execution.hardware import check_device
+    from lgd.experiments.auto import check_budget
+    from lgd.experiments.budget import within_budget
+    from lgd.experiments.resolve import resolve
     from lgd.profiling.plan import plan, table
     from lgd.profiling.sizes import sizes_of
     from lgd.profiling.throughput import rates_of
@@ -141,8 +144,11 @@ def plan(arguments: Sequence[str]) -> int:
     if not 0 < options.share <= 1:
         raise UserError(f"--share must lie between 0 and 1, not {options.share}")
     config = check(options.config)
-    config = with_method(config, config.method)
     check_device(config.compute.device)
+    check_budget(config)
+    if config.minutes and not (options.count or options.tflops or options.classes or options.images):
+        config = within_budget(resolve(config), None).config
+    config = with_method(config, config.method)
     sizes = sizes_of(config, options.classes, options.images, options.test_images)
     rates = rates_of(options.rates, options.tflops, options.share, config.compute.device)
     fake = options.count or options.tflops > 0 or not sizes.loaded

@@ -89,6 +89,9 @@ class Config(Section):
     """Name of the configuration: by default that of the preset or file."""
     method: str = "lgd"
     """Name of the method that makes the images (docs/method.md); an unknown name prints the list."""
+    minutes: Strength = 0.0
+    """Budget in minutes, into which the automatic settings of a source such as folder:PATH are fitted by measuring this
+    machine; the numbers are kept in budget.json. 0: no budget."""
     seed: Whole = 0
     """Seed of the run. The generator, the reference, the judge and the surrogate have seeds of their own and do not
     depend on it."""

@@ -40,7 +40,7 @@ def ablate(
     """
     if runs < 1:
         raise UserError(f"--runs must be at least 1, not {runs}")
-    base = load_config(config) if isinstance(config, str) else config
+    base = replace(load_config(config) if isinstance(config, str) else config, minutes=0.0)
     axes = dict(parse_axis(text) for text in over)
     if not axes or len(axes) < len(over):
         raise UserError("--over needs at least one FIELD=VALUE,..., and no field twice")

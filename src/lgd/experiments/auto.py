@@ -28,6 +28,7 @@ from lgd.config import (
     presets,
 )
 from lgd.config import load_config as load_preset
+from lgd.errors import UserError
 from lgd.execution.hardware import computes_in_bfloat16
 from lgd.progress import log
 
@@ -36,6 +37,12 @@ if TYPE_CHECKING:
 
 HALF_PRECISION_FROM = 28
 """side in pixels; for smaller images, conversions cost the processor more than bfloat16 gains"""
+AUTOMATIC = "automatic"
+"""name of the configuration"""
+AUTO_METHODS = ("lgd", "lgd-real")
+"""methods that `--method auto` chooses from: with a new generator, and without one"""
+MINUTES = 10.0
+"""the budget unless --minutes says another (budget.py)"""
 MOST_PATCHES = 11
 """largest number of patches along a side of the denoiser's input"""
 
@@ -86,13 +93,23 @@ def load_config(name: str, dataset: DatasetConfig | None = None) -> Config:
         f" {size} x {size} {colours}"
     )
     log.info(
-        f"settings chosen for them: generator {generator.blocks} blocks of width"
+        f"settings before a budget is fitted (--minutes): generator {generator.blocks} blocks of width"
         f" {generator.heads * generator.head_width}, patch {generator.patch_size}, {generator.steps} steps;"
         f" classifiers in {training.precision}, with random crops, no flips; reference {training.epochs} epochs;"
         f" {stages.increments} increments of {stages.images_per_increment} images per class. Each is an option;"
         " config.json has them all"
     )
     return config
+
+
+def check_budget(config: Config) -> None:
+    """Check that a budget has settings to fit. Errors: UserError."""
+    if config.minutes and config.name != AUTOMATIC:
+        raise UserError(
+            f"minutes: the settings of {config.name} are given; a budget fits those of images such as folder:PATH"
+        )
+    if config.method == "auto" and not config.minutes:
+        raise UserError("method: auto needs a budget: --minutes, and images such as folder:PATH")
 
 
 def settings_for(found: Survey, half_precision: bool) -> Config:
@@ -106,7 +123,8 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
     whole = replace(training, epochs=epochs)
     part = ClassifierConfig(training=replace(training, epochs=max(30, min(100, 2000 // classes))))
     return Config(
-        name="automatic",
+        name=AUTOMATIC,
+        minutes=MINUTES,
         dataset=found.dataset,
         generator=GeneratorConfig(
             blocks=3 if small else 4,
@@ -142,7 +160,7 @@ def weaker(strength: float, found: Survey) -> float:
     return round(strength * min(1.0, (64 / values) ** 0.5), 4)
 
 
-def patch_for(size: int) -> int:
-    """Return the smallest patch, from 2, that cuts `size` into few enough patches; 1 if there is none."""
-    fitting = (patch for patch in range(2, size // 2 + 1) if size % patch == 0 and size // patch <= MOST_PATCHES)
+def patch_for(size: int, most: int = MOST_PATCHES) -> int:
+    """Return the smallest patch, from 2, that cuts a side of `size` into at most `most` patches; 1 if there is none."""
+    fitting = (patch for patch in range(2, size // 2 + 1) if size % patch == 0 and size // patch <= most)
     return next(fitting, 1)

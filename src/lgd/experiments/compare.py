@@ -21,6 +21,7 @@ from lgd.report import plots
 from lgd.storage.files import write_json, write_text
 from lgd.storage.object_store import workspace
 
+from .budget import within_budget
 from .distill import complete
 from .prepare import prepare
 from .resolve import resolve
@@ -47,6 +48,7 @@ def compare_methods(
     base = resolve(config, methods)
     compute = base.config.compute
     with workspace(out, overwrite) as root, engine_for(compute, root) as engine:
+        base = within_budget(base, root, runs * len(methods))
         shared = base.assets(assets or root)
         claim(root / "config.json", {**base.record(), "method": "lgd"})
         engine.warm_up()

@@ -27,6 +27,7 @@ from lgd.report import plots
 from lgd.storage.files import read_json, write_json
 from lgd.storage.object_store import workspace
 
+from .budget import within_budget
 from .prepare import prepare
 from .resolve import Experiment, resolve
 from .run_directory import claim, timed
@@ -40,9 +41,10 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
     that was made with another configuration; `overwrite` empties it instead.
     """
     base = resolve(config)
-    experiment = base.with_method(base.config.method, base.config.seed)
-    compute = experiment.config.compute
-    with workspace(out, overwrite) as root, engine_for(compute, root) as engine:
+    with workspace(out, overwrite) as root, engine_for(base.config.compute, root) as engine:
+        base = within_budget(base, root)
+        experiment = base.with_method(base.config.method, base.config.seed)
+        compute = experiment.config.compute
         run, assets = Run(root), experiment.assets(root)
         claim(run.config, experiment.record())
         engine.warm_up()

@@ -33,7 +33,7 @@ from lgd.execution.ray import check_cluster
 from lgd.progress import log
 from lgd.rng import seeded_initialisation
 
-from .auto import load_config
+from .auto import AUTO_METHODS, check_budget, load_config
 from .reference import foreign_reference
 
 LEAST_JUDGED = 2
@@ -93,7 +93,9 @@ def resolve(
     checked; None: the configuration's own; empty: the command makes no images. Errors: UserError.
     """
     config = load_config(config) if isinstance(config, str) else check(config)
-    methods = [config.method] if methods is None else methods
+    if methods is None:
+        methods = AUTO_METHODS if config.method == "auto" else [config.method]
+    check_budget(config)
     check_device(config.compute.device)
     check_importable(config)
     if config.compute.engine == "ray":

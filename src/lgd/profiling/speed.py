@@ -1,0 +1,109 @@
+"""The speed of this machine at the work of a run, from trials of a few seconds; and the time of a run at that speed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from statistics import median
+from time import monotonic
+from typing import Any, cast
+
+from loky import cpu_count
+
+from lgd.config import ClassifierConfig, Config, JudgeConfig, Precision
+from lgd.execution.hardware import computes_in_bfloat16, cpu_threads, worker_count
+
+from .measure import timed
+from .plan import schedule
+from .sizes import Sizes
+from .workloads import Workload, Workloads
+
+TRIAL_SECONDS = 0.7
+"""longest time that one kind of work is tried"""
+FORWARD_SHARE = 0.4
+"""seconds of a classified image, relative to those of an image in training: gradients cost twice the forward pass"""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of each kind of work."""
+
+    generator: float
+    """a step of the generator's training, with `threads`"""
+    threads: int
+    """with which the generator trains faster here: one beside other work, else one per core"""
+    classifier: float
+    """an image in a classifier's training, in `precision`"""
+    judge: float
+    """the same of the judge"""
+    precision: Precision
+    """in which classifiers train faster here"""
+    unguided: float
+    """a sampling step of an image without guidance"""
+    guided: float
+    """the same with guidance"""
+
+
+@dataclass(frozen=True)
+class Prices(Workloads):
+    """The workloads of a configuration with seconds per item in place of work."""
+
+    speed: Speed
+
+    def generator_training_step(self) -> Any:
+        return self.speed.generator
+
+    def classifier_training_step(self, config: ClassifierConfig, images: int) -> Any:
+        return self.speed.judge if isinstance(config, JudgeConfig) else self.speed.classifier
+
+    def classified_batch(self, config: ClassifierConfig) -> Any:
+        return FORWARD_SHARE * self.speed.classifier
+
+    def sampling_step(self, batch: int, guidance: str | None) -> Any:
+        return self.speed.guided if guidance else self.speed.unguided
+
+    def decoding_batch(self, batch: int) -> Any:
+        return 0.0  # of pixels
+
+
+def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
+    """Try the work of a run of this configuration. Errors: UserError when a source's size is unknown."""
+    workloads = Workloads(config, sizes, device)
+    batch = config.reference.training.batch_size
+    precisions: list[Precision] = ["float32", "bfloat16"] if computes_in_bfloat16(device) else ["float32"]
+    found: dict[Precision, float] = {}
+    steps: dict[int, float] = {}
+    for threads in sorted({1, min(cpu_count(), config.generator.threads)}):
+        with cpu_threads(threads):
+            steps[threads] = seconds_of(workloads.generator_training_step())
+    threads = min(steps, key=steps.__getitem__)
+    with cpu_threads(1):
+        for precision in precisions:
+            training = replace(config.reference.training, precision=precision)
+            work = workloads.classifier_training_step(replace(config.reference, training=training), batch)
+            found[precision] = seconds_of(work)
+        best = min(found, key=found.__getitem__)
+        training = replace(config.judge.training, precision=best)
+        judge = seconds_of(workloads.classifier_training_step(replace(config.judge, training=training), batch))
+        images = min(config.stages.classes_per_unit, sizes.classes) * config.stages.candidates
+        unguided, guided = (seconds_of(workloads.sampling_step(images, kind)) for kind in (None, "score"))
+    return Speed(steps[threads], threads, found[best], judge, best, unguided, guided)
+
+
+def seconds_of(work: Workload) -> float:
+    """Return the seconds per item: the median of as many calls as take a moment, after one to warm up."""
+    function, _ = work.build()
+    function()
+    times, start = [timed(function)], monotonic()
+    while monotonic() - start < TRIAL_SECONDS and len(times) < 9:
+        times.append(timed(function))
+    return median(times) / work.items
+
+
+def phases_at(config: Config, sizes: Sizes, speed: Speed, device: str) -> dict[str, float]:
+    """Return the seconds that each phase of a run takes at this speed."""
+    workers = worker_count(config.compute)
+    prices = Prices(config, sizes, device, speed)
+    return {
+        name: sum(items * cast(float, seconds) for items, seconds in parts) / max(1, min(shared, workers))
+        for name, parts, shared in schedule(config, sizes, prices)
+    }
