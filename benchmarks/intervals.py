@@ -42,7 +42,7 @@ Percent of {trials} simulated comparisons whose 95 % interval holds the true mea
 deviate from its mean as much as normal means deviate from each other.
 
 {coverage}
-lgd prints Student's t interval over run means, or over paired differences of them. It assumes that runs are independent
+The interval is Student's t over run means, or over paired differences of them. It assumes that runs are independent
 and that their means are about normal. Means with heavy tails are covered more often, skewed ones less often. Until 26
 November lgd printed the percentile bootstrap, which is too narrow with few runs.
 

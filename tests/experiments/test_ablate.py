@@ -55,11 +55,14 @@ def test_a_sweep_reuses_its_cells_in_another(tiny: Config, tmp_path: Path) -> No
     assert text.splitlines()[0].split(" | ")[0].startswith("| stages.images_per_increment")
     assert len(text.splitlines()) == 2 + 4 + 2  # an empty line and the caption
     assert len(list((out / "assets").iterdir())) == 1
+    assets = {p: p.stat().st_mtime_ns for p in out.glob("assets/*/*.safetensors")}
     cells = {p: p.stat().st_mtime_ns for p in out.glob("cells/*/*/evaluation/*.json")}
     assert len(cells) == 4
     again, _ = ablate(base, ["evaluation.epochs_factor=1,2"], out, runs=1)
     assert again["cells"][0]["folder"] == result["cells"][3]["folder"]
     assert {p: p.stat().st_mtime_ns for p in cells} == cells
+    assert {p: p.stat().st_mtime_ns for p in assets} == assets
+    assert assets
     assert len(list(out.glob("cells/*"))) == 5
     rows = list(csv.DictReader((out / "ablation.csv").read_text().splitlines()))
     assert [(row["evaluation.epochs_factor"], row["ipc"]) for row in rows] == [("1", "2"), ("2", "2")]

@@ -90,7 +90,7 @@ def test_an_export_is_loaded_as_the_run_is(to: str, run: Path, tmp_path: Path, m
 
 def test_what_is_no_set_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs" / "lgd-seed0").mkdir(parents=True)
-    (tmp_path / "runs" / "lgd-seed0" / "classes.json").write_text("[]")
+    (tmp_path / "runs" / "lgd-seed0" / "config.json").write_text("{}")
     (tmp_path / "empty").mkdir()
 
     def offline(name: str, repo_type: str) -> str:

@@ -123,7 +123,8 @@ def unfinished(units: Iterable[Unit], root: Path) -> list[Unit]:
     """Return the units that are still to run; report and delete files that were damaged since they were written."""
     todo = []
     for unit in units:
-        bad = damaged(unit.done, root)
+        own = root if root in unit.done.parents else unit.done.parent  # shared assets may lie outside the run
+        bad = damaged(unit.done, own)
         for path in bad:
             log.info(f"{path}: {'corrupt, not what was written' if path.exists() else 'lost'}; made again")
             path.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from lgd.analysis.context import AnalysisConfig
 from lgd.config import Config
 from lgd.data.labelled import LabelledImages
 from lgd.data.memory import image_set
-from lgd.distillation.layout import Run
+from lgd.distillation.layout import Run, runs_below
 from lgd.distillation.store import load as load_run
 from lgd.errors import UserError
 from lgd.export.load import load_export
@@ -89,10 +89,8 @@ def load(source: str | Path, transform: Callable[[Tensor], Any] | None = None) -
     if not is_remote(source) and not Path(source).exists() and str(source).count("/") == 1:
         return load_export(downloaded(str(source)), transform)
     with fetched(source) as root:
-        if (root / "classes.json").is_file() and (root / "config.json").is_file():
+        if runs_below(root) or ((root / "classes.json").is_file() and (root / "config.json").is_file()):
             return load_run(root, transform)
-        if runs := sorted(path.parent for path in root.glob("*/classes.json")):
-            raise UserError(f"{source}: holds {len(runs)} runs; load one of them, such as {runs[0]}")
         if not root.is_dir():
             raise UserError(f"{source}: no such directory")
         return load_export(root, transform)
