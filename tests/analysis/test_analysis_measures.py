@@ -19,13 +19,15 @@ from lgd.analysis.context import AnalysisConfig, AnalysisContext, Inputs
 from lgd.analysis.dynamics import BORDERS, histogram, jensen_shannon, shares
 from lgd.analysis.fidelity import fid, kid, precision, recall
 from lgd.analysis.inputs import AnalysedSet, split_into_increments
-from lgd.analysis.neighbours import compare_to_real, exact_copies, nearest
+from lgd.analysis.neighbours import compare_to_real, copies, exact_copies, nearest
 from lgd.analysis.registry import MEASURES
 from lgd.analysis.validity import correlation
 from lgd.classifiers.train import accuracy, train_classifier
 from lgd.config import ClassifierConfig, Config, DatasetConfig, TrainingConfig
 from lgd.data.datasets import load_splits
-from lgd.data.imageset import ImageSet, concatenate
+from lgd.data.imageset import ImageSet, concatenate, to_float
+from lgd.data.splits import cached_splits
+from lgd.distillation.judge import load_judge
 from lgd.distillation.recipe import assets_of
 from lgd.rng import derive_seed, generator
 
@@ -272,11 +274,11 @@ def test_copies_are_found(digits: ImageSet) -> None:
     flat = real.images.flatten(1).float()
     some = torch.arange(0, 100, 3)
     found = compare_to_real(flat[[3, 7]], flat[some], some, flat.split(30))
-    assert (found["close"], found["nearest"]) == (100.0, [3, 7])
-    assert exact_copies(real.subset([3, 7, 8]), real, [3, 7, 9]) == 2
+    assert (found["near"], found["nearest"]) == (100.0, [3, 7])
+    assert exact_copies(real.subset([3, 7, 8]), real, torch.tensor([3, 7, 9])).tolist() == [True, True, False]
     fresh = digits.subset(range(200, 300))
     found = compare_to_real(fresh.images.flatten(1).float(), flat[some], some, [flat])
-    assert exact_copies(fresh, real, found["nearest"]) == 0
+    assert not exact_copies(fresh, real, torch.tensor(found["nearest"])).any()
     rows = [row / row.norm() for row in flat]
     among = sorted(min((rows[i] - rows[j]).norm().item() for j in range(100) if j != i) for i in some.tolist())
     assert found["median_distance_among_real"] == pytest.approx(among[(len(among) - 1) // 2], abs=1e-5)
@@ -300,3 +302,35 @@ def test_split_is_a_partition_by_class_and_seed(digits: ImageSet) -> None:
     again, other = split_into_increments(whole, 3, seed=0), split_into_increments(whole, 3, seed=1)
     assert torch.equal(parts[0].images, again[0].images)
     assert not torch.equal(parts[0].images, other[0].images)
+
+
+def test_copies_against_a_loop(finished: Path, tiny: Config) -> None:
+    """Copies, their neighbours in grey and other images; some of them with an anchor."""
+    assets, train = assets_of(tiny, finished, "cpu"), cached_splits(tiny.dataset).train
+    same, paler = train.pixels(torch.tensor([5, 70])), train.pixels(torch.arange(100, 104))
+    images = ImageSet(
+        torch.cat([same, paler - paler // 40, 255 - train.pixels(torch.tensor([9, 30]))]),
+        torch.zeros(8, dtype=torch.long),
+        train.class_names,
+    )
+    anchors = [5, 6, 100, 200, -1, -1, 9, -1]
+    judge = load_judge(assets)
+
+    def direction(image: Tensor) -> Tensor:
+        feature = judge.features(to_float(image[None]))[0]
+        return feature / feature.norm()
+
+    with torch.no_grad():
+        real, mine = ([direction(image) for image in one.images] for one in (train, images))
+    table = torch.stack(real)
+    others = [torch.cat([table[:i], table[i + 1 :]]) for i in range(len(table))]
+    among = [(rest - row).norm(dim=1).min().item() for rest, row in zip(others, real, strict=True)]
+    limit = float(np.quantile(among, 0.01))
+    near = [(table - row).norm(dim=1).min().item() <= limit for row in mine]
+    exact = [any(torch.equal(image, one) for one in train.images) for image in images.images]
+    own = [(mine[i] - real[at]).norm().item() <= limit for i, at in enumerate(anchors) if at >= 0]
+    found = copies(assets, images, torch.tensor(anchors))
+    assert found == {"exact": 100 * sum(exact) / 8, "near": 100 * sum(near) / 8, "anchor": 100 * sum(own) / len(own)}
+    assert sum(exact) == 2 < sum(near) < 8
+    assert 0 < sum(own) < len(own)
+    assert copies(assets, images, torch.full((8,), -1)) == {**found, "anchor": None}

@@ -161,9 +161,17 @@ def test_what_cannot_make_a_seed_set_is_refused(name: str, tiny: Config) -> None
         check_method(with_values(tiny, {"stages.seed_method": name}), cached_splits(tiny.dataset).train)
 
 
-def test_mode_guidance_without_a_step_is_refused(tiny: Config, assets: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"modes\.stop"):
-        grown(with_method(with_values(tiny, {"modes.stop": 25}), "mgd3"), assets, tmp_path)
+def test_mode_guidance_without_a_step_is_refused_before_any_work(tiny: Config) -> None:
+    train, last = cached_splits(tiny.dataset).train, tiny.sampling.steps - 2
+    as_method, as_seed = with_method(tiny, "mgd3"), with_values(tiny, {"stages.seed_method": "mgd3"})
+    anchored = {"stages.anchor": "herding", "stages.anchor_step": last - 1}
+    for config in (as_method, as_seed):
+        check_method(with_values(config, {"modes.stop": last}), train)
+        check_method(with_values(config, {"modes.stop": last - 2, **anchored}), train)
+        for values in ({"modes.stop": last + 1}, {"modes.stop": last - 1, **anchored}):
+            with pytest.raises(UserError, match=r"modes\.stop: \d+ leaves no step .* must be below"):
+                check_method(with_values(config, values), train)
+    check_method(with_values(tiny, {"modes.stop": 99}), train)  # lgd has no modes
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -10,48 +11,93 @@ from torch import Tensor
 
 from lgd.classifiers.architectures import feature_batches
 from lgd.data.imageset import ImageSet
+from lgd.data.splits import cached_splits
+from lgd.distillation.judge import judged, judged_real
+from lgd.distillation.recipe import Assets
 
 from .context import Inputs, real_sample
 from .measure import Cells, Headline, Measure
 
-CLOSE_QUANTILE = 0.01
-"""an image is close below this quantile of the real images' distances to one another"""
+NEAR_QUANTILE = 0.01
+"""an image is a near copy up to this quantile of the real images' distances to one another"""
 MOST_AMONG_REAL = 2000
 """real images whose distances to all the others give that quantile"""
+PART = 8192
+"""real images compared at once"""
 
 
 def compute(inputs: Inputs) -> dict[str, Any]:
     """Compare the set with all real training images; batches of their features may exceed memory together."""
     real, (places, _), features = inputs.real.train, real_sample(inputs.context), inputs.real_features
     batches = [features] if len(places) == len(real) else feature_batches(inputs.judge, real)
-    some = torch.linspace(0, len(places) - 1, min(len(places), MOST_AMONG_REAL)).long()
+    some = evenly(len(places))
     found = compare_to_real(inputs.features, features[some], places[some], batches)
-    return {**found, "exact_copies": exact_copies(inputs.images, real, found["nearest"])}
+    return {**found, "exact": percent(exact_copies(inputs.images, real, torch.tensor(found["nearest"])))}
+
+
+def copies(assets: Assets, images: ImageSet, anchors: Tensor) -> dict[str, float | None]:
+    """Return the percent of images that copy a real training image, exactly (`exact`) or nearly (`near`).
+
+    anchors: positions in the training set of the real images from which the images were sampled, (N,); -1 for none.
+    `anchor` is the percent of the anchored images that are near copies of their own anchor; None without anchors.
+    """
+    train, real = cached_splits(assets.dataset).train, judged_real(assets)[0]
+    features, limit = unit(judged(assets, images)[0]), near_limit(assets, assets.judge_file.stat().st_mtime_ns)
+    distance, neighbours = nearest(features, map(unit, real.split(PART)))
+    anchored = anchors >= 0
+    to_anchor = (features[anchored] - unit(real[anchors[anchored]])).norm(dim=1)
+    return {
+        "exact": percent(exact_copies(images, train, neighbours)),
+        "near": percent(distance <= limit),
+        "anchor": percent(to_anchor <= limit) if anchored.any() else None,
+    }
+
+
+@lru_cache(maxsize=1)
+def near_limit(assets: Assets, version: int) -> Tensor:
+    """Return the largest distance of a near copy, for the judge of an assets directory; version: of its file."""
+    real = judged_real(assets)[0]
+    some = evenly(len(real))
+    return limit_of(nearest(unit(real[some]), map(unit, real.split(PART)), some)[0])
+
+
+def limit_of(among_real: Tensor) -> Tensor:
+    """Return the largest distance of a near copy, from distances (M,) of real images to their nearest others."""
+    return among_real.quantile(NEAR_QUANTILE) if len(among_real) > 1 else torch.tensor(0.0)
+
+
+def evenly(count: int) -> Tensor:
+    """Return evenly spaced positions among `count`, at most `MOST_AMONG_REAL`."""
+    return torch.linspace(0, count - 1, min(count, MOST_AMONG_REAL)).long()
+
+
+def percent(found: Tensor) -> float:
+    """Return the percent of true entries."""
+    return 100 * found.double().mean().item()
 
 
 def compare_to_real(synthetic: Tensor, some_real: Tensor, places: Tensor, real: Iterable[Tensor]) -> dict[str, Any]:
-    """Find each image's nearest real neighbour, and the percent of images that are close to theirs.
+    """Find each image's nearest real neighbour, and the percent of images that are near copies.
 
     synthetic: features (N, D). some_real: features (M, D) of the real images at `places` (M,). real: the features of
-    all real images, in batches. `close` counts images nearer to a real one than all but 1 % of `some_real` are to
+    all real images, in batches. `near` counts images nearer to a real one than all but 1 % of `some_real` are to
     another: about 1 % of new real images, far more of copies.
     """
     own = torch.cat([torch.full((len(synthetic),), -1), places])
     distances, neighbours = nearest(unit(torch.cat([synthetic, some_real])), map(unit, real), own)
     distance, among_real = distances.split([len(synthetic), len(some_real)])
-    threshold = among_real.quantile(CLOSE_QUANTILE) if len(among_real) > 1 else torch.tensor(0.0)
     return {
         "median_distance": distance.median().item(),
         "median_distance_among_real": among_real.median().item(),
-        "close": 100 * (distance < threshold).double().mean().item(),
+        "near": percent(distance <= limit_of(among_real)),
         "nearest": neighbours[: len(synthetic)].tolist(),
         "distance": distance.tolist(),
     }
 
 
-def exact_copies(synthetic: ImageSet, real: ImageSet, neighbours: list[int]) -> int:
-    """Count the images whose pixels equal their neighbour's."""
-    return int((synthetic.images == real.pixels(torch.tensor(neighbours))).flatten(1).all(1).sum())
+def exact_copies(synthetic: ImageSet, real: ImageSet, neighbours: Tensor) -> Tensor:
+    """Return whether the pixels of each image equal those of its neighbour, (N,); neighbours: positions in `real`."""
+    return (synthetic.images == real.pixels(neighbours)).flatten(1).all(1)
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -90,12 +136,12 @@ def aggregate(cells: Cells) -> dict[str, Any]:
 
 MEASURE = Measure(
     title="Nearest real neighbours",
-    how_to_read="About 1 % of new real images are close to a training image. A higher share, or any exact copy, means"
-    " that the set repeats training images.",
+    how_to_read="About 1 % of new real images are near copies of a training image. A higher share, or any exact copy,"
+    " means that the set repeats training images.",
     compute=compute,
     headlines=(
-        Headline("close", "close to a real one, %", path=("close",)),
-        Headline("exact_copies", "exact copies", path=("exact_copies",)),
+        Headline("near", "near copies, %", path=("near",)),
+        Headline("exact", "exact copies, %", path=("exact",)),
     ),
     aggregate=aggregate,
 )

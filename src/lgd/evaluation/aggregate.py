@@ -203,9 +203,16 @@ def average_runs(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "chance": matrices[0]["chance"] if matrices else None,
         "validity": mean_validity(runs),
         "reference_validity": mean_validity(runs, "reference_validity"),
+        "copies": mean_copies([run["copies"] for run in runs if "copies" in run]),
         "matrix": mean_matrix([found["matrix"] for found in matrices if len(found["matrix"]) == most]),
         "confusion": summed([run["increments"][-1].get("confusion") for run in runs]),
     }
+
+
+def mean_copies(runs: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Average the percent of copies over runs, kind by kind; None where no run has it."""
+    known = {key: [value for run in runs if (value := run[key]) is not None] for key in ("exact", "near", "anchor")}
+    return {key: fmean(values) if values else None for key, values in known.items()}
 
 
 def average_cells(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

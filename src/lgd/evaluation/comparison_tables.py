@@ -39,20 +39,25 @@ def spread_words(comparison: Mapping[str, Any]) -> str:
 
 
 def overview(comparison: Mapping[str, Any]) -> Table:
-    """Return the table that comes first: a row per method, a column per IPC, then redundancy and validity."""
+    """Return the table that comes first: a row per method, a column per IPC, then redundancy, validity, copies."""
     ipcs = all_ipcs(comparison)
     rows, records = [], []
     for name, method in comparison["methods"].items():
         cells = [method["accuracy"].get(ipc) for ipc in ipcs]
         shares = {key: method[key] for key in ("redundancy", "validity", "reference_validity")}
-        rows.append([name, *map(spread, cells), *map(number, shares.values())])
+        copies = {f"{key}_copies": value for key, value in method["copies"].items()}
+        copied = " / ".join(map(number, copies.values()))
+        rows.append([name, *map(spread, cells), *map(number, shares.values()), copied])
         values = {f"accuracy_{ipc}": cell and cell["mean"] for ipc, cell in zip(ipcs, cells, strict=True)}
-        records.append({"method": name, **values, **shares})
+        records.append({"method": name, **values, **shares, **copies})
     caption = (
         f"Test accuracy after the last epoch, %, {spread_words(comparison)}; {protocol_of(comparison)}. Validity, %:"
-        f" images that {judge_of(comparison)} classifies as labelled; by reference: that the reference does."
+        f" images that {judge_of(comparison)} classifies as labelled; by reference: that the reference does. Copies, %:"
+        " images that equal a real one / lie nearer to one than 99 % of real images to another, in the judge's features"
+        " / of the anchored images, those as near to their anchor."
     )
-    header = ["method", *(f"{ipc} IPC" for ipc in ipcs), redundancy_title(comparison), "validity", "by reference"]
+    others = ["validity", "by reference", "copies, %"]
+    header = ["method", *(f"{ipc} IPC" for ipc in ipcs), redundancy_title(comparison), *others]
     return Table("overview", caption, header, rows, records)
 
 

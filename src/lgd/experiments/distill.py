@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from lgd.analysis.neighbours import copies
 from lgd.classifiers.train import accuracy
 from lgd.config import Config
 from lgd.diffusion.folder import pin_decoder
@@ -70,7 +73,7 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
     with timed(run.root, "evaluation"):
         evaluate_run(evaluation, run, growth.class_names, engine)
         judge, reference = load_judge(assets), load_reference(assets)
-        measured = collect(evaluation, run, judge, reference)
+        measured = {**collect(evaluation, run, judge, reference), "copies": copies_in(run, growth)}
     seconds = {**read_json(assets.root / "seconds.json"), **read_json(run.root / "seconds.json")}
     metrics = {
         "method": config.method,
@@ -91,6 +94,14 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
         f" (reference, trained on everything: {metrics['reference']['accuracy']:.1f} %)"
     )
     return metrics
+
+
+def copies_in(run: Run, growth: Growth) -> dict[str, float | None]:
+    """Return the percent of a run's images that copy real images, as `copies` measures them."""
+    folders = run.increments(growth.later.stages.increments)
+    kept = [row.candidates[row.chosen] for folder in folders for row in read_manifest(folder)]
+    anchors = [-1 if one.seed is None or one.real is None else one.real for one in kept]
+    return copies(growth.assets, read_union(folders, growth.class_names), torch.tensor(anchors))
 
 
 def warn_of_seed_set(growth: Growth, increment: int) -> None:

@@ -65,6 +65,8 @@ class Method:
     """whether it takes the whole real set and ignores IPC and increments"""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """dotted fields of the configuration that the method sets"""
+    check: Callable[[Recipe], None] = lambda recipe: None
+    """raises UserError for settings with which the method cannot work"""
 
     @property
     def needs_generator(self) -> bool:

@@ -25,7 +25,7 @@ from .anchors import anchor_count
 from .base import Asset, Method
 from .candidates import CandidateSource
 from .igd import influence_guidance, sample_igd
-from .mgd3 import sample_mgd3
+from .mgd3 import MGD3
 from .real import REAL, select_by, select_full
 from .sampled import sample_lgd, sample_unguided
 from .sampling import SAMPLED
@@ -89,9 +89,7 @@ METHODS = {
         guidance=influence_guidance,
         section="influence",
     ),
-    "mgd3": Method(
-        sample_mgd3, "diffusion guided to the modes of each class", section="modes", one_real_image_each=True
-    ),
+    "mgd3": MGD3,
     "lgd-real": LGD_REAL,
     "lgd-real-easiest": replace(
         LGD_REAL,
@@ -226,18 +224,20 @@ def check_method(config: Config, train: ImageSet) -> None:
     """Check before any work that the method and the seed method can make the set.
 
     Errors: UserError for an unknown method or selection rule; for a seed method that needs a seed set itself or ignores
-    the number of images; and, naming the class, for a class with fewer real images than the method needs.
+    the number of images; for settings that a method refuses; and for a class with fewer real images than it needs.
     """
     config = with_method(config, config.method)
     rule_named(config.stages.selection)
     check_budget(config, train)
     method = method_named(config.method)
+    method.check(recipe_for(config))
     if method.needs_learner:
         name = seed_method(config)
         if not makes_seed_sets(method_named(name), method):
             known = [name for name, other in METHODS.items() if makes_seed_sets(other, method)]
             raise UserError(f"{method.seed_field}: {name!r} cannot make a seed set; use one of {', '.join(known)}")
         check_budget(seed_config(config), train)
+        method_named(name).check(recipe_for(seed_config(config)))
     check_anchors(config, train)
 
 
