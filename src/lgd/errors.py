@@ -18,7 +18,7 @@ class NonFiniteError(UserError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error means that a device or this machine ran out of memory; torch has several kinds."""
-    text = str(error)
+    text = " ".join(str(error).split())
     words = ("out of memory", "allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(word in text for word in words))
 

@@ -70,7 +70,7 @@ def test_help_of_a_command_lists_every_field(capsys: pytest.CaptureFixture[str])
         (["distill", "none.toml", "--out", "OUT"], "none.toml: no such file"),
         (["distill", "digits"], "--out"),
         (["distill", "digits", "--out", "OUT", "--guidance.strenght", "1"], "--guidance.strenght"),
-        (["distill", "digits", "--out", "OUT", "--guidance.strength", "much"], "could not convert string to float"),
+        (["distill", "digits", "--out", "OUT", "--guidance.strength", "much"], "no type matching FLOAT|{auto}"),
         (["distill", "digits", "--out", "OUT", "--guidance.strength", "nan"], "guidance.strength"),
         (["distill", "digits", "--out", "OUT", "--guidance.strength", "-1"], "guidance.strength"),
         (["distill", "digits", "--out", "OUT", "--guidance.space", "image"], "'image'"),

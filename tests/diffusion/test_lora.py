@@ -143,7 +143,7 @@ def test_a_tuned_generator_of_every_family(family: str, tmp_path: Path) -> None:
 def export_of(record: dict[str, Any], source: str) -> str:
     """Return what a card says about the generator of a run with this record."""
     config = {"generator": {"source": source}, "dataset": {"source": "folder:PHOTOS"}}
-    return generator_of(SimpleNamespace(config=config, source=record))  # type: ignore[arg-type]
+    return generator_of(SimpleNamespace(config=config, source=record, real=0, samples=[None]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("null", [True, False])

@@ -36,6 +36,7 @@ TINY = {
     "stages.images_per_increment": 2,
     "stages.candidates": 2,
     "influence.surrogate.images": 10,
+    "judge.training.epochs": 1,
     "compute.device": "cpu",
     "compute.workers": 1,
     **{

@@ -97,7 +97,7 @@ def test_no_generator_is_made_planned_or_shown(settings: Config, run: Run, tmp_p
     preset, found = toml(settings, tmp_path / "tiny.toml"), tmp_path / "plan.json"
     assert main(["plan", str(preset), "--count", "--quiet", "--json", str(found)]) == 0
     phases = [phase["name"] for phase in json.loads(found.read_text())["phases"]]
-    assert phases == ["reference", "real images", "learners", "images", "evaluation"]
+    assert phases == ["reference", "judge", "real images", "learners", "images", "evaluation"]
 
 
 def test_the_card_counts_real_images(run: Run, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_the_documented_addition(
     assert json.loads(result.read_text())["protocol"] == {"name": "fixed-steps", "epochs_factor": 5e-4}
     assert json.loads((tmp_path / "cells" / "convnet-0.json").read_text())["epochs"] == 5
     with pytest.raises(SystemExit):
-        main(["distill", "digits", "--help"])
+        main(["distill", "digits", "--help-all"])
     assert "fixed-steps  hard labels, 10,000 batches of 64" in capsys.readouterr().out
     assert main(["distill", str(preset), "--evaluation.protocol", "fixd-steps", "--out", str(tmp_path / "run")]) == 2
     assert "evaluation.protocol: unknown 'fixd-steps'; did you mean 'fixed-steps'?" in capsys.readouterr().err

@@ -167,7 +167,7 @@ def test_options_are_read_before_the_images(mixed: Path, tmp_path: Path, capsys:
         (["distill", "hf:no such/name", "--out", "OUT"], "a name on the Hub is OWNER/NAME"),
         (["distill", "parquet:none.parquet", "--out", "OUT"], "none.parquet: no such file"),
         (["distill", "folder:", "--out", "OUT"], "needs a path or name after the colon"),
-        (["evaluate", "OUT", "--test", "folder:/nowhere"], "/nowhere: No such file or directory"),
+        (["evaluate", "GREY", "--test", "folder:/nowhere"], "/nowhere: No such file or directory"),
         (["reference"], "lgd reference train PRESET_OR_TOML --out DIR"),
         (["reference", "sell"], "lgd reference train PRESET_OR_TOML --out DIR"),
         (["reference", "train"], "needs a preset, a .toml file or folder:PATH first"),

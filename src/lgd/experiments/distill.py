@@ -98,7 +98,7 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
 
 def copies_in(run: Run, growth: Growth) -> dict[str, float | None]:
     """Return the percent of a run's images that copy real images, as `copies` measures them."""
-    folders = run.increments(growth.later.stages.increments)
+    folders = run.increments(run.last_increment(growth.later.stages.increments))
     kept = [row.candidates[row.chosen] for folder in folders for row in read_manifest(folder)]
     anchors = [-1 if one.seed is None or one.real is None else one.real for one in kept]
     return copies(growth.assets, read_union(folders, growth.class_names), torch.tensor(anchors))

@@ -56,6 +56,8 @@ def evaluate(
     if seeds < 1:
         raise UserError(f"--seeds must be at least 1, not {seeds}")
     in_folder, in_memory = isinstance(images, str | Path), not isinstance(test, str | Path | None)
+    if in_folder and "://" not in str(images) and not Path(images).exists():
+        raise UserError(f"{images}: no such directory")
     with fetched(images) if in_folder else nullcontext(images) as given:
         named = both_in_memory(given, image_set(test)) if in_memory else test
         config = with_values(settings_for(given, images, named), changes or {})
