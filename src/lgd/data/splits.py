@@ -1,6 +1,8 @@
-"""The image set of a configuration, read once per process."""
+"""The image set of a configuration, read once per process and working directory, which relative paths depend on."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from lgd.config import DatasetConfig
 
@@ -12,19 +14,21 @@ from .messages import tell
 
 def cached_splits(config: DatasetConfig) -> Splits:
     """Return the image set of a configuration, found and read once per process; its messages are logged then."""
-    if config not in _splits:
+    key = (config, Path.cwd())
+    if key not in _splits:
         while len(_splits) > 1:
             _splits.pop(next(iter(_splits)))
-        _splits[config] = load_splits(config)
-    return _splits[config]
+        _splits[key] = load_splits(config)
+    return _splits[key]
 
 
 def cached_test(config: DatasetConfig, resize: int) -> ImageSet:
     """Return the evaluation part of `cached_splits`, its images resized to `resize` pixels; read once per process."""
-    if (config, resize) not in _tests:
+    key = (config, Path.cwd(), resize)
+    if key not in _tests:
         _tests.clear()
-        _tests[config, resize] = load_test(config, resize)
-    return _tests[config, resize]
+        _tests[key] = load_test(config, resize)
+    return _tests[key]
 
 
 def load_test(config: DatasetConfig, resize: int) -> ImageSet:
@@ -40,5 +44,5 @@ def load_test(config: DatasetConfig, resize: int) -> ImageSet:
     return stratified_split(images, config.validation_fraction, config.split_seed)[1] if validation else images
 
 
-_tests: dict[tuple[DatasetConfig, int], ImageSet] = {}
-_splits: dict[DatasetConfig, Splits] = {}
+_tests: dict[tuple[DatasetConfig, Path, int], ImageSet] = {}
+_splits: dict[tuple[DatasetConfig, Path], Splits] = {}
