@@ -14,6 +14,7 @@ from PIL import Image
 from lgd.config import DatasetConfig
 from lgd.data.datasets import load_splits, survey
 from lgd.data.imageset import ImageSet, Splits
+from lgd.data.splits import cached_splits
 from lgd.data.tree import scan
 from lgd.errors import UserError
 
@@ -248,3 +249,14 @@ def test_broken_images_are_left_out_on_request(divided: Path, caplog: pytest.Log
         path.write_bytes(np.random.default_rng(0).bytes(50))
     with pytest.raises(UserError, match="no image of class 'dog' can be used"):
         load_splits(DatasetConfig(source=f"folder:{divided}", skip_broken=True))
+
+
+def test_a_relative_path_is_that_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = DatasetConfig(source="folder:PHOTOS", size=8, channels=1)
+    for place, grey in (("here", 10), ("there", 200)):
+        for name, i in ((name, i) for name in ("cat", "dog") for i in range(8)):
+            path = tmp_path / place / "PHOTOS" / name / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), grey + i).save(path)
+        monkeypatch.chdir(tmp_path / place)
+        assert grey <= int(cached_splits(config).train.images[0].min()) < grey + 8
