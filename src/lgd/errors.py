@@ -61,6 +61,16 @@ class IncompleteError(Exception):
         self.failures = tuple(failures)
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the kind of an error without one."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks, or the kind of an error without one."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return the end of an error message that suggests the closest known word and lists all of them."""
     known = sorted(known)

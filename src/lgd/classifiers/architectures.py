@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lgd.config import ClassifierConfig
 from lgd.data.imageset import ImageSet, to_float
-from lgd.errors import UserError, nearest
+from lgd.errors import UserError, first_line, nearest
 
 from .convnet import convnet
 from .layers import NORMS, Shape
@@ -116,8 +116,8 @@ def from_factory(path: str, shape: Shape, classes: int) -> nn.Module:
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             if isinstance(error, UserError):
                 raise
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"{path}: failed on images of {shape} with {classes} classes: {reason}") from None
+            told = f"{path}: failed on images of {shape} with {classes} classes"
+            raise UserError(f"{told}: {first_line(error)}") from None
     if not isinstance(logits, Tensor) or logits.shape != (2, classes):
         given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(f"{path}: returned {given} for 2 images of {shape}; expected logits (2, {classes})")
@@ -138,7 +138,7 @@ def from_timm(name: str, shape: Shape, classes: int) -> nn.Sequential:
         with torch.no_grad():
             features = backbone.eval()(torch.zeros(2, *shape)).shape[1]
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise UserError(f"timm's {name} does not take images of {shape}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"timm's {name} does not take images of {shape}: {first_line(error)}") from None
     return nn.Sequential(backbone.train(), nn.Linear(features, classes))
 
 

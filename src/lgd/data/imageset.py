@@ -155,7 +155,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Splits:
-    """The part that is learned from and the part that evaluators."""
+    """The training part and the test part."""
 
     train: ImageSet
     test: ImageSet

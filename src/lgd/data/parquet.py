@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lgd.config import DatasetConfig
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 
 from .image_folder import train_and_test
 from .part_names import Role, part_among, part_of
@@ -110,4 +110,4 @@ def read_table(path: Path, large: bool) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: cannot be read as Parquet: {first_line(error)}") from None

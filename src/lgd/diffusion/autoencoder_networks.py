@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor, nn
 
 from lgd.config import Precision
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 from lgd.storage.files import load_tensors, read_json
 
 from .taef2 import CHANNELS, TAEF2
@@ -127,8 +127,7 @@ def reading_network(folder: Path, silent: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of many kinds, for a bad file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{folder}: cannot be loaded: {reason}") from None
+        raise UserError(f"{folder}: cannot be loaded: {first_line(error)}") from None
     finally:
         settings.setLevel(told)
 

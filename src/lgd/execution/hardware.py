@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from lgd.config import ComputeConfig
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 from lgd.progress import log
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -81,7 +81,7 @@ def check_device(name: str) -> None:
     try:
         torch.empty(1, device=resolve_device(name))
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"compute.device: {name!r} is not available: {str(error).splitlines()[0]}") from None
+        raise UserError(f"compute.device: {name!r} is not available: {first_line(error)}") from None
 
 
 def worker_count(compute: ComputeConfig) -> int:
