@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,17 @@ def styles_of(names: Iterable[str]) -> dict[str, Style]:
         turn, place = divmod(i, len(COLOURS))
         found[name] = Style(COLOURS[place], MARKERS[place], LINES[turn % len(LINES)], turn % 2 == 0)
     return found
+
+
+def panels(figure: Figure, titles: Sequence[str], height: float) -> list[Any]:
+    """Return one axis per title, side by side; x is a probability and y is shared."""
+    figure.set_size_inches(3.2 * len(titles) + 0.4, height)
+    axes = list(figure.subplots(1, len(titles), squeeze=False, sharey=True)[0])
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title, fontsize=10)
+        axis.set_xlim(-0.03, 1.03)
+        axis.grid(alpha=0.25)
+    return axes
 
 
 @dataclass(frozen=True)

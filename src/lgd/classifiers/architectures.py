@@ -160,18 +160,22 @@ def batch_size_for(shape: Shape) -> int:
     return max(1, min(512, 2**20 // (shape[1] * shape[2])))
 
 
+def on_device(classifier: Classifier, images: ImageSet) -> Iterator[Tensor]:
+    """Yield all images in [0, 1] in batches, on the classifier's device."""
+    for batch in images.batches(batch_size_for(images.shape)):
+        yield to_float(batch.to(classifier.mean.device))
+
+
 @torch.no_grad()
 def predict(classifier: Classifier, images: ImageSet) -> Tensor:
     """Compute logits (N, classes), on the CPU."""
-    device, size = classifier.mean.device, batch_size_for(images.shape)
-    return torch.cat([classifier(to_float(batch.to(device))).cpu() for batch in images.batches(size)])
+    return torch.cat([classifier(x).cpu() for x in on_device(classifier, images)])
 
 
 @torch.no_grad()
 def features_and_logits(classifier: Classifier, images: ImageSet) -> tuple[Tensor, Tensor]:
     """Compute the features before the last layer, (N, D), and the logits, (N, classes), on the CPU in one pass."""
-    device, size = classifier.mean.device, batch_size_for(images.shape)
-    parts = [classifier.inspect(to_float(batch.to(device)))[1:] for batch in images.batches(size)]
+    parts = [classifier.inspect(x)[1:] for x in on_device(classifier, images)]
     features, logits = (torch.cat([part.cpu() for part in column]) for column in zip(*parts, strict=True))
     return features, logits
 
@@ -183,7 +187,6 @@ def features_of(classifier: Classifier, images: ImageSet) -> Tensor:
 
 def feature_batches(classifier: Classifier, images: ImageSet) -> Iterator[Tensor]:
     """Yield `features_of` batch by batch, for sets whose features do not fit into memory."""
-    device = classifier.mean.device
-    for batch in images.batches(batch_size_for(images.shape)):
+    for x in on_device(classifier, images):
         with torch.no_grad():
-            yield classifier.features(to_float(batch.to(device))).cpu()
+            yield classifier.features(x).cpu()

@@ -60,7 +60,7 @@ def page(options: type, program: str, default: Any, arguments: Sequence[str]) ->
     command = next((name for name in FIELDS if program.startswith(f"lgd {name} ")), program.split()[1])
     has_fields = "config" in {field.name for field in fields(options)}
     own = [action for action in rows_of(parser) if "." not in action.dest]
-    own.sort(key=lambda action: not is_required(action))
+    own.sort(key=lambda action: (not is_required(action), action.dest in ("overwrite", "quiet")))
     if not has_fields or "--help-all" in arguments:
         used = sections(command, arguments) if has_fields else set()
         return head(options, program, own) + everything(parser, used) + choices(options)

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from lgd.errors import UserError
 
-from .options import SetOptions
+from .options import Quiet, SetOptions
 from .parsing import parse, preset_first
 
 
 @dataclass(frozen=True)
-class BenchOptions:
+class BenchOptions(Quiet):
     """Measure the cost of guided sampling on this machine, with random networks or those of a run."""
 
     denoiser: Literal["tiny", "small", "base", "xl"] = "small"
@@ -50,8 +50,6 @@ class BenchOptions:
     """Measure small networks and few images, in about a minute."""
     json: Path | None = None
     """File to which the result is written, too."""
-    quiet: bool = False
-    """Print warnings, errors and the table only."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,6 @@ class PlanOptions(SetOptions):
     """Count operations only, instead of also timing what is small enough."""
     json: Path | None = None
     """File to which the result is written, too."""
-    quiet: bool = False
-    """Print warnings, errors and the table only."""
 
 
 def bench(arguments: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from lgd.errors import UserError
@@ -15,7 +16,7 @@ from lgd.progress import log
 from lgd.storage.files import safe_name
 
 from .class_names import composed
-from .decode import BrokenImageError, open_image, reasons
+from .decode import FORMATS, MOST_PIXELS
 from .imageset import ImageSet
 from .tree import class_folders
 
@@ -28,14 +29,18 @@ def decode_image(path: Path) -> Tensor:
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: not a file")
     try:
-        with path.open("rb") as file, open_image(file) as image, reasons():
-            mode, array = image.mode, np.array(image)
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise UserError(f"{path}: {image.width} x {image.height} pixels, too large")
+            if image.mode not in ("L", "RGB"):
+                raise UserError(f"{path}: mode {image.mode}; only grey (L) and RGB images are read here")
+            array = np.array(image)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (BrokenImageError, OSError) as error:
+    except UserError:
+        raise
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: corrupt, not an image ({error})") from None
-    if mode not in ("L", "RGB"):
-        raise UserError(f"{path}: mode {mode}; only grey (L) and RGB images are read here")
     return torch.from_numpy(array[None] if array.ndim == 2 else array.transpose(2, 0, 1).copy())
 
 

@@ -24,25 +24,17 @@ class CandidateScores:
     valid: Tensor
     """bool: the reference classifies the image correctly"""
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> CandidateScores:
+        """Return the measurements, each changed by a function: moved, reshaped or chosen from."""
+        return CandidateScores(*map(change, vars(self).values()))
+
     def of(self, indices: Sequence[int] | Tensor) -> CandidateScores:
         """Return the measurements of some of N candidates, or of some of S slots."""
-        return CandidateScores(*(values[indices] for values in vars(self).values()))
-
-    def flat(self) -> CandidateScores:
-        """Return the same measurements as (N,), slot after slot."""
-        return CandidateScores(*(values.flatten() for values in vars(self).values()))
+        return self.map(lambda values: values[indices])
 
     def by_slot(self, kappa: int) -> CandidateScores:
         """Return the same measurements as (S, kappa), from candidates that are listed slot after slot."""
-        return CandidateScores(*(values.view(-1, kappa) for values in vars(self).values()))
-
-    def take(self, rows: Tensor) -> CandidateScores:
-        """Return the measurements of some candidates, by their numbers."""
-        return CandidateScores(*(values[rows] for values in vars(self).values()))
-
-    def cpu(self) -> CandidateScores:
-        """Return the same measurements on the CPU."""
-        return CandidateScores(*(values.cpu() for values in vars(self).values()))
+        return self.map(lambda values: values.view(-1, kappa))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ RUN/dataset/<class>/02-0001.png         metadata.csv
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +38,7 @@ from lgd.storage.files import (
 )
 from lgd.storage.object_store import fetched
 
-from .layout import Run, runs_below
+from .layout import Run, image_table, runs_below
 from .rejected import write_rejected
 
 
@@ -221,10 +220,7 @@ def write_dataset(run: Run, increments: int) -> list[Path]:
 
     Copies that are already right are left alone. Returns the copies that were corrupt and are now right.
     """
-    corrupt = []
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["file_name", "label", "class_name", "increment", "slot", "score", "sha256"])
+    corrupt, table = [], []
     for index in range(1, increments + 1):
         folder = run.increment(index)
         for row in read_manifest(folder):
@@ -233,8 +229,8 @@ def write_dataset(run: Run, increments: int) -> list[Path]:
                 corrupt += [target] if target.exists() else []
                 copy_file(folder / row.file, target)
             score = row.candidates[row.chosen].score
-            writer.writerow([row.file, row.label, row.class_name, index, row.slot, score, row.sha256])
-    keep_or_write(run.dataset / "metadata.csv", table.getvalue())
+            table.append([row.file, row.label, row.class_name, index, row.slot, score, row.sha256])
+    keep_or_write(run.dataset / "metadata.csv", image_table(table))
     return corrupt
 
 

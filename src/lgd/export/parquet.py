@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lgd.distillation.layout import COLUMNS
 from lgd.errors import UserError
 
 from .samples import Advance, Export, shards
@@ -56,5 +57,5 @@ def columns_of(export: Export) -> dict[str, Any]:
 def row_of(export: Export, place: int) -> dict[str, Any]:
     """Return the values of `columns_of` of one image."""
     sample = export.samples[place]
-    row = {name: getattr(sample, name) for name in ("label", "class_name", "increment", "slot", "score", "sha256")}
+    row = {name: getattr(sample, name) for name in COLUMNS[1:]}
     return row if export.logits is None else {**row, "logits": export.logits[place].tolist()}

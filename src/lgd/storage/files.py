@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 from lgd.errors import UserError
@@ -79,6 +79,16 @@ def is_full_disk(error: BaseException | None) -> bool:
     if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
         return True
     return is_full_disk(error.__cause__ or error.__context__)
+
+
+def write_stream(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Call `write` with an open binary file, as `write_file` writes: libraries alone hide that a disk is full."""
+
+    def through(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            write(file)
+
+    write_file(path, through)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
