@@ -132,9 +132,8 @@ def plan(arguments: Sequence[str]) -> int:
     from lgd.experiments.auto import check_budget
     from lgd.experiments.budget import within_budget
     from lgd.experiments.resolve import resolve
-    from lgd.profiling.plan import plan, table
+    from lgd.profiling.plan import plan, rates_of, table
     from lgd.profiling.sizes import sizes_of
-    from lgd.profiling.throughput import rates_of
     from lgd.storage.files import write_json
 
     if not 0 < options.share <= 1:

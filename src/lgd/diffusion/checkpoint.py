@@ -60,5 +60,4 @@ def parts(state: Training) -> Iterator[tuple[str, str, Tensor]]:
 
 
 def trained(state: Training) -> list[torch.nn.Parameter]:
-    """Return the trained parameters in the optimiser's order."""
     return list(state.optimiser.param_groups[0]["params"])

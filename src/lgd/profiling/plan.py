@@ -19,11 +19,14 @@ from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run
 from lgd.distillation.methods import growth_of, method_named, methods_used, real_image_units
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import learner_units, sampling_units
+from lgd.errors import reading
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import cells_of
 from lgd.evaluation.tables import Table, explained
 from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
+from lgd.storage.files import read_json
 
+from .bench import matmul_peaks
 from .counting import count
 from .measure import timed
 from .sizes import Sizes
@@ -81,6 +84,22 @@ class Rates:
 
     float32: float
     bfloat16: float
+
+
+def rates_of(measured: Path | None, tflops: float, share: float, device: str) -> Rates:
+    """Return rates from a result of `lgd bench`, from a peak in TFLOP/s, or from matrix products timed here.
+
+    share: of the peak that is reached; a result of `lgd bench` has that of its denoiser instead. Errors: UserError.
+    """
+    if tflops:
+        return Rates(tflops * 1e12 * share / 4, tflops * 1e12 * share)
+    if measured is not None:
+        values = read_json(measured)
+        with reading(measured):
+            peaks, share = values["matmul"], float(values["denoiser"]["share_of_peak"])
+            return Rates(float(peaks["float32"]) * share, float(peaks["bfloat16"]) * share)
+    peaks = matmul_peaks(1024, resolve_device(device), 3)
+    return Rates(peaks["float32"] * share, peaks["bfloat16"] * share)
 
 
 def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:

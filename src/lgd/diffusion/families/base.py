@@ -105,6 +105,11 @@ def numbered(request: Request) -> Conditions:
     return Conditions(map_classes(request.class_names, request.known, table))
 
 
+def call_with_class(denoiser: Any, x_t: Tensor, t: Tensor, conditions: Tensor, embeddings: Embeddings | None) -> Tensor:
+    """Call a denoiser of diffusers that is conditioned by the number of a class."""
+    return denoiser(x_t, timestep=t, class_labels=conditions).sample
+
+
 def unet_channels(config: Mapping[str, Any]) -> str:
     """Describe a U-Net by its config.json."""
     return f"U-Net of {', '.join(map(str, config['block_out_channels']))} channels"

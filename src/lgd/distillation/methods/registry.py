@@ -11,7 +11,7 @@ from typing import Any
 
 from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
-from lgd.distillation.independent import make_independent
+from lgd.distillation.judge import make_independent
 from lgd.distillation.layout import Run
 from lgd.distillation.recipe import Assets, Growth, Recipe, first_step, recipe_of
 from lgd.distillation.selection import rule_named
