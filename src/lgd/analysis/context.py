@@ -72,12 +72,10 @@ class Inputs:
 
     @property
     def images(self) -> ImageSet:
-        """All images of the set."""
         return self.analysed.images
 
     @property
     def real(self) -> Splits:
-        """The real images: `train` and `test`."""
         return cached_splits(self.context.dataset)
 
     @property

@@ -52,7 +52,6 @@ class AnalysedSet:
 
     @cached_property
     def images(self) -> ImageSet:
-        """The union of the increments."""
         return self.increments[0] if len(self.increments) == 1 else concatenate(self.increments)
 
 

@@ -95,7 +95,6 @@ def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
 
 
 def compute_both(inputs: Inputs) -> dict[str, Any]:
-    """Classify all images by both networks."""
     return {name: classified(getattr(inputs, name), inputs.images) for name in NETWORKS}
 
 

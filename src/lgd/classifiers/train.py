@@ -107,7 +107,6 @@ def first_targets(
 
 
 def soft_targets(logits: Tensor, temperature: float) -> Tensor:
-    """Return softmax(logits / T)."""
     return F.softmax(logits / temperature, dim=1)
 
 

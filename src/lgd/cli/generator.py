@@ -224,7 +224,6 @@ usage: lgd generator VERB ...
 
 
 def generator(arguments: Sequence[str]) -> int:
-    """Run the verb that the first argument names."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else 2

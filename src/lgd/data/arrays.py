@@ -62,7 +62,6 @@ def read_archive(path: Path, text: str) -> Mapping[str, Any]:
 
 
 def cached_file(digest: str) -> Path:
-    """Return the path of a set in the cache."""
     return cache_folder() / "sets" / f"{Path(digest).name}.npz"
 
 

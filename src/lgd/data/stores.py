@@ -140,7 +140,6 @@ class EncodedImages(Rows):
                     future.cancel()
 
     def opens(self, place: int) -> bool:
-        """Whether the first byte of an image can be read now."""
         try:
             with suppress(BrokenImageError), self.files.open(int(self.rows[place])) as file:
                 file.read(1)

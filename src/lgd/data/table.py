@@ -47,7 +47,6 @@ class TableRows:
     """folder whose files a row may name in place of bytes"""
 
     def place(self, index: int) -> tuple[int, int]:
-        """(table, row in it)"""
         table = int(np.searchsorted(self.ends, index, side="right"))
         return table, index - (int(self.ends[table - 1]) if table else 0)
 
@@ -149,7 +148,6 @@ def find_column(what: Literal["image", "label"], piece: Piece, wanted: str) -> s
 
 
 def holds_images(kind: Any) -> bool:
-    """Whether a pyarrow type can hold encoded images."""
     from pyarrow import types
 
     return is_bytes(kind) or (types.is_struct(kind) and kind.get_field_index("bytes") >= 0)

@@ -59,7 +59,6 @@ class Latents:
 
     @property
     def shape(self) -> Shape:
-        """(C, H, W) of a latent."""
         side = self.size // factor(self.network)
         return channels(self.network), side, side
 

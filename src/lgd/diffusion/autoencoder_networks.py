@@ -50,12 +50,10 @@ def to_network(x: Tensor, network: Any) -> Tensor:
 
 
 def channels(network: Any) -> int:
-    """Return the number of channels of a latent."""
     return CHANNELS if isinstance(network, TAEF2) else int(network.config.latent_channels)
 
 
 def factor(network: Any) -> int:
-    """How many times smaller a latent is than its image."""
     if isinstance(network, TAEF2):
         return 8
     kl = isinstance(network, AutoencoderKL)
@@ -165,7 +163,6 @@ def check_files(folder: Path) -> None:
 
 
 def network_files(folder: Path) -> list[Path]:
-    """The files that `load_network` reads."""
     if (folder / "config.json").is_file():
         return [folder / "config.json", *sorted(folder.glob("*.safetensors*"))]
     return [folder / name for name in TAEF2_FILES]

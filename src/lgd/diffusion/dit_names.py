@@ -81,12 +81,10 @@ class Sizes:
 
 
 def is_own(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the names are those of DiT's own code."""
     return "x_embedder.proj.weight" in tensors
 
 
 def is_diffusers(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the names are those of diffusers' class."""
     return "pos_embed.proj.weight" in tensors
 
 

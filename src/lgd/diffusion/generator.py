@@ -42,7 +42,6 @@ class Generator:
 
     @property
     def latent_shape(self) -> Shape:
-        """Return (C, H, W)."""
         config = self.denoiser.config
         return config.in_channels, config.sample_size, config.sample_size
 

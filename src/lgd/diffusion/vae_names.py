@@ -57,7 +57,6 @@ VARIANTS = {
 
 
 def is_vae(tensors: dict[str, Tensor]) -> bool:
-    """Whether the names are those of an autoencoder, in any of its namings."""
     return "encoder.conv_in.weight" in tensors
 
 

@@ -38,14 +38,12 @@ class Run:
         return self.root / "increments" / f"{index:02d}"
 
     def increments(self, last: int) -> list[Path]:
-        """Return the folders of increments 1 to `last`."""
         return [self.increment(index) for index in range(1, last + 1)]
 
     def learner(self, increment: int, member: int) -> Path:
         return self.increment(increment) / "learners" / f"{member}.safetensors"
 
     def calibration(self, increment: int) -> Path:
-        """Return the table of the calibration before an increment."""
         return self.increment(increment) / "calibration.json"
 
     def read_calibration(self, increment: int) -> dict[str, Any] | None:

@@ -82,7 +82,6 @@ def train_learner(
 
 
 def sampling_units(growth: Growth, increment: int) -> list[Unit]:
-    """Return one unit for each group of classes of an increment."""
     groups = class_groups(len(growth.class_names), growth.recipe(increment).stages.classes_per_unit)
     return [
         Unit(f"increment {increment}, group {group}", sample_group, (growth, increment, labels, done), done)

@@ -30,7 +30,6 @@ def spread_of(values: Sequence[float]) -> dict[str, Any]:
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Return the values with their mean, standard deviation and number."""
     return {**spread_of(values), "values": list(values)}
 
 
@@ -113,7 +112,6 @@ def redundancy(matrices: Sequence[Sequence[Sequence[float]]], classes: int) -> d
 
 
 def off_diagonal(matrix: Sequence[Sequence[float]]) -> list[float]:
-    """Return the entries of a square matrix that are not on its diagonal."""
     return [value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
 
 

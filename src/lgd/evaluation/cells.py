@@ -46,7 +46,6 @@ class Evaluation:
 
 
 def evaluation_units(evaluation: Evaluation, run: Run) -> list[Unit]:
-    """Return a unit for each cell of a run."""
     return [
         Unit(f"{run.root.name}: {cell.name}", function, (evaluation, run, cell, done), done)
         for cell in cells_of(evaluation.config, evaluation.stages)

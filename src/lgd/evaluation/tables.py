@@ -41,7 +41,6 @@ def explained(table: Table) -> str:
 
 
 def captioned(table: Table) -> str:
-    """Return the caption and the Markdown table."""
     return f"{table.caption}\n\n{markdown(table)}"
 
 

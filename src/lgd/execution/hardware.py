@@ -136,7 +136,6 @@ def warn_of_emulation(device: str, settings: Mapping[str, Any]) -> None:
 
 
 def fields_in_bfloat16(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the dotted names of the settings whose value is bfloat16."""
     found = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -147,7 +146,6 @@ def fields_in_bfloat16(settings: Mapping[str, Any], prefix: str = "") -> list[st
 
 
 def device_name(device: str) -> str:
-    """Return the model name of a GPU or of the processor."""
     if device.startswith("cuda"):
         import torch
 

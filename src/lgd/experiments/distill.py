@@ -123,7 +123,6 @@ def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...],
 
 
 def plot_run(method: str, run: Run, growth: Growth, metrics: dict[str, Any]) -> None:
-    """Write the figures of one run."""
     folders = run.increments(run.last_increment(growth.later.stages.increments))
     parts = [read_increment(folder, growth.class_names) for folder in folders]
     figures = run.root / "figures"

@@ -22,7 +22,6 @@ from lgd.rng import derive_seed
 
 
 def reference_unit(assets: Assets) -> Unit:
-    """Return the unit that makes the reference of an assets directory."""
     done = assets.reference_file
     return Unit("reference", make_reference, (assets,), done, assets.reference.training.shards)
 
@@ -39,7 +38,6 @@ def make_reference(assets: Assets, advance: Callable[[], object] = lambda: None)
 
 
 def judge_unit(assets: Assets) -> Unit:
-    """Return the unit that makes the judge of an assets directory."""
     return Unit("judge", make_judge, (assets,), assets.judge_file, assets.judge.training.shards)
 
 

@@ -70,12 +70,10 @@ def group_status(runs: Sequence[Path]) -> str:
 
 
 def progress(root: Path, phases: list[Phase]) -> str:
-    """Describe how far an unfinished run is."""
     return f"{'running' if in_use(root) else 'not running'}; {_next(phases)}; {time_left(root, phases)}"
 
 
 def run_status(root: Path) -> str:
-    """Describe one run in lines."""
     phases = run_phases(root)
     if (root / "metrics.json").is_file():
         metrics = read_json(root / "metrics.json")
@@ -159,7 +157,6 @@ def duration(seconds: float) -> str:
 
 
 def in_use(root: Path) -> bool:
-    """Return whether a process holds this directory or the compare directory around it."""
     return any(holder_of(folder) for folder in (root, root.parent))
 
 

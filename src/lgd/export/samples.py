@@ -122,6 +122,5 @@ def shards(export: Export) -> list[tuple[int, Sequence[Sample]]]:
 
 
 def write_order(export: Export, path: Path) -> None:
-    """Write a CSV row per image, in the order of the samples."""
     rows = [(s.file, *(getattr(s, name) for name in COLUMNS[1:])) for s in export.samples]
     write_text(path, image_table(rows))

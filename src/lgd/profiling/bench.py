@@ -206,7 +206,6 @@ COLUMNS = {
 
 
 def table(result: dict[str, Any]) -> str:
-    """Format the result as text and a Markdown table."""
     d, peaks = result["denoiser"], result["matmul"]
     lines = [
         f"{result['device']}, {result['threads']} threads, torch {result['torch']}",

@@ -62,7 +62,6 @@ def doctor() -> str:
 
 
 def installed(name: str) -> str:
-    """Return the version of a package, or that it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -70,12 +69,10 @@ def installed(name: str) -> str:
 
 
 def devices() -> list[str]:
-    """Return the devices that lgd can compute on here."""
     return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
 
 
 def describe(device: str) -> str:
-    """Return a GPU's name and memory, and how bfloat16 does on a device."""
     about = ""
     if device != "cpu":
         free, total = torch.cuda.mem_get_info(device)
@@ -92,11 +89,9 @@ def cache(folder: Path) -> str:
 
 
 def variables() -> str:
-    """Return the environment variables that change results, speed or places; they hold no secrets."""
     found = {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)}
     return ", ".join(f"{name}={value}" for name, value in found.items()) or "none that matter"
 
 
 def size(count: float) -> str:
-    """Format a number of bytes."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

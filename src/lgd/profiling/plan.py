@@ -55,7 +55,6 @@ class Phase:
 
     @property
     def wall(self) -> float:
-        """Return the seconds that pass."""
         return self.seconds / self.workers
 
 
@@ -69,7 +68,6 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds that the run takes."""
         return sum(phase.wall for phase in self.phases)
 
     @property
@@ -201,7 +199,6 @@ def resident() -> int:
 
 
 def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
-    """Format the estimate as text and a Markdown table."""
     lines = [
         f"{sizes.classes} classes, {sizes.images} training and {sizes.test} test images of {sizes.shape}",
         f"rates: {rates.float32 / 1e12:.2f} TFLOP/s in float32, {rates.bfloat16 / 1e12:.2f} in bfloat16",
@@ -222,7 +219,6 @@ def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

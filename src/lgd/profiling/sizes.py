@@ -43,7 +43,6 @@ class Sizes:
 
     @property
     def bytes(self) -> int:
-        """Return the memory that the images take."""
         C, H, W = self.shape
         whole = (self.images + self.test) * C * H * W
         return whole if whole < LARGEST_IN_MEMORY else 0

@@ -100,7 +100,6 @@ def seconds_of(work: Workload) -> float:
 
 
 def phases_at(config: Config, sizes: Sizes, speed: Speed, device: str) -> dict[str, float]:
-    """Return the seconds that each phase of a run takes at this speed."""
     workers = worker_count(config.compute)
     prices = Prices(config, sizes, device, speed)
     return {

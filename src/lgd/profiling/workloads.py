@@ -62,7 +62,6 @@ class Workloads:
     device: str
 
     def classifier(self, config: ClassifierConfig) -> Classifier:
-        """Make an untrained classifier."""
         ones = torch.ones(self.sizes.shape[0])
         return self.on_device(new_classifier(config, self.sizes.shape, self.sizes.classes, ones / 2, ones / 4))
 
@@ -96,11 +95,9 @@ class Workloads:
         return self.classifier_training_step(config, images)
 
     def test_batch(self, architecture: str) -> Workload:
-        """Return the test of an architecture on one batch of test images."""
         return self.classified_batch(replace(self.config.evaluation.classifier, architecture=architecture))
 
     def classified_batch(self, config: ClassifierConfig) -> Workload:
-        """Return the classification of one batch of images."""
         batch = min(batch_size_for(self.sizes.shape), max(self.sizes.test, 1))
 
         def build() -> Built:
@@ -110,7 +107,6 @@ class Workloads:
         return Workload(batch, build, bfloat16=False)
 
     def generator_training_step(self) -> Workload:
-        """Return one training step of the generator."""
         own = self.config.generator
         half = half_precision(own, self.device.partition(":")[0])
 
@@ -235,8 +231,6 @@ class Workloads:
         return Workload(batch, build, half)
 
     def decoding_batch(self, batch: int) -> Workload:
-        """Return the decoding of a batch of latents."""
-
         def build() -> Built:
             generator = self.generator(self.config.sampling.precision)
             z = torch.randn(batch, *generator.latent_shape, device=self.device)
@@ -245,7 +239,6 @@ class Workloads:
         return Workload(batch, build, self.config.sampling.precision == "bfloat16")
 
     def guidance_decoder(self, generator: Generator) -> tuple[Any, list[nn.Module]]:
-        """Return the decoder of guidance, and its networks."""
         folder = self.config.guidance.decoder
         if not folder or not isinstance(generator.autoencoder, Latents):
             return generator.autoencoder, networks_of(generator.autoencoder)
@@ -255,7 +248,6 @@ class Workloads:
         return small, [small.network]
 
     def frozen_classifier(self, config: ClassifierConfig) -> Classifier:
-        """Make an untrained classifier without gradients."""
         return self.classifier(config).eval().requires_grad_(False)
 
     def surrogate(self) -> Surrogate:
@@ -281,7 +273,6 @@ def default_precision(precision: Precision) -> Iterator[None]:
 
 
 def networks_of(autoencoder: Any) -> list[nn.Module]:
-    """List the networks of an autoencoder; pixels have none."""
     return [autoencoder.network] if isinstance(autoencoder, Latents) else []
 
 

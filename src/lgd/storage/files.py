@@ -155,7 +155,6 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """Return the hexadecimal digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -234,7 +233,6 @@ def is_reserved(name: str) -> bool:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, as `write_file` writes."""
     write_file(target, lambda temporary: shutil.copyfile(source, temporary))
 
 

@@ -39,7 +39,6 @@ class Mirror:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Upload every file that this process finishes in the block."""
         with on_written(self.send):
             yield
 
@@ -121,7 +120,6 @@ def _size(path: Path) -> int:
 
 
 def active_mirror() -> Mirror | None:
-    """Return the mirror of the `workspace` that this process is in."""
     return _active
 
 
@@ -153,7 +151,6 @@ def fetched(place: str | Path) -> Iterator[Path]:
 
 
 def is_remote(place: str | Path) -> bool:
-    """Return whether a place is a URL of an object store."""
     return "://" in str(place) and not str(place).startswith("file://")
 
 

@@ -26,7 +26,6 @@ class Embeddings:
 
     @property
     def null(self) -> int:
-        """Row of the negative prompt."""
         return sum(self.counts)
 
     def to(self, device: torch.device) -> Embeddings:
@@ -111,5 +110,4 @@ def call_with_class(denoiser: Any, x_t: Tensor, t: Tensor, conditions: Tensor, e
 
 
 def unet_channels(config: Mapping[str, Any]) -> str:
-    """Describe a U-Net by its config.json."""
     return f"U-Net of {', '.join(map(str, config['block_out_channels']))} channels"
