@@ -44,7 +44,6 @@ class AnalysisContext:
     assets: Assets
     """the real images, the judge and the reference"""
     classifier: ClassifierConfig
-    """the evaluation classifier, which the measures train"""
     config: AnalysisConfig
 
     @property

@@ -27,7 +27,6 @@ class Cached:
     version: str
     revision: str
     changed: float
-    """seconds since the epoch"""
 
 
 def find_hub(text: str, config: DatasetConfig) -> Sequence[Listing]:

@@ -30,7 +30,6 @@ class Chosen:
 
     files: Encoded
     rows: Tensor
-    """int64 (N,)"""
 
     def name(self, index: int) -> str:
         return self.files.name(int(self.rows[index]))

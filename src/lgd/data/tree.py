@@ -80,7 +80,6 @@ class Tree:
     fingerprint: str
     """of names, sizes and times of change"""
     notes: tuple[str, ...]
-    """one-line messages about files that are left out"""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ class Vocabulary:
     """The names of a generator's classes."""
 
     where: str
-    """the generator, for error messages"""
     size: int
     """ids run from 0 to size - 1"""
     exact: Mapping[str, frozenset[int]] = field(default_factory=dict)

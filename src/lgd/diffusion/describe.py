@@ -67,7 +67,7 @@ def parts(folder: Path, pretrained: bool) -> list[tuple[str, str]]:
         known = f"{family.vocabulary(folder).size}, numbered from 0"
     else:
         known = "any, by prompts"
-    millions = count_parameters(folder / family.part) / 1e6
+    millions = sum(map(prod, weight_shapes(folder / family.part).values())) / 1e6
     latents = f"{net['in_channels']} x {net['sample_size']} x {net['sample_size']}"
     licence = licence_of(folder)
     return [
@@ -133,8 +133,3 @@ def noise(scheduler: dict[str, Any]) -> str:
         f"{scheduler['num_train_timesteps']} {scheduler['beta_schedule']} steps, beta {scheduler['beta_start']:g} to"
         f" {scheduler['beta_end']:g}{says.get(scheduler.get('prediction_type', 'epsilon'), '')}{clamp}"
     )
-
-
-def count_parameters(folder: Path) -> int:
-    """Count the parameters in the weight files, without reading the weights."""
-    return sum(map(prod, weight_shapes(folder).values()))

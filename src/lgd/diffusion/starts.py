@@ -43,7 +43,6 @@ class Start:
     autoencoder: Pixels | Latents
     """not normalised yet, where the images decide how"""
     network: Path | None
-    """the folder that the autoencoder is read from"""
     scheduler: DDPMScheduler
     conditions: Conditions
     family: Family = DIT

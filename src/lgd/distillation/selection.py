@@ -16,7 +16,6 @@ class CandidateScores:
     """Measurements of the 8-bit images of N candidates, each (N,), or of S slots, each (S, kappa)."""
 
     score: Tensor
-    """learnability"""
     learner_loss: Tensor
     """cross-entropy in nats, mean over the learners"""
     reference_loss: Tensor
@@ -44,7 +43,6 @@ class SelectionRule:
     choose: Callable[[CandidateScores, StagesConfig], Tensor]
     """takes measurements (S, kappa) and the settings; returns the index of the kept candidate of each slot, (S,)"""
     summary: str
-    """one line about the rule"""
 
 
 def highest_score(slots: CandidateScores, stages: StagesConfig) -> Tensor:

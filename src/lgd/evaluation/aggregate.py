@@ -9,10 +9,9 @@ from typing import Any
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy
-from lgd.data.imageset import concatenate
 from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
-from lgd.distillation.store import read_increment
+from lgd.distillation.store import read_union
 from lgd.errors import UserError
 from lgd.storage.files import read_json
 
@@ -58,7 +57,7 @@ def collect(evaluation: Evaluation, run: Run, judge: Classifier, reference: Clas
     increments: list[dict[str, Any]] = []
     images, before = 0, 0
     for i in evaluated_increments(config, stages):
-        added = concatenate([read_increment(run.increment(k), names) for k in range(before + 1, i + 1)])
+        added = read_union([run.increment(k) for k in range(before + 1, i + 1)], names)
         images, before = images + len(added), i
         by_architecture = {}
         for name in evaluators(config):

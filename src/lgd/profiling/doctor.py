@@ -54,7 +54,10 @@ def doctor() -> str:
         "processor": f"{device_name('cpu')}, {cpu_count()} cores here, {threads} threads,"
         f" {torch.backends.cpu.get_cpu_capability()}",
         "memory": f"{size(memory.total)}, {size(memory.available)} of it available",
-        **{f"device {name}": describe(name) for name in devices()},
+        **{
+            f"device {name}": describe(name)
+            for name in ("cpu", *map("cuda:{}".format, range(torch.cuda.device_count())))
+        },
         "cache": cache(cache_folder()),
         "variables": variables(),
     }
@@ -66,10 +69,6 @@ def installed(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
-
-
-def devices() -> list[str]:
-    return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
 
 
 def describe(device: str) -> str:

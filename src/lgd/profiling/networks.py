@@ -40,7 +40,6 @@ class Networks:
     config: Recipe
     generator: Generator
     guiding: Autoencoder
-    """the decoder of guidance"""
     learners: list[Classifier]
     reference: Classifier
     classes: range
@@ -54,11 +53,8 @@ class RandomNetworks:
     """Sizes of random networks."""
 
     denoiser: str
-    """one of SIZES, or xl"""
     vae: str
-    """one of WIDTHS"""
     image_size: int
-    """side in pixels"""
     candidates: int
     classes: int
     precision: Precision
@@ -89,7 +85,7 @@ def random_networks(sizes: RandomNetworks, device: str) -> Networks:
             activation_fn="gelu",
             num_embeds_ada_norm=classes,
         )
-        kl = sd_vae(WIDTHS[sizes.vae])
+        kl = AutoencoderKL(**{**SD, "block_out_channels": WIDTHS[sizes.vae]})
         tiny = AutoencoderTiny(
             encoder_block_out_channels=(16,) * 4,
             decoder_block_out_channels=(16,) * 4,
@@ -108,11 +104,6 @@ def random_networks(sizes: RandomNetworks, device: str) -> Networks:
     generator = Generator(without_own_dropout(dit), dict(DDPMScheduler().config), full, names, tuple(range(classes)))
     small = replace(full, network=tiny, std=(1.0,))
     return Networks(recipe_of(config), generator, small, [learner], reference, range(classes), device, 256)
-
-
-def sd_vae(widths: tuple[int, ...]) -> AutoencoderKL:
-    """Make an untrained AutoencoderKL of Stable Diffusion's form, with these channels."""
-    return AutoencoderKL(**{**SD, "block_out_channels": widths})
 
 
 def run_networks(folder: Path, candidates: int, classes: int, device: str, decoder: str) -> Networks:

@@ -47,7 +47,6 @@ class Phase:
     seconds: float
     """time of all its work on one core, or on one device"""
     workers: int
-    """number of processes that share the work"""
     bytes: int
     """peak memory of the tensors in one process, weights included; without the memory of the process itself"""
     tried: bool
@@ -106,7 +105,7 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
     fake: compute nothing; for networks that are not on this machine, or too large for it.
     """
     workloads = Workloads(config, sizes, "cpu" if fake else resolve_device(config.compute.device))
-    process = resident() + (0 if sizes.loaded else sizes.bytes)
+    process = int(psutil.Process().memory_info().rss) + (0 if sizes.loaded else sizes.bytes)
     workers = worker_count(config.compute)
 
     def assess(work: Workload) -> tuple[float, int, bool]:
@@ -191,11 +190,6 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
         if kind == "accuracy":
             evaluated.append((count * config.evaluation.evaluations * sizes.test, workloads.test_batch(architecture)))
     yield upto + "evaluation", evaluated, cells.total()
-
-
-def resident() -> int:
-    """Return the memory of this process in bytes."""
-    return int(psutil.Process().memory_info().rss)
 
 
 def table(found: Plan, sizes: Sizes, rates: Rates) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import AutoencoderKL, DDPMScheduler
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn import functional as F
@@ -25,6 +25,7 @@ from lgd.diffusion.generator import Generator
 from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
+from lgd.diffusion.vae_names import SD
 from lgd.distillation.methods import Method, method_named, recipe_for
 from lgd.distillation.recipe import Recipe, first_step
 from lgd.errors import UserError
@@ -34,7 +35,6 @@ from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import guided_steps, learnability_guided
 from lgd.guidance.score import learnability
 
-from .networks import WIDTHS, sd_vae
 from .sizes import PIPELINES, Sizes
 
 Built = tuple[Callable[[], Any], list[nn.Module]]
@@ -50,7 +50,6 @@ class Workload:
     build: Callable[[], Built]
     """returns the call and its networks; within torch's fake tensors it computes nothing"""
     bfloat16: bool
-    """whether it computes in bfloat16"""
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ class Workloads:
             family, sizes = FAMILIES[published[0]], published[1]
             with default_precision(precision):
                 denoiser = family.network(**sizes)
-                network = self.on_device(sd_vae(WIDTHS["sd"]).eval().requires_grad_(False))
+                network = self.on_device(AutoencoderKL(**SD).eval().requires_grad_(False))
             autoencoder = Latents(network, shape, 8 * sizes["sample_size"], (0.0,), (1 / 0.18215,))
         else:
             latent = shape

@@ -82,7 +82,9 @@ class Mirror:
             if marker.exists() and marker.read_text() == phase:
                 return
             store, base = self.open()
-            lacking = [name for name, size in self.listing().items() if _size(self.root / name) != size]
+            there = self.listing()
+            here = {name: (self.root / name).stat().st_size for name in there if (self.root / name).is_file()}
+            lacking = [name for name, size in there.items() if here.get(name) != size]
             for name in lacking:
                 (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             if lacking:
@@ -113,10 +115,6 @@ class Mirror:
             if ".." in Path(name).parts or Path(name).is_absolute():
                 raise UserError(f"{self.url}: unsafe name {name!r}")
         return {name: size for name, size in sizes.items() if not is_private(Path(name))}
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -1
 
 
 def active_mirror() -> Mirror | None:
