@@ -369,6 +369,8 @@ CASES = [
     Case("a sweep over an unknown field", "lgd ablate PRESET --over guidance.omg=1,2 --out OUT"),
     Case("a sweep without values", "lgd ablate PRESET --over guidance.omega --out OUT"),
     Case("a sweep with a wrong value", "lgd ablate PRESET --over guidance.omega=0,x --out OUT"),
+    Case("a sweep over a field that the method sets",
+         "lgd ablate PRESET --method lgd-anchored --over stages.anchor=none,herding --out OUT"),
     Case("a value twice", "lgd ablate PRESET --over guidance.omega=1,1 --out OUT"),
     Case("an analysis of a directory that does not exist", "lgd analyze none --out OUT"),
     Case("an analysis of a plain folder without --test", "lgd analyze D --out OUT", image("D/0/1.png", "L", (8, 8))),

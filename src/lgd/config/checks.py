@@ -143,5 +143,9 @@ def problems(config: Config) -> Iterator[str]:
         yield f"generator.tune: {own.tune!r} needs a generator.source to start from"
     if own.source and own.autoencoder:
         yield "generator.autoencoder: a generator.source brings its own"
+    if own.snr_offset and not own.min_snr:
+        yield f"generator.snr_offset: {own.snr_offset:g} needs a generator.min_snr"
+    if own.prediction == "flow_prediction" and own.train_timesteps != 1000:
+        yield f"generator.train_timesteps: a flow has 1000, not {own.train_timesteps}"
     if own.beta_start > own.beta_end or own.beta_end >= 1:
         yield "generator.beta_start and beta_end must rise and stay below 1"
