@@ -150,5 +150,9 @@ def _check(config: Config, where: str) -> None:
         raise UserError(f"{where}: generator.tune: {config.generator.tune!r} needs a generator.source to start from")
     if config.generator.source and config.generator.autoencoder:
         raise UserError(f"{where}: generator.autoencoder: a generator.source brings its own")
+    if config.generator.snr_offset and not config.generator.min_snr:
+        raise UserError(f"{where}: generator.snr_offset: {config.generator.snr_offset:g} needs a generator.min_snr")
+    if config.generator.prediction == "flow_prediction" and config.generator.train_timesteps != 1000:
+        raise UserError(f"{where}: generator.train_timesteps: a flow has 1000, not {config.generator.train_timesteps}")
     if config.generator.beta_start > config.generator.beta_end or config.generator.beta_end >= 1:
         raise UserError(f"{where}: generator.beta_start and beta_end must rise and stay below 1")

@@ -16,7 +16,7 @@ from lgd.progress import log
 from .autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
 from .autoencoder_networks import in_precision, load_network
 from .class_map import read_table
-from .families import Conditions, Family
+from .families import Conditions, Family, transformer_predicting
 from .families.dit import DIT, check_patch, new_denoiser
 from .finetune import check_targets, for_tuning, start_ids
 from .folder import (
@@ -114,7 +114,8 @@ def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
     denoiser = set_frequencies(new_denoiser(config, shape, len(images.class_names)), kind)
     network = Path(config.autoencoder) if config.autoencoder else None
     conditions = Conditions(tuple(range(len(images.class_names))))
-    return Start(denoiser, autoencoder, network, noise_schedule(config, CLIP if network else 1.0), conditions)
+    scheduler = noise_schedule(config, CLIP if network else 1.0)
+    return Start(denoiser, autoencoder, network, scheduler, conditions, transformer_predicting(config.prediction))
 
 
 def tuned_start(config: GeneratorConfig, images: ImageSet, kept: Path) -> Start:
