@@ -37,7 +37,7 @@ def seed_set_warning(growth: Growth) -> str:
     longer = "" if assets.generator.source else ", one trained for longer (generator.steps)"
     return (
         f"warning: the judge recognises only {found:.1f} % of the {len(images)} generated images of increment 1, and"
-        f" {real:.1f} % of real test images (guessing: {100 / classes:.1f} %), so the generator does not show the classes and"
-        f" the set will teach little. Look at {folder}. Use another generator (generator.source){longer}, or"
+        f" {real:.1f} % of real test images (guessing: {100 / classes:.1f} %), so the generator does not show the"
+        f" classes and the set will teach little. Look at {folder}. Use another generator (generator.source){longer}, or"
         " --method herding, which selects real images"
     )

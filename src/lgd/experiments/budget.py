@@ -222,6 +222,6 @@ def tell(config: Config, chosen: Augmentation, speed: Speed, seconds: float) -> 
     if sampled and chosen.accuracy < RECOGNISED_FROM:
         log.info(
             "warning: these images are hard: in this budget a new generator is not expected to show their classes"
-            f" (benchmarks/budget.md). --method auto chooses real images and needs none; or name a trained"
+            " (benchmarks/budget.md). --method auto chooses real images and needs none; or name a trained"
             " --generator.source, or give more --minutes"
         )

@@ -50,8 +50,9 @@ def select(
 
     images, labels, settings and errors: as `lgd.distill`; of a source with a test part, and of a preset, the training
     images. method: random, herding, k-center, or another method of real images; auto chooses one by `per_class` and
-    logs why. out: a run directory to keep them in, so that the same call continues; None: none is kept. The reference, whose features or losses decide, is trained on
-    all images, with the settings that `lgd distill` chooses. Selection takes no step that needs test images.
+    logs why. out: a run directory to keep them in, so that the same call continues; None: none is kept. The reference,
+    whose features or losses decide, is trained on all images, with the settings that `lgd distill` chooses. Selection
+    takes no step that needs test images.
     """
     if not isinstance(images, str | Path | Config):
         images, labels = image_set(images, labels), None
