@@ -38,6 +38,6 @@ def seed_set_warning(growth: Growth) -> str:
     return (
         f"warning: the judge recognises only {found:.1f} % of the {len(images)} generated images of increment 1, and"
         f" {real:.1f} % of real test images (guessing: {100 / classes:.1f} %), so the generator does not show the"
-        f" classes and the set will teach little. Look at {folder}. Use another generator (generator.source){longer}, or"
-        " --method herding, which selects real images"
+        f" classes and the set will teach little. Look at {folder}. Use another generator (generator.source){longer},"
+        " or --method herding, which selects real images"
     )
