@@ -13,7 +13,7 @@ from lgd.progress import log
 from .anchors import anchor_count
 from .base import Method
 from .real import REAL
-from .registry import METHODS, method_named, methods_used, recipe_for, seed_config, seed_method, with_method
+from .registry import METHODS, method_named, recipe_for, seed_config, seed_method, with_method
 
 
 def check_method(config: Config, train: ImageSet) -> None:
@@ -35,9 +35,10 @@ def check_method(config: Config, train: ImageSet) -> None:
         check_budget(seed_config(config), train)
         method_named(name).check(recipe_for(seed_config(config)))
     check_anchors(config, train)
-    for used in methods_used(config) if config.synthetic else ():
-        if not used.sources or not all(source.generated for source in used.sources):
-            raise UserError(f"synthetic: a set by {config.method!r} holds {used.summary}; choose another --method")
+    for name in (config.method, seed_method(config)) if config.synthetic else ():
+        sources = method_named(name).sources
+        if not (sources and all(source.generated for source in sources)):
+            raise UserError(f"synthetic: a set by {name!r} holds real images; choose another method")
 
 
 def makes_seed_sets(seed: Method, of: Method) -> bool:
