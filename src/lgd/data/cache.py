@@ -87,10 +87,7 @@ def remembered(key: str, find: Callable[[], Any], lasting: Callable[[Any], bool]
 
 
 def prepare(images: EncodedImages, key: str) -> Prepared:
-    """Decode every image once, and keep the pixels for the next process where they are not too many.
-
-    key: of the images' files and rows.
-    """
+    """Decode every image once and keep the pixels, unless they are too many. key: of the files and rows."""
     N, C, H, W = images.shape
     key = key_of(key, C, H, W, *([images.resize] if images.resize else []))
     path = cache_folder() / f"{key}.pixels"

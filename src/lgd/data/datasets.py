@@ -55,10 +55,7 @@ class Survey:
 
 
 def survey(config: DatasetConfig) -> Survey:
-    """Count the images and choose how they are read. They are decoded only where broken ones are to be left out.
-
-    Errors: as `load_splits`, but for broken images that stop it.
-    """
+    """Count the images and choose how they are read; decode them only to leave broken ones out. Errors: UserError."""
     parts = find(config, tell_ahead)
     config = resolved(config, parts, tell_ahead)
     labels = [read(part, config, tell_ahead).labels if config.skip_broken else part.labels for part in parts]
