@@ -16,7 +16,7 @@ from lgd.errors import UserError, first_line, nearest
 
 from .convnet import convnet
 from .layers import NORMS, Shape
-from .plain import alexnet, vgg11
+from .plain import ALEXNET, VGG11, plain
 from .resnet import resnet8, resnet18, resnetap10
 from .vit import vit
 
@@ -27,8 +27,8 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, ClassifierConfig], nn.Sequential]
     "resnet8": lambda shape, classes, config: resnet8(shape, classes, NORMS[config.norm]),
     "resnetap10": lambda shape, classes, config: resnetap10(shape, classes, NORMS[config.norm]),
     "resnet18": lambda shape, classes, config: resnet18(shape, classes, NORMS[config.norm]),
-    "vgg11": lambda shape, classes, config: vgg11(shape, classes, NORMS[config.norm]),
-    "alexnet": lambda shape, classes, config: alexnet(shape, classes, NORMS[config.norm]),
+    "vgg11": lambda shape, classes, config: plain(VGG11, shape, classes, NORMS[config.norm]),
+    "alexnet": lambda shape, classes, config: plain(ALEXNET, shape, classes, NORMS[config.norm]),
     "vit": lambda shape, classes, _: vit(shape, classes),
 }
 """Architectures by name: from (shape, classes, configuration) to a Sequential whose last layer is the linear head."""
