@@ -42,7 +42,6 @@ def compute_cell(
     increment: int,
     path: Path,
 ) -> None:
-    """Write the result of one computation of a measure to `path`."""
     analysed = load_set(source) if source else real_sample(context)[1]
     write_json(path, compute(Inputs(context, analysed, seed, increment)))
 

@@ -94,7 +94,6 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def of_features(distance: Callable[[Tensor, Tensor], Any], inputs: Inputs) -> Any:
-    """Compare the features of the real sample with those of the set."""
     return distance(inputs.real_features, inputs.features)
 
 

@@ -108,7 +108,6 @@ def content_digest(analysed: AnalysedSet) -> str:
 
 
 def _read_run(source: SetSource, problems: dict[str, list[Path]], notes: list[str]) -> list[ImageSet]:
-    """Read the increments of a run by their manifests."""
     increments = []
     for folder in sorted(path.parent for path in source.path.glob("increments/*/done")):
         images, labels, rows = [], [], read_manifest(folder)
@@ -132,7 +131,6 @@ def _read_run(source: SetSource, problems: dict[str, list[Path]], notes: list[st
 
 
 def _read_folder(source: SetSource, problems: dict[str, list[Path]], notes: list[str]) -> list[ImageSet]:
-    """Read a folder of <class>/*.png and split it into increments."""
     labels_of = {folder: label for label, folder in enumerate(folders_of(source.path, source.class_names))}
     unknown = sorted(path for path in source.path.iterdir() if path.is_dir() and path.name not in labels_of)
     if unknown:

@@ -68,7 +68,6 @@ def completion(arguments: Sequence[str]) -> int:
 
 
 def whole_parser() -> ArgumentParser:
-    """Return one parser of all commands, which serves for completion alone."""
     whole = ArgumentParser("lgd", add_help=False)
     whole.add_argument("-h", "--help", action="store_true", help="show the commands")
     whole.add_argument("-V", "--version", action="store_true", help="show the version")

@@ -31,7 +31,6 @@ def wanted_classes(chosen: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_list(name: str) -> list[str]:
-    """The lines of a list file, but empty ones and comments (#)."""
     path = class_lists().get(name, Path(name).expanduser())
     try:
         lines = [line.strip() for line in read_limited(path, LARGEST_LIST).splitlines()]

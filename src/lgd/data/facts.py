@@ -81,7 +81,6 @@ def join(whole: Facts, found: dict[str, Any]) -> None:
 
 
 def read_headers(files: Encoded, rows: Sequence[int], where: str, tinted: bool) -> dict[str, Any]:
-    """Facts of these images as plain data."""
     facts = Facts()
     with progress_bar(len(rows), f"{where}: sizes") as advance:
         for start in range(0, len(rows), TASK * TASKS):

@@ -172,7 +172,6 @@ def to_bytes(images: Tensor) -> Tensor:
 
 
 def concatenate(sets: Sequence[ImageSet]) -> ImageSet:
-    """The union of sets over the same classes, in order."""
     names = sets[0].class_names
     if any(part.class_names != names for part in sets):
         raise ValueError("sets over different classes cannot be joined")

@@ -61,7 +61,6 @@ class LeftOut:
         self.links += other.links
 
     def notes(self, root: Path) -> tuple[str, ...]:
-        """One line for the files and one for the links, where there are any."""
         links = f"{root}: symbolic links that are not followed: {len(self.links)} (first: {', '.join(self.links[:1])})"
         return (f"{root}: {self}",) * bool(self.kinds) + (links,) * bool(self.links)
 
@@ -202,7 +201,6 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _suffix(entry: os.DirEntry[str]) -> str:
-    """The kind of a file that is no image, by its name."""
     suffix = Path(entry.name).suffix.lower()
     if suffix in SUFFIXES:
         return "not regular"

@@ -136,7 +136,6 @@ def small_decoder(folder: Path, own: Autoencoder, precision: Precision = "float3
 
 
 def save_latents(autoencoder: Latents, source: Path, folder: Path) -> None:
-    """Put a copy of the network from `source`, and the normalisation, into a generator's folder."""
     for file in network_files(source):
         copy_file(file, folder / "autoencoder" / file.name)
     values = {"image_size": autoencoder.size, "mean": list(autoencoder.mean), "std": list(autoencoder.std)}

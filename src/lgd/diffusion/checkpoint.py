@@ -18,7 +18,6 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def save_checkpoint(path: Path, state: Training) -> None:
-    """Replace the checkpoint at `path` by the state as it is."""
     tensors: dict[str, Tensor] = {f"{part}.{name}": value for part, name, value in parts(state)}
     tensors["order"], tensors["draw"] = state.order, state.draw.get_state()
     tensors["losses"] = torch.tensor(state.losses, dtype=torch.float64)

@@ -90,7 +90,6 @@ def is_imagenet(size: int, id2label: Mapping[str, str] | None) -> bool:
 
 
 def imagenet() -> tuple[str, ...]:
-    """The WordNet ids of ImageNet's 1000 classes, in the order of their ids."""
     return tuple(imagenet_labels())
 
 

@@ -109,7 +109,6 @@ def imported(folder: Path) -> list[tuple[str, str]]:
 
 
 def time(folder: Path) -> str:
-    """The frequencies of the timestep embedding, and how they are known."""
     try:
         kind, reason = saved_frequencies(folder)
     except UserError as error:

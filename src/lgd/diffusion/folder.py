@@ -266,7 +266,6 @@ def pin_files(files: dict[str, str], path: Path, begun: Path, record: dict[str, 
 
 
 def fingerprint(source: str) -> dict[str, str]:
-    """SHA-256 of every file that a source is read from."""
     folder = source_folder(source)
     files = [folder / name for name in FILES]
     files += [

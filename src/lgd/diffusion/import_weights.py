@@ -175,7 +175,6 @@ def vae_part(given: str, weights: Weights, config: dict[str, Any] | None) -> Par
 
 
 def scheduler_of(place: Path) -> dict[str, Any]:
-    """Return the noise schedule: the pipeline's own, else that of DiT's own code."""
     path = place / "scheduler" / "scheduler_config.json"
     if path.is_file():
         return read_object(path)

@@ -62,7 +62,6 @@ def prompts_of_table(path: str, class_names: Sequence[str]) -> tuple[tuple[str, 
 
 
 def spoken(name: str) -> str:
-    """Return a class name as it is said: with spaces for underscores."""
     return re.sub(r"[\s_]+", " ", name).strip()
 
 

@@ -87,7 +87,6 @@ def from_vae_names(weights: Weights, config: dict[str, Any] | None) -> tuple[dic
 
 
 def known_arguments(config: dict[str, Any]) -> dict[str, Any]:
-    """Return what a config.json says that AutoencoderKL takes."""
     known = inspect.signature(AutoencoderKL.__init__).parameters.keys() - {"self"}
     return {name: tuple(v) if isinstance(v, list) else v for name, v in config.items() if name in known}
 

@@ -79,7 +79,6 @@ def measure_strength(growth: Growth, increment: int, index: int, done: Path) -> 
 
 
 def finish_calibration(growth: Growth, increment: int) -> None:
-    """Write the table of a calibration, with the strength that it chose."""
     rows = [read_json(growth.run.calibration_row(increment, index)) for index in range(CALIBRATED_STRENGTHS)]
     table = {"strength": chosen_strength(rows), "lost": LOST, "rows": rows}
     path = growth.run.calibration(increment)

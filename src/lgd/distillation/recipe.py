@@ -66,7 +66,6 @@ class Assets:
 
 
 def assets_of(config: Config, root: Path, device: str) -> Assets:
-    """Take the settings of assets in folder `root` out of a configuration."""
     surrogate = config.influence.surrogate
     return Assets(root, config.dataset, config.generator, config.reference, config.judge, surrogate, device)
 
@@ -91,7 +90,6 @@ def first_step(recipe: Recipe) -> int:
 
 
 def recipe_of(config: Config) -> Recipe:
-    """Take the settings that sampling reads out of a configuration."""
     return Recipe(**{field.name: getattr(config, field.name) for field in fields(Recipe)})
 
 
@@ -134,5 +132,4 @@ class Growth:
         return 1 if increment == 1 or self.seed.method == self.later.method else 2
 
     def learner_files(self, increment: int) -> list[Path]:
-        """Return the networks that steer the sampling of an increment."""
         return [self.run.learner(increment, member) for member in range(self.later.stages.learners)]

@@ -82,7 +82,6 @@ def ranked(candidates: CandidateScores, count: int, rule: SelectionRule, stages:
 
 
 def rule_named(name: str) -> SelectionRule:
-    """Return the selection rule of this name. Errors: UserError that lists the known ones."""
     if name not in SELECTION_RULES:
         raise UserError(f"stages.selection: unknown rule {name!r}{nearest(name, SELECTION_RULES)}")
     return SELECTION_RULES[name]

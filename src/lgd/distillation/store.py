@@ -161,7 +161,6 @@ def read_rows(path: Path, values: Any) -> list[Row]:
 
 
 def read_manifest(folder: Path) -> list[Row]:
-    """Read the manifest rows of one finished increment. Errors: as `read_rows`."""
     path = folder / "manifest.jsonl"
     return read_rows(path, read_json_lines(path))
 
@@ -223,7 +222,6 @@ def write_dataset(run: Run, increments: int) -> list[Path]:
 
 
 def keep_or_write(path: Path, text: str) -> None:
-    """Write a text unless the file holds it already."""
     if not path.is_file() or path.read_bytes() != text.encode():
         write_text(path, text)
 

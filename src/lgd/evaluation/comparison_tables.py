@@ -10,7 +10,6 @@ from .tables import Table, number, spread
 
 
 def all_ipcs(comparison: Mapping[str, Any]) -> list[str]:
-    """Return every number of images per class (IPC) at which a method was evaluated, ascending."""
     return sorted({ipc for method in comparison["methods"].values() for ipc in method["accuracy"]}, key=int)
 
 
@@ -25,7 +24,6 @@ def judge_of(comparison: Mapping[str, Any]) -> str:
 
 
 def redundancy_title(comparison: Mapping[str, Any]) -> str:
-    """Return the heading of redundancy with the accuracy of guessing."""
     chance = next((m["chance"] for m in comparison["methods"].values() if m["chance"] is not None), None)
     return "redundancy" if chance is None else f"redundancy (chance {chance:.1f})"
 
@@ -103,7 +101,6 @@ def cross_architecture(comparison: Mapping[str, Any]) -> Table:
 
 
 def cell_of(method: Mapping[str, Any], architecture: str, ipc: str, which: str) -> Mapping[str, Any] | None:
-    """Return one average of a method, None where the method was not evaluated."""
     cell = method["architectures"].get(architecture, {}).get(ipc)
     return cell["best"] if cell and which == "best" else cell
 

@@ -57,7 +57,6 @@ def load_teacher(teacher: Teacher, like: ImageSet, device: str) -> Classifier:
 
 
 def store_soft_labels(path: Path, teacher: Classifier, images: ImageSet, files: Sequence[str]) -> None:
-    """Write the teacher's logits of every image, in the order of `files`."""
     metadata = {"files": json.dumps(list(files)), "class_names": json.dumps(images.class_names)}
     save_tensors(path, {"logits": predict(teacher, images)}, metadata)
 

@@ -29,7 +29,6 @@ class Table:
 
 
 def markdown(table: Table) -> str:
-    """Return a Markdown table with aligned columns."""
     header, *rows = [[cell.replace("|", r"\|") for cell in row] for row in (table.header, *table.rows)]
     return tabulate(rows, header, "pipe", colalign=_alignment(table), disable_numparse=True) + "\n"
 
@@ -65,7 +64,6 @@ def _alignment(table: Table) -> list[str]:
 
 
 def write_tables(folder: Path, tables: Sequence[Table]) -> None:
-    """Write `folder`/NAME.md, .csv and .tex of each table."""
     for table in tables:
         for suffix, form in (("md", captioned), ("csv", comma_separated), ("tex", latex)):
             write_text(folder / f"{table.name}.{suffix}", form(table))

@@ -42,7 +42,6 @@ def train_together(
 
 
 def _storage(root: Path, mirror: Mirror | None) -> dict[str, Any]:
-    """Return the storage settings of Ray Train, which needs a place that all workers see."""
     if mirror is None:
         return {"storage_path": str(root / FOLDER)}
     from pyarrow.fs import FSSpecHandler, PyFileSystem

@@ -21,7 +21,6 @@ def receipt_of(done: Path) -> Path:
 
 
 def write_receipt(done: Path, paths: Iterable[Path]) -> None:
-    """Write the checksums of the files, with paths relative to the folder of `done`."""
     names = sorted({os.path.relpath(path, done.parent) for path in paths})
     write_text(receipt_of(done), "".join(f"{sha256(done.parent / name)}  {name}\n" for name in names))
 

@@ -38,7 +38,6 @@ def preview_samples(
 
 
 def write_grid(images: ImageSet, path: Path) -> None:
-    """Write a PNG file with one row of images per class."""
     largest = int(images.labels.bincount().max())
     figure = plots.image_grid([images], len(images.class_names), largest)
     figure.axes[0].set_xticks([])
@@ -46,7 +45,6 @@ def write_grid(images: ImageSet, path: Path) -> None:
 
 
 def write_loss(rows: Sequence[Row], path: Path) -> None:
-    """Write a PNG file with the loss against the steps."""
     write_bytes(
         path, plots.render(plots.loss_curve([row["step"] for row in rows], [row["loss"] for row in rows]), "png")
     )

@@ -61,7 +61,6 @@ class Experiment:
         return replace(self, config=with_method(replace(self.config, seed=seed), name))
 
     def assets(self, root: Path) -> Assets:
-        """Return the assets that lie in `root`, or are to be made there."""
         return assets_of(self.config, root, self.device)
 
     def growth(self, run: Run, assets: Assets) -> Growth:
@@ -114,12 +113,10 @@ def resolve(
 
 
 def samples(config: Config) -> bool:
-    """Return whether a run's method, or that of its seed set, samples from the generator."""
     return any(method.needs_generator for method in methods_used(config))
 
 
 def checks_of(config: Config) -> list[Check]:
-    """Return the checks of everything that a run of this configuration's method uses."""
     used = methods_used(config)
     checks: list[Check] = [has_reference, has_judge, has_evaluation]
     if samples(config):

@@ -72,7 +72,6 @@ def _refuse(out: Path, run: Path, overwrite: bool) -> None:
 
 
 def _hub() -> Any:
-    """Return the Hub's client. Errors: UserError without a token, before any work is done."""
     import huggingface_hub
 
     if not huggingface_hub.get_token():

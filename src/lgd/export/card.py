@@ -76,7 +76,6 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
 
 
 def kinds_of(export: Export) -> str:
-    """Return the number of images, and how many of them are real and how many were sampled."""
     sampled = len(export.samples) - export.real
     if not export.real:
         return f"{sampled} synthetic"
@@ -106,7 +105,6 @@ def _public(source: str) -> str:
 
 
 def dataset_info(export: Export) -> dict[str, Any]:
-    """Return the columns as the Hub reads them from a card."""
     import datasets
 
     features = datasets.Features({"image": datasets.Image(), **columns_of(export)})

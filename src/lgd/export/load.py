@@ -79,7 +79,6 @@ def read_table(table: Path) -> tuple[Encoded, Tensor]:
 
 
 def read_tars(tars: Sequence[Path]) -> tuple[Encoded, Tensor]:
-    """Read the members KEY.png and KEY.cls of tar files."""
     names, images, labels = [], [], []
     for path in tars:
         with tarfile.open(path) as tar:

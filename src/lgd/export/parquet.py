@@ -54,7 +54,6 @@ def columns_of(export: Export) -> dict[str, Any]:
 
 
 def row_of(export: Export, place: int) -> dict[str, Any]:
-    """Return the values of `columns_of` of one image."""
     sample = export.samples[place]
     row = {name: getattr(sample, name) for name in COLUMNS[1:]}
     return row if export.logits is None else {**row, "logits": export.logits[place].tolist()}

@@ -109,7 +109,6 @@ def _read_table(table: Path, names: tuple[str, ...]) -> list[Sample]:
 
 
 def _read_logits(run: Path, samples: Sequence[Sample], class_names: tuple[str, ...]) -> Tensor | None:
-    """Read what the evaluation stored of the teacher's soft labels, if it did."""
     from lgd.evaluation.soft_labels import FILE, stored_soft_labels
 
     path = run / "dataset" / FILE
@@ -117,7 +116,6 @@ def _read_logits(run: Path, samples: Sequence[Sample], class_names: tuple[str, .
 
 
 def shards(export: Export) -> list[tuple[int, Sequence[Sample]]]:
-    """Return the images of each file, with the position of its first one."""
     return [(start, export.samples[start : start + SHARD]) for start in range(0, len(export.samples), SHARD)]
 
 

@@ -81,7 +81,6 @@ def bench(networks: Networks, settings: Settings) -> dict[str, Any]:
 
 
 def with_steps(recipe: Recipe, settings: Settings) -> Recipe:
-    """Set the number of steps, and scale the guided window to it."""
     if recipe.sampling.steps == settings.steps:
         return recipe
     low, high, of = GUIDED_SHARE
@@ -135,7 +134,6 @@ def row(config: Recipe, times: Times, kept: list[SelectedImage], guided: bool) -
 
 
 def score_of(image: SelectedImage) -> float:
-    """Return the learnability score of a kept image."""
     score = image.candidates[image.chosen].score
     assert score is not None
     return score

@@ -45,7 +45,6 @@ VARIABLES = (
 
 
 def doctor() -> str:
-    """Describe versions, processor, devices, precisions, memory, cache and environment in lines."""
     memory, threads = psutil.virtual_memory(), torch.get_num_threads()
     rows = {
         "lgd": f"{__version__}, in {Path(__file__).parents[1]}",

@@ -92,12 +92,10 @@ def write_stream(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, as `write_file` does."""
     write_file(path, lambda temporary: temporary.write_bytes(data))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, as `write_file` does."""
     write_bytes(path, text.encode())
 
 

@@ -51,7 +51,6 @@ def check(request: Request) -> None:
 
 
 def conditions(request: Request) -> Conditions:
-    """Embed the prompts of every class and the negative prompt. Errors: UserError."""
     prompts = prompts_of(request.config.prompts, request.class_names)
     negative = request.config.prompts.negative
     tensors = embed(request.folder, [*(prompt for own in prompts for prompt in own), negative], request.kept)
