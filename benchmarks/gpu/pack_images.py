@@ -2,7 +2,8 @@
 
     python benchmarks/gpu/pack_images.py parquet:TRAIN,TEST [--size 160] [--quality 75] [--out PACKED]
 
-PACKED is benchmarks/gpu/images.safetensors by default, which git ignores. Images are read as lgd reads them, at `size` pixels, and stored as WebP. ImageNette's 9,469 take 42 MB by default.
+PACKED is benchmarks/gpu/images.safetensors by default, which git ignores. Images are read as lgd reads them, at `size`
+pixels, and stored as WebP. ImageNette's 9,469 take 42 MB by default.
 """
 
 from __future__ import annotations

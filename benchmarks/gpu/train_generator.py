@@ -1,9 +1,9 @@
-"""Train a DiT on packed images in one go, for as many minutes as given; weights, samples and losses come in small files.
+"""Train a DiT on packed images in one go, for as many minutes as given; weights, samples and losses in small files.
 
     benchmarks/gpu/run.sh train --images PACKED --autoencoder TAEF2 [--minutes 9] [--size small]
 
-Encodes the images and their mirror images on the device and keeps the latents there. Measures a step, sets the number of
-steps so that the learning rate reaches zero in time, and samples from the averaged weights. Writes into $OUT
+Encodes the images and their mirror images on the device and keeps the latents there. Measures a step, sets the number
+of steps so that the learning rate reaches zero in time, and samples from the averaged weights. Writes into $OUT
 (default: benchmarks/gpu/out) report.json, training.jsonl, samples.png, and the generator in half precision as
 generator.tar.0, generator.tar.1, ...: `cat generator.tar.* | tar x` joins them to a folder for generator.source.
 """
@@ -22,9 +22,9 @@ from time import monotonic
 from typing import Any
 
 import torch
+from pack_images import unpack
 from torch import Tensor
 
-from pack_images import unpack
 from lgd.config import Config, GeneratorConfig, SamplingConfig, with_values
 from lgd.diffusion.autoencoder import Latents, Shape
 from lgd.diffusion.checkpoint import trained
