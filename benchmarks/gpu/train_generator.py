@@ -46,7 +46,7 @@ SAMPLING = 30.0
 """seconds kept for samples and files"""
 
 
-@dataclass(frozen=True)
+@dataclass
 class OnDevice:
     """Normalised latents in the device's memory, float16 (views, N, C, H, W); the second view is the mirrored one."""
 

@@ -46,7 +46,7 @@ def test_a_released_set_is_evaluated_as_its_card_says(
         {"mean": own["mean"], "low": low, "high": high, "within": within}
     )
     told = "it lies there" if within else "it does not lie there"
-    line = f"convnet: the card states {own['mean']:.1f} %, 2 new classifiers {low:.1f} to {high:.1f} %: {told}"
+    line = f"convnet: the card states {own['mean']:.1f} %, 2 new {low:.1f} to {high:.1f} %: {told}"
     assert line in capsys.readouterr().out
 
 
