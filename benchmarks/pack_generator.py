@@ -2,8 +2,8 @@
 
     python benchmarks/pack_generator.py GENERATOR --out OUT
 
-packs a generator of `lgd generator train`; one whose training goes on, from the averaged weights of its last checkpoint.
-A class-conditional DiT that was trained elsewhere is assembled by
+packs a generator of `lgd generator train`; one whose training goes on, with the averages of its last checkpoint. A
+class-conditional DiT that was trained elsewhere is assembled by
 
     python benchmarks/pack_generator.py DENOISER AUTOENCODER --classes airplane automobile ... --image-size 64 --out OUT
 
