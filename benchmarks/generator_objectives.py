@@ -35,7 +35,7 @@ from lgd.execution.hardware import keep_freed_memory
 from lgd.experiments.preview import preview_samples, write_grid
 from lgd.storage.files import read_json, write_json
 
-SAMPLE = {"prediction": "sample"}
+SAMPLE: dict[str, object] = {"prediction": "sample"}
 OBJECTIVES: dict[str, dict[str, object]] = {
     "noise": {},
     "noise-snr": {"min_snr": 5.0},
