@@ -118,6 +118,7 @@ def sections(command: str, arguments: Sequence[str]) -> set[str]:
     names = [word for flag in ("--method", "--methods") for word in values_of(flag, arguments)]
     from lgd.distillation.methods import METHODS, method_named, sections_used
 
+    names = [*METHODS] if "auto" in names else names
     used = [method_named(name) for name in names or (["lgd"] if command == "distill" else METHODS)]
     seeds = [METHODS["dit"]] if any(method.needs_learner for method in used) else []
     return sections_used([*used, *seeds])

@@ -31,11 +31,12 @@ class SelectOptions:
 
 def select(arguments: Sequence[str]) -> int:
     preset, config, rest = preset_first("select", arguments)
-    default = SelectOptions(tyro.MISSING, config=replace(config, method="herding"))
+    default = SelectOptions(tyro.MISSING, config=replace(config, method="auto"))
     options = parse(SelectOptions, f"lgd select {preset}", rest, default)
     from lgd.experiments.select import select_into, selecting
 
-    found = select_into(selecting(options.config, options.per_class), options.out, options.overwrite)
+    config = selecting(options.config, options.per_class)
+    found = select_into(config, options.out, options.overwrite)
     classes = len(found.class_names)
-    print(f"{options.out}/dataset: {len(found)} real images of {classes} classes by {options.config.method}")
+    print(f"{options.out}/dataset: {len(found)} real images of {classes} classes by {config.method}")
     return 0

@@ -109,6 +109,7 @@ class GeneratorConfig(Section):
     beta_end: Positive = 0.02
     """Last beta of the linear noise schedule: at least beta_start, below 1."""
     threads: Count = 2
-    """Number of CPU threads in training. It is part of the configuration because sums depend on how they are split."""
+    """Number of CPU threads in training, at most one per core. It is part of the configuration because sums depend on
+    how they are split."""
     seed: Whole = 0
     """Seed of the initial weights and of training; the run's seed does not change them."""

@@ -20,6 +20,7 @@ from lgd.storage.files import write_json
 from lgd.storage.object_store import workspace
 
 from .auto import load_config
+from .auto_method import settled
 from .compare import compare_methods
 from .prepare import MADE_FROM
 from .resolve import resolve
@@ -41,7 +42,7 @@ def ablate(
     """
     if runs < 1:
         raise UserError(f"--runs must be at least 1, not {runs}")
-    base = replace(load_config(config) if isinstance(config, str) else config, minutes=0.0)
+    base = settled(replace(load_config(config) if isinstance(config, str) else config, minutes=0.0))
     axes = dict(parse_axis(text) for text in over)
     if not axes or len(axes) < len(over):
         raise UserError("--over needs at least one FIELD=VALUE,..., and no field twice")

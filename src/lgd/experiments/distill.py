@@ -30,6 +30,7 @@ from lgd.report import plots
 from lgd.storage.files import read_json, write_json
 from lgd.storage.object_store import workspace
 
+from .auto_method import SYNTHETIC, choose_synthetic
 from .budget import within_budget
 from .prepare import prepare
 from .resolve import Experiment, resolve
@@ -45,13 +46,16 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
     """
     base = resolve(config)
     with workspace(out, overwrite) as root, engine_for(base.config.compute, root) as engine:
-        base = within_budget(base, root)
+        base, on_ray = within_budget(base, root), base.config.compute.engine == "ray"
+        if base.config.method == "auto":
+            anchored = base.with_method(SYNTHETIC[0], base.config.seed)
+            prepare(base.assets(root), methods_used(anchored.config), engine, on_ray)
+            base = replace(base, config=choose_synthetic(base.config, base.assets(root), base.splits))
         experiment = base.with_method(base.config.method, base.config.seed)
-        compute = experiment.config.compute
         run, assets = Run(root), experiment.assets(root)
         claim(run.config, experiment.record())
         engine.warm_up()
-        prepare(assets, methods_used(experiment.config), engine, compute.engine == "ray")
+        prepare(assets, methods_used(experiment.config), engine, on_ray)
         complete(experiment, run, assets, engine)
     return run
 

@@ -35,6 +35,10 @@ def check_method(config: Config, train: ImageSet) -> None:
         check_budget(seed_config(config), train)
         method_named(name).check(recipe_for(seed_config(config)))
     check_anchors(config, train)
+    for name in (config.method, seed_method(config)) if config.synthetic else ():
+        sources = method_named(name).sources
+        if not (sources and all(source.generated for source in sources)):
+            raise UserError(f"synthetic: a set by {name!r} holds real images; choose another method")
 
 
 def makes_seed_sets(seed: Method, of: Method) -> bool:
