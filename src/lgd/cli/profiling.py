@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from lgd.errors import UserError
 
-from .options import SetOptions
+from .options import Quiet, SetOptions
 from .parsing import parse, preset_first
 
 
 @dataclass(frozen=True)
-class BenchOptions:
+class BenchOptions(Quiet):
     """Measure the cost of guided sampling on this machine, with random networks or those of a run."""
 
     denoiser: Literal["tiny", "small", "base", "xl"] = "small"
@@ -50,8 +50,6 @@ class BenchOptions:
     """Measure small networks and few images, in about a minute."""
     json: Path | None = None
     """File to which the result is written, too."""
-    quiet: bool = False
-    """Print warnings, errors and the table only."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,6 @@ class PlanOptions(SetOptions):
     """Count operations only, instead of also timing what is small enough."""
     json: Path | None = None
     """File to which the result is written, too."""
-    quiet: bool = False
-    """Print warnings, errors and the table only."""
 
 
 def bench(arguments: Sequence[str]) -> int:
@@ -113,7 +109,6 @@ def bench(arguments: Sequence[str]) -> int:
 
 
 def check_bench(options: BenchOptions) -> None:
-    """Check the options of `lgd bench`. Errors: UserError."""
     for name in ("classes", "candidates", "rounds", "every"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
@@ -137,9 +132,8 @@ def plan(arguments: Sequence[str]) -> int:
     from lgd.experiments.auto_method import SYNTHETIC, settled
     from lgd.experiments.budget import within_budget
     from lgd.experiments.resolve import resolve
-    from lgd.profiling.plan import plan, table
+    from lgd.profiling.plan import plan, rates_of, table
     from lgd.profiling.sizes import sizes_of
-    from lgd.profiling.throughput import rates_of
     from lgd.storage.files import write_json
 
     if not 0 < options.share <= 1:

@@ -9,22 +9,18 @@ import tyro
 
 from lgd.config import Config
 
-from .options import Fields
+from .options import Fields, Output
 from .parsing import parse, preset_first
 
 
 @dataclass(frozen=True)
-class SelectOptions:
+class SelectOptions(Output):
     """Select real images of each class, without a generator. The same command continues an interrupted selection."""
 
     out: str
     """Directory or URL of the selected images, which lie in its folder dataset."""
     per_class: int = 10
     """Number of images to select of each class."""
-    overwrite: bool = False
-    """Empty the directory first."""
-    quiet: bool = False
-    """Print warnings, errors and the result only."""
     config: Fields = field(default_factory=Config)
     """The configuration, of which selection reads dataset, method, seed, reference, learner and compute."""
 

@@ -122,7 +122,6 @@ def source_folder(source: str) -> Path:
 
 
 def autoencoder_folder(source: str) -> Path:
-    """Where a source keeps its autoencoder."""
     return source_folder(source) / ("vae" if is_pipeline(source) else "autoencoder")
 
 
@@ -173,7 +172,6 @@ def request_of(config: GeneratorConfig, class_names: Sequence[str], kept: Path |
 
 
 def with_conditions(generator: Generator, class_names: Sequence[str], found: Conditions) -> Generator:
-    """Return the generator with these classes and their conditions."""
     embeddings = found.embeddings and found.embeddings.to(generator.device)
     return replace(generator, class_names=tuple(class_names), class_ids=found.class_ids, embeddings=embeddings)
 

@@ -43,7 +43,6 @@ class Start:
     autoencoder: Pixels | Latents
     """not normalised yet, where the images decide how"""
     network: Path | None
-    """the folder that the autoencoder is read from"""
     scheduler: DDPMScheduler
     conditions: Conditions
     family: Family = DIT
@@ -108,7 +107,6 @@ def encoding(config: GeneratorConfig) -> Precision:
 
 
 def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """Return the start of a training with fresh weights."""
     autoencoder, shape = own_autoencoder(config, images)
     kind = "diffusers" if config.time_frequencies == "auto" else config.time_frequencies
     denoiser = set_frequencies(new_denoiser(config, shape, len(images.class_names)), kind)

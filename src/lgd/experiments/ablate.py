@@ -102,12 +102,10 @@ def literal(text: str) -> Any:
 
 
 def show(value: Any) -> str:
-    """Format a value as the user wrote it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def digest(values: dict[str, Any]) -> str:
-    """Return a short name for a configuration."""
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -69,8 +69,13 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
     write_json(run.root / "classes.json", list(growth.class_order))
     if config.guidance.decoder:
         pin_decoder(Path(config.guidance.decoder), run.root / "decoder.json", run.root)
+
+    def warn(increment: int) -> None:  # before anybody waits for the rest
+        if increment == 1 and (message := seed_set_warning(growth)):
+            log.warning(message)
+
     with timed(run.root, "stages"):
-        for path in grow(growth, engine, lambda increment: warn_of_seed_set(growth, increment)):
+        for path in grow(growth, engine, warn):
             log.info(f"{path}: corrupt, not what was written; made again")
     made = run.last_increment(config.stages.increments)
     evaluation = replace(evaluation, stages=replace(evaluation.stages, increments=made))
@@ -108,13 +113,6 @@ def copies_in(run: Run, growth: Growth) -> dict[str, float | None]:
     return copies(growth.assets, read_union(folders, growth.class_names), torch.tensor(anchors))
 
 
-def warn_of_seed_set(growth: Growth, increment: int) -> None:
-    """Warn early of a generator that does not show the classes, so that nobody waits for the rest."""
-    message = seed_set_warning(growth) if increment == 1 else ""
-    if message:
-        log.warning(message)
-
-
 def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...], engine: Engine) -> None:
     """Run the cells of the evaluation that are missing. Errors: IncompleteError."""
     labels = run.dataset / FILE
@@ -127,7 +125,6 @@ def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...],
 
 
 def plot_run(method: str, run: Run, growth: Growth, metrics: dict[str, Any]) -> None:
-    """Write the figures of one run."""
     folders = run.increments(run.last_increment(growth.later.stages.increments))
     parts = [read_increment(folder, growth.class_names) for folder in folders]
     figures = run.root / "figures"

@@ -130,7 +130,7 @@ def checks_of(config: Config) -> list[Check]:
     if any(method.needs_learner for method in used):
         checks += [has_learner]
     if any(SURROGATE in method.assets for method in used):
-        checks += [has_surrogate]
+        checks += [lambda config, splits: probe(config.influence.surrogate.classifier, splits.train)]
     return checks
 
 
@@ -163,10 +163,6 @@ def has_judge(config: Config, splits: Splits) -> None:
 
 def has_learner(config: Config, splits: Splits) -> None:
     probe(config.learner, splits.train)
-
-
-def has_surrogate(config: Config, splits: Splits) -> None:
-    probe(config.influence.surrogate.classifier, splits.train)
 
 
 def has_evaluation(config: Config, splits: Splits) -> None:

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from lgd.config import Config, with_values
-from lgd.distillation.independent import make_independent
+from lgd.distillation.judge import make_independent
 from lgd.distillation.layout import Run
 from lgd.distillation.recipe import Assets, Growth, Recipe, recipe_of
 from lgd.distillation.surrogate import make_surrogate
