@@ -46,8 +46,10 @@ def test_a_released_set_is_evaluated_as_its_card_says(
         {"mean": own["mean"], "low": low, "high": high, "within": within}
     )
     told = "it lies there" if within else "it does not lie there"
-    line = f"convnet: the card states {own['mean']:.1f} %, 2 new {low:.1f} to {high:.1f} %: {told}"
-    assert line in capsys.readouterr().out
+    line = f"convnet: the card states {own['mean']:.1f} %, 2 new classifiers {low:.1f} to {high:.1f} %: {told}"
+    printed = capsys.readouterr().out
+    assert line in printed
+    assert "450 real test images of digits" in printed
 
 
 def test_another_evaluation_is_not_compared(released: Path) -> None:

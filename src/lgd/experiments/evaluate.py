@@ -93,7 +93,7 @@ def evaluate(
         log.warning(described(permuted, splits.test.class_names, splits.class_order, first["mean"]))
     return {
         "dataset": str(images),
-        "test": str(named or experiment.config.name),
+        "test": str(named or (experiment.config.dataset.source if stated else experiment.config.name)),
         "test_images": len(experiment.splits.test),
         "images": len(train),
         "protocol": {"name": evaluation.config.protocol, "epochs_factor": evaluation.config.epochs_factor},
