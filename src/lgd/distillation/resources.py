@@ -49,10 +49,7 @@ class Resources:
 
     @cached_property
     def guiding(self) -> Autoencoder:
-        """The decoder that guidance differentiates; the generator's own decodes the images that are stored.
-
-        Errors: UserError for a configured small decoder that does not fit.
-        """
+        """The decoder that guidance differentiates, which may be a small one. Errors: UserError."""
         generator, sampling = self.generator, self.config.sampling
         if not self.config.guidance.decoder:
             return generator.autoencoder

@@ -62,10 +62,7 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
 
 
 def check_images(root: Path, splits: Splits) -> None:
-    """Record which images the assets are made from, or compare them with those that were recorded.
-
-    Errors: UserError when there are others, or some have changed.
-    """
+    """Record which images the assets are made from, or compare them with those recorded. Errors: UserError."""
     path = root / "images.json"
     now = {
         name: {"images": len(part), "sample": part.digest()}
