@@ -515,7 +515,7 @@ CASES = [
     Case("a factory that cannot be imported", f"{DISTILL} --evaluation.architectures convnet nowhere:net"),
     Case("a selection by a method that samples", "lgd select PRESET --method dit --out OUT"),
     Case("a selection of no image", "lgd select PRESET --per-class 0 --out OUT"),
-    Case("a selection of more images than there are", "lgd select PRESET --per-class 900 --out OUT"),
+    Case("a selection of more images than there are", "lgd select PRESET --per-class 900 --out OUT --quiet"),
     Case("an image folder that does not exist", "lgd distill folder:none --out OUT"),
     Case("a folder without a name", "lgd distill folder: --out OUT"),
     Case("three folders", "lgd distill folder:a,b,c --out OUT"),
