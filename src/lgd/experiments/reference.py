@@ -70,9 +70,14 @@ def hardly_above_chance(found: float, classes: int) -> bool:
 
 
 def guessing_warning(assets: Assets) -> str:
-    """Return a warning when the reference or the judge hardly recognises the real test images, else an empty string."""
+    """Return a warning when the reference or the judge hardly recognises the real test images, else an empty string.
+
+    A selection of real images has no judge.
+    """
     test, classes = cached_splits(assets.dataset).test, len(cached_splits(assets.dataset).train.class_names)
-    found = {"reference": accuracy(load_reference(assets), test), "judge": accuracy(load_judge(assets), test)}
+    found = {"reference": accuracy(load_reference(assets), test)}
+    if assets.judge_file.exists():
+        found["judge"] = accuracy(load_judge(assets), test)
     low = {name: share for name, share in found.items() if hardly_above_chance(share, classes)}
     if not low:
         return ""
