@@ -30,9 +30,8 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
     """Make the assets that the methods need, unless they are there and undamaged.
 
     methods: of the runs and of their seed sets. shared: whether the engine trains reference and judge on other
-    machines. They are trained beside the others where there are cores for it; their seconds are then part of those.
-    judged: whether the judge is needed, which a selection of real images never asks.
-    Errors: UserError when the assets were made with another configuration.
+    machines. judged: whether a judge is needed, too. They are trained beside the others where there are cores for it;
+    their seconds are then part of those. Errors: UserError when the assets were made with another configuration.
     """
     root, own = assets.root, assets.generator
     root.mkdir(parents=True, exist_ok=True)
@@ -58,15 +57,12 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
             prepare_asset(asset, assets, splits.train)
     for unit, config in zip(networks, (assets.reference, assets.judge), strict=False):
         prepare_classifier(unit, config, engine, shared)
-    if fresh and (warning := guessing_warning(assets)):
+    if fresh and (warning := guessing_warning(assets, judged)):
         log.warning(warning)
 
 
 def check_images(root: Path, splits: Splits) -> None:
-    """Record which images the assets are made from, or compare them with those that were recorded.
-
-    Errors: UserError when there are others, or some have changed.
-    """
+    """Record which images the assets are made from, or compare them with those recorded. Errors: UserError."""
     path = root / "images.json"
     now = {
         name: {"images": len(part), "sample": part.digest()}

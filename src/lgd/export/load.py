@@ -38,10 +38,7 @@ class Opened:
 
 
 def load_export(root: Path, transform: Callable[[Tensor], Any] | None = None) -> LabelledImages:
-    """Read an export of the format imagefolder, hf, parquet or webdataset.
-
-    Errors: UserError for another directory, and naming an image that cannot be read.
-    """
+    """Read an export of the format imagefolder, hf, parquet or webdataset. Errors: UserError."""
     with reading(root):
         if list(root.glob("data/*.parquet")):
             files, labels, names = read_parquet(root)
