@@ -72,7 +72,7 @@ def test_a_set_is_distilled_from_memory_and_continues(run: Path, tiny: Config) -
         lgd.distill(IMAGES[:200], run, labels=LABELS[:200])
 
 
-@pytest.mark.parametrize("to", ["imagefolder", "hf", "parquet", "webdataset"])
+@pytest.mark.parametrize("to", ["imagefolder", "hf", "parquet", "webdataset", "pt"])
 def test_an_export_is_loaded_as_the_run_is(to: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, data = lgd.export(run, to, tmp_path / to), lgd.load(run)
 
@@ -86,6 +86,30 @@ def test_an_export_is_loaded_as_the_run_is(to: str, run: Path, tmp_path: Path, m
         assert loaded.classes == data.classes
         kept = {(label, image.numpy().tobytes()) for image, label in ((1 - x, y) for x, y in data)}
         assert {(label, image.numpy().tobytes()) for image, label in loaded} == kept
+
+
+def test_tensors_are_loaded(finished: Path, tmp_path: Path) -> None:
+    """Normalised ones exactly; those of other programs without class names; unknown statistics are told."""
+    data = lgd.load(finished)
+    out = lgd.export(finished, "pt", tmp_path / "out", statistics="0.4/0.3")
+    assert torch.load(out / "images.pt").min() < -1
+    loaded = lgd.load(out)
+    assert sorted((y, x.numpy().tobytes()) for x, y in loaded) == sorted((y, x.numpy().tobytes()) for x, y in data)
+    (out / "normalisation.json").unlink()
+    with pytest.raises(
+        UserError, match=r"images.pt: values from -1.33 to .*, normalised by statistics that are stored"
+    ):
+        lgd.load(out)
+    assert lgd.evaluate(out, "digits", 1, ONCE)["images"] == len(data)
+    pixels, labels = torch.rand(6, 5, 5, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    for labels_or_logits in (labels, torch.nn.functional.one_hot(labels) - 0.5):
+        torch.save({"images": pixels, "labels": labels_or_logits}, tmp_path / "theirs.pt")
+        theirs = lgd.load(tmp_path / "theirs.pt")
+        assert (theirs.classes, theirs.targets) == (["0", "1", "2"], labels.tolist())
+        assert torch.allclose(theirs[4][0], pixels[4].permute(2, 0, 1), atol=0.5 / 255)
+    torch.save(pixels, tmp_path / "theirs.pt")
+    with pytest.raises(UserError, match=r"theirs.pt: no pair of images and labels"):
+        lgd.load(tmp_path / "theirs.pt")
 
 
 def test_what_is_no_set_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,8 @@ def test_several_methods_in_the_order_asked(finished: Path, tmp_path: Path) -> N
     assert table.rows[0][-1] == f"-10.5 [{-high:+.1f}, {-low:+.1f}]"
     assert f"<td>{table.rows[0][-1]}</td>" in text
     assert "lgd compare digits" in text
+    copies = json.loads((finished / "metrics.json").read_text())["copies"]
+    assert f"<td>{copies['exact']:.1f} / {copies['near']:.1f} / -</td></tr>" in text
     assert text.index("</i>lgd</h3>") < text.index("</i>dit</h3>")
 
 

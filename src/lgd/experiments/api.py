@@ -81,9 +81,9 @@ def analyze(
 
 
 def load(source: str | Path, transform: Callable[[Tensor], Any] | None = None) -> LabelledImages:
-    """Read a set as a torch dataset: a run, an export of any image format, or such an export on the Hub.
+    """Read a set as a torch dataset: a run, an export of any format, or such an export on the Hub.
 
-    source: directory, URL or OWNER/NAME. transform: applied to each float image in [0, 1], (C, H, W). The set has
+    source: directory, URL or OWNER/NAME; or a file of torch with images and labels. transform: applied to each float image in [0, 1], (C, H, W). The set has
     `classes`, `class_to_idx` and `targets` as torchvision's; a run's also has `metrics` and `rows`. Errors: UserError.
     """
     if not is_remote(source) and not Path(source).exists() and str(source).count("/") == 1:
@@ -91,7 +91,7 @@ def load(source: str | Path, transform: Callable[[Tensor], Any] | None = None) -
     with fetched(source) as root:
         if runs_below(root) or ((root / "classes.json").is_file() and (root / "config.json").is_file()):
             return load_run(root, transform)
-        if not root.is_dir():
+        if not root.exists():
             raise UserError(f"{source}: no such directory")
         return load_export(root, transform)
 
@@ -124,15 +124,18 @@ def report(
     return Path(out)
 
 
-def export(run: str | Path, to: str, out: str | Path, overwrite: bool = False, push: str | None = None) -> Path:
+def export(
+    run: str | Path, to: str, out: str | Path, overwrite: bool = False, push: str | None = None, statistics: str = ""
+) -> Path:
     """Write the dataset of a finished run to the directory `out` in a format of other software, with a card.
 
     to: imagefolder, hf, parquet, webdataset or pt. push: a dataset repository on the Hugging Face Hub to upload it to.
+    statistics: what pt normalises by: cifar, imagenet, none, or MEAN,.../STD,...; empty: by what the data set is.
     Returns `out`. Errors: UserError.
     """
     from lgd.export import export as write
 
-    return write(Path(run), to, Path(out), overwrite, push)
+    return write(Path(run), to, Path(out), overwrite, push, statistics)
 
 
 __all__ = ["Config", "analyze", "compare", "distill", "export", "load", "report"]
