@@ -83,8 +83,9 @@ def analyze(
 def load(source: str | Path, transform: Callable[[Tensor], Any] | None = None) -> LabelledImages:
     """Read a set as a torch dataset: a run, an export of any format, or such an export on the Hub.
 
-    source: directory, URL or OWNER/NAME; or a file of torch with images and labels. transform: applied to each float image in [0, 1], (C, H, W). The set has
-    `classes`, `class_to_idx` and `targets` as torchvision's; a run's also has `metrics` and `rows`. Errors: UserError.
+    source: directory, URL or OWNER/NAME; or a file of torch with images and labels. transform: applied to each float
+    image in [0, 1], (C, H, W). The set has `classes`, `class_to_idx` and `targets` as torchvision's; a run's also has
+    `metrics` and `rows`. Errors: UserError.
     """
     if not is_remote(source) and not Path(source).exists() and str(source).count("/") == 1:
         return load_export(downloaded(str(source)), transform)

@@ -128,7 +128,7 @@ def read_pt(place: Path) -> ImageSet:
         pixels = to_bytes(images * std + mean)
     elif (pixels := unnormalised(files[0], images)) is None:
         raise UserError(
-            f"{files[0]}: values from {images.min():.2f} to {images.max():.2f}, normalised by statistics that are stored"
-            f" nowhere; lgd.evaluate({str(place)!r}, test=...) takes those of the test images"
+            f"{files[0]}: values from {images.min():.2f} to {images.max():.2f}, normalised by statistics that nothing"
+            f" tells; lgd.evaluate({str(place)!r}, test=...) takes those of the test images"
         )
     return ImageSet(pixels, hard_labels(files[-1], labels, len(names), "classes.json has"), names)
