@@ -86,6 +86,15 @@ def test_the_package_has_absolute_links(address: str, tmp_path: Path, monkeypatc
     assert all((ROOT / path).is_file() for path in [*blobs, *raws])
 
 
+def test_every_term_of_the_glossary_is_linked() -> None:
+    rows = re.findall(r"^\| (?!term|---)(.*)", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    terms = [re.match(r'<a id="([\w-]+)">', row) for row in rows]
+    assert all(terms)
+    pages = [ROOT / "README.md", *(page for page in ROOT.glob("docs/**/*.md") if page.name != "glossary.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    assert [term[1] for term in terms if term and f"glossary.md#{term[1]})" not in text] == []
+
+
 def test_links_in_code_stay() -> None:
     class Page:
         class file:  # noqa: N801
