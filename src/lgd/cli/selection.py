@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import tyro
+from tyro.conf import arg
 
 from lgd.config import Config
 
@@ -19,7 +21,7 @@ class SelectOptions:
 
     out: str
     """Directory or URL of the selected images, which lie in its folder dataset."""
-    per_class: int = 10
+    per_class: Annotated[int, arg(aliases=("--ipc",))] = 10
     """Number of images to select of each class."""
     overwrite: bool = False
     """Empty the directory first."""

@@ -60,7 +60,8 @@ def compare(
 
     images, test, settings and errors: as `distill`, arrays as the pair (images, labels). Accuracies are in percent.
     """
-    return compare_methods(configuration(images, None, test, settings), methods, out, runs, overwrite)[0]
+    names = [methods] if isinstance(methods, str) else methods
+    return compare_methods(configuration(images, None, test, settings), names, out, runs, overwrite)[0]
 
 
 def analyze(
@@ -93,7 +94,7 @@ def load(source: str | Path, transform: Callable[[Tensor], Any] | None = None) -
         if runs_below(root) or ((root / "classes.json").is_file() and (root / "config.json").is_file()):
             return load_run(root, transform)
         if not root.exists():
-            raise UserError(f"{source}: no such directory")
+            raise UserError(f"{source}: no such directory; lgd.ImageSet.from_source reads sources of real images")
         return load_export(root, transform)
 
 

@@ -50,9 +50,8 @@ def load_export(root: Path, transform: Callable[[Tensor], Any] | None = None) ->
             files, labels = read_tars(tars)
             names = class_names(root)
         elif tables := [root / name for name in ("order.csv", "metadata.csv") if (root / name).is_file()]:
-            files, labels = read_table(tables[0])
-            names = class_names(root)
-        elif tensor_files(root):
+            files, labels, names = read_table(tables[0])
+        elif tensor_files(root) and (root.is_dir() or root.suffix in (".pt", ".pth")):
             return LabelledImages(read_pt(root), transform)
         else:
             raise UserError(
@@ -73,8 +72,12 @@ def class_names(root: Path) -> tuple[str, ...]:
     return tuple(map(str, read_json(root / "classes.json")))
 
 
-def read_table(table: Path) -> tuple[Encoded, Tensor]:
-    """Read image files and labels by order.csv or metadata.csv. Errors: UserError for a path that leads out."""
+def read_table(table: Path) -> tuple[Encoded, Tensor, tuple[str, ...]]:
+    """Read image files, labels and class names by order.csv or metadata.csv.
+
+    Without classes.json, as in the folder `dataset` of a run, the names are those in the table. Errors: UserError for a
+    path that leads out.
+    """
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     paths = [table.parent / row["file_name"] for row in rows]
@@ -82,7 +85,11 @@ def read_table(table: Path) -> tuple[Encoded, Tensor]:
         if not path.resolve().is_relative_to(table.parent.resolve()):
             raise UserError(f"{table}: {path} lies outside")
     openers = [lambda path=path: path.open("rb") for path in paths]
-    return Opened([str(path) for path in paths], openers), torch.tensor([int(row["label"]) for row in rows])
+    labels = torch.tensor([int(row["label"]) for row in rows])
+    if (table.parent / "classes.json").is_file():
+        return Opened([str(path) for path in paths], openers), labels, class_names(table.parent)
+    named = {int(row["label"]): row["class_name"] for row in rows}
+    return Opened([str(path) for path in paths], openers), labels, tuple(named[label] for label in range(len(named)))
 
 
 def read_tars(tars: Sequence[Path]) -> tuple[Encoded, Tensor]:
@@ -125,8 +132,8 @@ def read_pt(place: Path) -> ImageSet:
     if statistics.is_file():
         known = read_json(statistics)
         mean, std = (torch.tensor(known[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
-        pixels = to_bytes(images * std + mean)
-    elif (pixels := unnormalised(files[0], images)) is None:
+        images = to_bytes(images * std + mean)
+    if (pixels := unnormalised(files[0], images)) is None:
         raise UserError(
             f"{files[0]}: values from {images.min():.2f} to {images.max():.2f}, normalised by statistics that nothing"
             f" tells; lgd.evaluate({str(place)!r}, test=...) takes those of the test images"
