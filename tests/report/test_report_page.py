@@ -231,6 +231,15 @@ def test_unfinished_and_foreign_directories(finished: Path, tmp_path: Path, caps
         assert words in capsys.readouterr().err
 
 
+def test_runs_of_other_classes_have_no_report_together(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished, tmp_path / "other", ignore=shutil.ignore_patterns("dataset"))
+    write_text(tmp_path / "other" / "classes.json", '["a", "b"]')
+    assert main(["report", str(finished), str(tmp_path / "other"), "--out", str(tmp_path / "report.html")]) == 2
+    assert f"{tmp_path / 'other'}: other classes than {finished}; a report is about" in capsys.readouterr().err
+
+
 def test_missing_images_are_told(finished: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)

@@ -127,7 +127,7 @@ def settings_for(given: Any, images: Any, test: str | Path | None) -> Config:
     own = load_config(str(given / "config.json")) if isinstance(given, Path) and is_run(given) else None
     if test is None:
         if own is None:
-            what = images if isinstance(images, str | Path) else type(images).__name__
+            what = images if isinstance(images, str | Path) else "images in memory"
             raise UserError(f"{what}: no run of lgd; name the test set with --test, for example --test digits")
         return own
     named = load_config(str(test))
