@@ -18,7 +18,7 @@ from lgd.errors import UserError
 from lgd.experiments import budget
 from lgd.experiments.auto import load_config
 from lgd.experiments.budget import FILE, LEVELS, augmentation, first, no_worse, numbers_for, within_budget
-from lgd.experiments.resolve import resolve
+from lgd.experiments.resolve import Experiment, resolve
 from lgd.profiling.sizes import Sizes
 from lgd.profiling.speed import FORWARD_SHARE, Speed, phases_at, seconds_of
 from lgd.profiling.workloads import Workload
@@ -135,19 +135,22 @@ def test_numbers_are_kept_and_fields_of_the_user_stay(
         within_budget(replace(base, config=replace(config, minutes=4.0)), tmp_path)
 
 
-def test_method_auto_takes_real_images_where_the_short_validation_is_poor(
+def test_a_poor_short_validation_proposes_real_images(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(budget, "measure_speed", lambda *_: SPEED)
-    base = resolve(with_values(load_config(f"folder:{folder}"), {"minutes": 3.0, "method": "auto"}))
-    for accuracy, method in ((0.9, "lgd"), (0.3, "lgd-real")):
-        chosen = budget.Augmentation(True, False, accuracy)
-        monkeypatch.setattr(budget, "augmentation", lambda *_, chosen=chosen: chosen)
-        assert within_budget(base, None).config.method == method
-    assert "too hard for a generator of this budget, so real images are chosen" in caplog.text
-    named = replace(base, config=replace(base.config, method="lgd"))
-    assert within_budget(named, None).config.method == "lgd"
-    assert "--method lgd-real chooses real images" in caplog.text
+    monkeypatch.setattr(budget, "augmentation", lambda *_: budget.Augmentation(True, False, 0.3))
+    base = load_config(f"folder:{folder}")
+    for values, told in (({}, False), ({"synthetic": True}, True)):
+        caplog.clear()
+        auto = resolve(with_values(base, {"minutes": 3.0, "method": "auto", **values}))
+        assert ("generator.steps" in read_settings(auto)) == told
+        assert ("--method auto chooses real images" in caplog.text) == told
+
+
+def read_settings(base: Experiment) -> set[str]:
+    """Return the fields that the budget of an experiment decides."""
+    return set(budget.fit(base.config, base.splits, base.device, 1)["settings"])
 
 
 def test_a_run_goes_on_with_its_numbers(
@@ -189,7 +192,6 @@ def test_a_run_goes_on_with_its_numbers(
     ("arguments", "message"),
     [
         (["distill", "digits", "--minutes", "5"], "minutes: the settings of digits are given"),
-        (["distill", "digits", "--method", "auto"], "method: auto needs a budget"),
         (["distill", "digits", "--minutes", "-1"], "minutes: input should be greater than or equal to 0"),
         (["generator", "train", "digits", "--minutes", "5"], "minutes: the settings of digits are given"),
     ],

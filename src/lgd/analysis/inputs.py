@@ -35,7 +35,6 @@ class SetSource:
     path: Path
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
-    """(C, H, W) of the real images"""
     split_into: int
     """increments to split a plain folder into; 0 for a run, which has its own"""
     split_seed: int = 0
@@ -48,11 +47,9 @@ class AnalysedSet:
     increments: tuple[ImageSet, ...]
     """those that have images, in order"""
     notes: tuple[str, ...] = ()
-    """which files were left out, and what cannot be measured"""
 
     @cached_property
     def images(self) -> ImageSet:
-        """The union of the increments."""
         return self.increments[0] if len(self.increments) == 1 else concatenate(self.increments)
 
 

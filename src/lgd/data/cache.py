@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lgd.errors import UserError
 from lgd.progress import progress_bar
-from lgd.storage.files import UNFINISHED, read_json, write_file, write_json
+from lgd.storage.files import UNFINISHED, read_json, write_json, write_stream
 
 from .messages import SHOWN
 from .stores import EncodedImages, PixelFile, Store
@@ -47,7 +47,6 @@ class Found:
     unreadable: list[int] = field(default_factory=list)
     """positions of those whose files could not be read at that moment; they are tried again each time"""
     flats: int = 0
-    """images of one colour"""
     flat_names: list[str] = field(default_factory=list)
     """of the first of them"""
     colours: list[list[int]] = field(default_factory=list)
@@ -149,16 +148,11 @@ def note_flat(images: EncodedImages, start: int, block: Tensor, good: Tensor, fo
 def write_pixels(path: Path, blocks: Iterable[Tensor], size: int) -> None:
     """Write the blocks one after the other; where that fails, they are not kept."""
 
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            for block in blocks:
-                file.write(block.numpy().tobytes())
-
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         make_room(path.parent, size)
         if shutil.disk_usage(path.parent).free > 2 * size:
-            write_file(path, write)
+            write_stream(path, lambda file: file.writelines(block.numpy().tobytes() for block in blocks))
 
 
 def make_room(folder: Path, size: int) -> None:

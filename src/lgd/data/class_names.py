@@ -21,7 +21,6 @@ MANY = 50
 
 
 def class_lists() -> dict[str, Path]:
-    """The lists that come with the package, by name."""
     folder = Path(str(resources.files(__package__).joinpath("classes")))
     return {path.stem: path for path in sorted(folder.glob("*.txt"))}
 

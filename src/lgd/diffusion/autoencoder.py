@@ -49,7 +49,6 @@ class Latents:
     """An autoencoder for images of `image_shape`, which it sees as RGB of its own size."""
 
     network: Any
-    """TAEF2, AutoencoderKL or AutoencoderTiny, in eval mode"""
     image_shape: Shape
     size: int
     """height and width of the images that the network sees"""
@@ -59,7 +58,6 @@ class Latents:
 
     @property
     def shape(self) -> Shape:
-        """(C, H, W) of a latent."""
         side = self.size // factor(self.network)
         return channels(self.network), side, side
 

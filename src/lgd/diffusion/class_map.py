@@ -24,7 +24,6 @@ class Vocabulary:
     """The names of a generator's classes."""
 
     where: str
-    """the generator, for error messages"""
     size: int
     """ids run from 0 to size - 1"""
     exact: Mapping[str, frozenset[int]] = field(default_factory=dict)
@@ -49,7 +48,6 @@ class Vocabulary:
         return next(iter(found), None)
 
     def unknown(self, names: Sequence[str]) -> NoReturn:
-        """Errors: UserError that names them."""
         raise UserError(
             f"{listed(names)} unknown to {self.where}: map every class in a TOML table [classes] and give its file"
             " as generator.class_map"
@@ -133,7 +131,6 @@ def resolve(value: int | str, known: Vocabulary) -> int | None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of some classes, for an error message."""
     more = f" and {len(names) - SHOWN} more are" if len(names) > SHOWN else " is" if len(names) == 1 else " are"
     return f"class{'es' if len(names) > 1 else ''} {', '.join(map(repr, names[:SHOWN]))}{more}"
 

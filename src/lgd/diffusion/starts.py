@@ -16,7 +16,7 @@ from lgd.progress import log
 from .autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
 from .autoencoder_networks import in_precision, load_network
 from .class_map import read_table
-from .families import Conditions, Family
+from .families import Conditions, Family, transformer_predicting
 from .families.dit import DIT, check_patch, new_denoiser
 from .finetune import check_targets, for_tuning, start_ids
 from .folder import (
@@ -43,7 +43,6 @@ class Start:
     autoencoder: Pixels | Latents
     """not normalised yet, where the images decide how"""
     network: Path | None
-    """the folder that the autoencoder is read from"""
     scheduler: DDPMScheduler
     conditions: Conditions
     family: Family = DIT
@@ -108,13 +107,13 @@ def encoding(config: GeneratorConfig) -> Precision:
 
 
 def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """Return the start of a training with fresh weights."""
     autoencoder, shape = own_autoencoder(config, images)
     kind = "diffusers" if config.time_frequencies == "auto" else config.time_frequencies
     denoiser = set_frequencies(new_denoiser(config, shape, len(images.class_names)), kind)
     network = Path(config.autoencoder) if config.autoencoder else None
     conditions = Conditions(tuple(range(len(images.class_names))))
-    return Start(denoiser, autoencoder, network, noise_schedule(config, CLIP if network else 1.0), conditions)
+    scheduler = noise_schedule(config, CLIP if network else 1.0)
+    return Start(denoiser, autoencoder, network, scheduler, conditions, transformer_predicting(config.prediction))
 
 
 def tuned_start(config: GeneratorConfig, images: ImageSet, kept: Path) -> Start:

@@ -38,7 +38,6 @@ class Weights:
     part: str
     """of the checkpoint: ema, model, state_dict; empty: the file holds nothing else"""
     digests: dict[str, str]
-    """SHA-256 of each file"""
 
 
 def weights_in(place: Path) -> Weights:

@@ -9,10 +9,9 @@ from typing import Any
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy
-from lgd.data.imageset import concatenate
 from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
-from lgd.distillation.store import read_increment
+from lgd.distillation.store import read_union
 from lgd.errors import UserError
 from lgd.storage.files import read_json
 
@@ -30,7 +29,6 @@ def spread_of(values: Sequence[float]) -> dict[str, Any]:
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Return the values with their mean, standard deviation and number."""
     return {**spread_of(values), "values": list(values)}
 
 
@@ -59,7 +57,7 @@ def collect(evaluation: Evaluation, run: Run, judge: Classifier, reference: Clas
     increments: list[dict[str, Any]] = []
     images, before = 0, 0
     for i in evaluated_increments(config, stages):
-        added = concatenate([read_increment(run.increment(k), names) for k in range(before + 1, i + 1)])
+        added = read_union([run.increment(k) for k in range(before + 1, i + 1)], names)
         images, before = images + len(added), i
         by_architecture = {}
         for name in evaluators(config):
@@ -113,7 +111,6 @@ def redundancy(matrices: Sequence[Sequence[Sequence[float]]], classes: int) -> d
 
 
 def off_diagonal(matrix: Sequence[Sequence[float]]) -> list[float]:
-    """Return the entries of a square matrix that are not on its diagonal."""
     return [value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
 
 

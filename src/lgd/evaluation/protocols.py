@@ -63,14 +63,12 @@ def training_for(config: EvaluationConfig, ipc: int, shape: Shape, classes: int)
 
 
 def protocol_named(name: str) -> Protocol:
-    """Return the protocol. Errors: UserError for an unknown one."""
     if name not in PROTOCOLS:
         raise UserError(f"evaluation.protocol: unknown {name!r}{nearest(name, PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def configured(config: EvaluationConfig, ipc: int, shape: Shape, classes: int) -> TrainingConfig:
-    """Return `classifier.training` unchanged."""
     return config.classifier.training
 
 

@@ -123,7 +123,6 @@ class Task:
 
 
 def _work(task: Task, *arguments: Any) -> None:
-    """Run a unit in a worker process."""
     if task.mirror:
         task.mirror.fetch(task.phase)
     elif not (task.root / LOCK).exists():
@@ -184,7 +183,6 @@ def check_cluster(address: str) -> None:
 
 
 def no_cluster(address: str, reason: str) -> UserError:
-    """Return the error for a cluster that cannot be reached."""
     return UserError(
         f"no Ray cluster at {address!r}: {reason}; start one with `ray start --head`, or give --address local"
     )

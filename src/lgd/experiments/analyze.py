@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lgd.analysis.adversarial import NETWORKS
 from lgd.analysis.collect import collect, units_of
 from lgd.analysis.context import AnalysisConfig, AnalysisContext, forget
 from lgd.analysis.inputs import SetSource, content_digest, expand, is_run, load_set, run_config
+from lgd.analysis.validity import NETWORKS
 from lgd.config import Config, differences, to_dict
 from lgd.data.class_names import canonical
 from lgd.data.imageset import Splits

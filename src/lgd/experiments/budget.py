@@ -15,7 +15,7 @@ from lgd.classifiers.train import accuracy, train_classifier
 from lgd.config import Config, with_values
 from lgd.data.datasets import Survey
 from lgd.data.imageset import ImageSet, Splits, stratified_split
-from lgd.distillation.methods import method_named
+from lgd.distillation.methods import method_named, with_method
 from lgd.errors import UserError
 from lgd.execution.hardware import computes_in_bfloat16, cpu_threads
 from lgd.profiling.sizes import sizes_of
@@ -23,7 +23,8 @@ from lgd.profiling.speed import Speed, measure_speed, phases_at
 from lgd.progress import log
 from lgd.storage.files import read_json, write_json
 
-from .auto import AUTO_METHODS, patch_for, settings_for
+from .auto import patch_for, settings_for
+from .auto_method import SYNTHETIC
 from .resolve import Experiment
 
 FILE = "budget.json"
@@ -69,8 +70,7 @@ def within_budget(base: Experiment, root: Path | None, sets: int = 1) -> Experim
     """
     config, path = base.config, root and root / FILE
     if not config.minutes or config.generator.source:
-        method = AUTO_METHODS[0] if config.method == "auto" else config.method
-        return replace(base, config=replace(config, minutes=0.0, method=method))
+        return replace(base, config=replace(config, minutes=0.0))
     if path and path.exists():
         record = read_json(path)
         if record["minutes"] != config.minutes:
@@ -84,9 +84,7 @@ def within_budget(base: Experiment, root: Path | None, sets: int = 1) -> Experim
             write_json(path, record)
     plain = automatic(config, base.splits)
     values = {
-        name: value
-        for name, value in record["settings"].items()
-        if attrgetter(name)(config) == attrgetter(name)(plain) or name == "method"
+        name: value for name, value in record["settings"].items() if attrgetter(name)(config) == attrgetter(name)(plain)
     }
     return replace(base, config=replace(with_values(config, values), minutes=0.0))
 
@@ -103,8 +101,7 @@ def fit(config: Config, splits: Splits, device: str, sets: int) -> dict[str, Any
     """Measure, validate and choose; returns the record of it with `settings` by field."""
     begun, budget = monotonic(), 60 * config.minutes
     sizes = sizes_of(config, 0, 0, 0)
-    auto = config.method == "auto"
-    config = replace(config, method="lgd" if auto else config.method)
+    config = with_method(config, SYNTHETIC[0] if config.method == "auto" else config.method)
     speed = measure_speed(config, sizes, device)
     training = replace(config.reference.training, precision=speed.precision)
     config = replace(config, reference=replace(config.reference, training=training))
@@ -115,10 +112,6 @@ def fit(config: Config, splits: Splits, device: str, sets: int) -> dict[str, Any
         settings[f"{part}.training.precision"] = speed.precision
         settings[f"{part}.training.crop_padding"] = padding
         settings[f"{part}.training.flip"] = chosen.flips
-    shows = chosen.accuracy >= RECOGNISED_FROM
-    if auto:
-        config = replace(config, method="lgd" if shows else AUTO_METHODS[1])
-        settings["method"] = config.method
     left = budget - OVERHEAD - (monotonic() - begun)
 
     def phases(values: dict[str, Any], at: Speed) -> dict[str, float]:
@@ -135,8 +128,8 @@ def fit(config: Config, splits: Splits, device: str, sets: int) -> dict[str, Any
         numbers = smaller | numbers_for(left, lambda values: phases({**smaller, **values}, at), config)
         speed = at
     settings |= numbers
-    expected = phases({name: value for name, value in settings.items() if name != "method"}, speed)
-    tell(with_values(config, settings), chosen, speed, sum(expected.values()) + budget - left, auto)
+    expected = phases(settings, speed)
+    tell(with_values(config, settings), chosen, speed, sum(expected.values()) + budget - left)
     return {
         "minutes": config.minutes,
         "speed": vars(speed),
@@ -213,7 +206,7 @@ def first(images: ImageSet, most: int) -> ImageSet:
     return images.subset([index * len(images) // count for index in range(count)])
 
 
-def tell(config: Config, chosen: Augmentation, speed: Speed, seconds: float, auto: bool) -> None:
+def tell(config: Config, chosen: Augmentation, speed: Speed, seconds: float) -> None:
     """Say what the budget buys, before the work begins."""
     own, training = config.generator, config.reference.training
     sampled = method_named(config.method).needs_generator
@@ -226,16 +219,9 @@ def tell(config: Config, chosen: Augmentation, speed: Speed, seconds: float, aut
         f" reference reached {100 * chosen.accuracy:.0f} %); reference {training.epochs} epochs, learners"
         f" {config.learner.training.epochs}; {config.evaluation.seeds} evaluations. Each is an option"
     )
-    if chosen.accuracy >= RECOGNISED_FROM:
-        return
-    if sampled:
+    if sampled and chosen.accuracy < RECOGNISED_FROM:
         log.info(
             "warning: these images are hard: in this budget a new generator is not expected to show their classes"
-            f" (benchmarks/budget.md). --method {AUTO_METHODS[1]} chooses real images and needs none; or name a"
-            " trained --generator.source, or give more --minutes"
-        )
-    elif auto:
-        log.info(
-            f"method {config.method}: these images are too hard for a generator of this budget, so real images are"
-            " chosen (benchmarks/budget.md)"
+            " (benchmarks/budget.md). --method auto chooses real images and needs none; or name a trained"
+            " --generator.source, or give more --minutes"
         )

@@ -30,6 +30,7 @@ from lgd.report import plots
 from lgd.storage.files import read_json, write_json
 from lgd.storage.object_store import workspace
 
+from .auto_method import SYNTHETIC, choose_synthetic
 from .budget import within_budget
 from .prepare import prepare
 from .resolve import Experiment, resolve
@@ -45,13 +46,16 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
     """
     base = resolve(config)
     with workspace(out, overwrite) as root, engine_for(base.config.compute, root) as engine:
-        base = within_budget(base, root)
+        base, on_ray = within_budget(base, root), base.config.compute.engine == "ray"
+        if base.config.method == "auto":
+            anchored = base.with_method(SYNTHETIC[0], base.config.seed)
+            prepare(base.assets(root), methods_used(anchored.config), engine, on_ray)
+            base = replace(base, config=choose_synthetic(base.config, base.assets(root), base.splits))
         experiment = base.with_method(base.config.method, base.config.seed)
-        compute = experiment.config.compute
         run, assets = Run(root), experiment.assets(root)
         claim(run.config, experiment.record())
         engine.warm_up()
-        prepare(assets, methods_used(experiment.config), engine, compute.engine == "ray")
+        prepare(assets, methods_used(experiment.config), engine, on_ray)
         complete(experiment, run, assets, engine)
     return run
 
@@ -65,8 +69,13 @@ def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -
     write_json(run.root / "classes.json", list(growth.class_order))
     if config.guidance.decoder:
         pin_decoder(Path(config.guidance.decoder), run.root / "decoder.json", run.root)
+
+    def warn(increment: int) -> None:  # before anybody waits for the rest
+        if increment == 1 and (message := seed_set_warning(growth)):
+            log.warning(message)
+
     with timed(run.root, "stages"):
-        for path in grow(growth, engine, lambda increment: warn_of_seed_set(growth, increment)):
+        for path in grow(growth, engine, warn):
             log.info(f"{path}: corrupt, not what was written; made again")
     made = run.last_increment(config.stages.increments)
     evaluation = replace(evaluation, stages=replace(evaluation.stages, increments=made))
@@ -104,13 +113,6 @@ def copies_in(run: Run, growth: Growth) -> dict[str, float | None]:
     return copies(growth.assets, read_union(folders, growth.class_names), torch.tensor(anchors))
 
 
-def warn_of_seed_set(growth: Growth, increment: int) -> None:
-    """Warn early of a generator that does not show the classes, so that nobody waits for the rest."""
-    message = seed_set_warning(growth) if increment == 1 else ""
-    if message:
-        log.warning(message)
-
-
 def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...], engine: Engine) -> None:
     """Run the cells of the evaluation that are missing. Errors: IncompleteError."""
     labels = run.dataset / FILE
@@ -123,7 +125,6 @@ def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...],
 
 
 def plot_run(method: str, run: Run, growth: Growth, metrics: dict[str, Any]) -> None:
-    """Write the figures of one run."""
     folders = run.increments(run.last_increment(growth.later.stages.increments))
     parts = [read_increment(folder, growth.class_names) for folder in folders]
     figures = run.root / "figures"

@@ -23,6 +23,7 @@ from lgd.execution.engines import engine_for
 from lgd.storage.files import write_json
 from lgd.storage.object_store import workspace
 
+from .auto_method import settled
 from .inputs import configuration
 from .prepare import prepare
 from .resolve import has_learner, has_reference, resolve
@@ -42,16 +43,17 @@ def select(
     images: Any,
     labels: Any = None,
     per_class: int = 10,
-    method: str = "herding",
+    method: str = "auto",
     out: str | Path | None = None,
     **settings: Any,
 ) -> Selection:
     """Select real images, `per_class` of each class, without a generator.
 
     images, labels, settings and errors: as `lgd.distill`; of a source with a test part, and of a preset, the training
-    images. method: random, herding, k-center, or another method of real images. out: a run directory to keep them in,
-    so that the same call continues; None: none is kept. The reference, whose features or losses decide, is trained on
-    all images, with the settings that `lgd distill` chooses. Selection takes no step that needs test images.
+    images. method: random, herding, k-center, or another method of real images; auto chooses one by `per_class` and
+    logs why. out: a run directory to keep them in, so that the same call continues; None: none is kept. The reference,
+    whose features or losses decide, is trained on all images, with the settings that `lgd distill` chooses. Selection
+    takes no step that needs test images.
     """
     if not isinstance(images, str | Path | Config):
         images, labels = image_set(images, labels), None
@@ -66,8 +68,9 @@ def selecting(config: Config, per_class: int) -> Config:
 
     Without a learner there is one increment. Errors: UserError.
     """
-    learns = any(method.needs_learner for method in methods_used(config))
-    sized = with_per_class(config, per_class, None if learns else 1)
+    sized = settled(with_per_class(config, per_class))
+    if not any(method.needs_learner for method in methods_used(sized)):
+        sized = with_per_class(sized, per_class, 1)
     return with_values(sized, {"compute.workers": config.compute.workers or 1})
 
 
@@ -109,7 +112,7 @@ class ImageSelector(BaseEstimator):
     images[selector.get_support()], labels[selector.get_support()]
     """
 
-    def __init__(self, per_class: int = 10, method: str = "herding", seed: int = 0) -> None:
+    def __init__(self, per_class: int = 10, method: str = "auto", seed: int = 0) -> None:
         self.per_class = per_class
         self.method = method
         self.seed = seed

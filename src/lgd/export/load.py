@@ -109,7 +109,6 @@ def read_tars(tars: Sequence[Path]) -> tuple[Encoded, Tensor]:
 
 
 def read_parquet(root: Path) -> tuple[Encoded, Tensor, tuple[str, ...]]:
-    """Read the images, labels and class names of Parquet files."""
     listing = find_tables(str(root / "data"), DatasetConfig())[0]
     part = listing.select(listing.class_names)
     assert not isinstance(part.files, Tensor)

@@ -66,6 +66,5 @@ def timed(function: Callable[[], Any], clock: Clock = perf_counter) -> float:
 
 
 def wait() -> None:
-    """Wait for the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -59,7 +59,6 @@ def holder_of(folder: Path) -> str:
 
 
 def named(folder: Path) -> str:
-    """Return the name in a directory's holder file; empty without one."""
     try:
         with (folder / HOLDER).open("rb") as file:
             return file.read(100).decode(errors="replace").strip()

@@ -113,7 +113,7 @@ def begin_real(context: SamplingContext) -> Propose:
             for (slot, label), own in zip(keys, rows, strict=True)
             for member in dealt.members[own].tolist()
         ]
-        members, scores = dealt.members[torch.cat(rows)], dealt.scores.take(torch.cat(rows))
+        members, scores = dealt.members[torch.cat(rows)], dealt.scores.of(torch.cat(rows))
         return Proposals(specs, scores, lambda index: pixels(members[index, None])[0], lambda index: None)
 
     return propose
