@@ -99,10 +99,7 @@ class Inputs:
 
 @lru_cache(maxsize=1)
 def real_sample(context: AnalysisContext) -> tuple[Tensor, AnalysedSet]:
-    """Choose the real training images to compute from: all, or `real_limit` at random, the same for every set.
-
-    Returns their positions and the images.
-    """
+    """Return the positions of the real images to compute from, the same for every set, and the images."""
     real, limit = cached_splits(context.dataset).train, context.config.real_limit
     if len(real) <= limit:
         return torch.arange(len(real)), AnalysedSet((real,))

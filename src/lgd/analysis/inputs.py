@@ -98,10 +98,7 @@ def load_set(source: SetSource) -> AnalysedSet:
 
 
 def content_digest(analysed: AnalysedSet) -> str:
-    """Return the SHA-256 of images, labels and their division into increments.
-
-    An output directory records it, so that finished work is never taken for that of another set.
-    """
+    """Return the SHA-256 of images, labels and their division into increments."""
     digest = new_digest()
     for part in analysed.increments:
         digest.update(str(tuple(part.images.shape)).encode())

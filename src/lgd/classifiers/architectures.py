@@ -16,7 +16,7 @@ from lgd.errors import UserError, first_line, nearest
 
 from .convnet import convnet
 from .layers import NORMS, Shape
-from .plain import alexnet, vgg11
+from .plain import ALEXNET, VGG11, plain
 from .resnet import resnet8, resnet18, resnetap10
 from .vit import vit
 
@@ -27,8 +27,8 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, ClassifierConfig], nn.Sequential]
     "resnet8": lambda shape, classes, config: resnet8(shape, classes, NORMS[config.norm]),
     "resnetap10": lambda shape, classes, config: resnetap10(shape, classes, NORMS[config.norm]),
     "resnet18": lambda shape, classes, config: resnet18(shape, classes, NORMS[config.norm]),
-    "vgg11": lambda shape, classes, config: vgg11(shape, classes, NORMS[config.norm]),
-    "alexnet": lambda shape, classes, config: alexnet(shape, classes, NORMS[config.norm]),
+    "vgg11": lambda shape, classes, config: plain(VGG11, shape, classes, NORMS[config.norm]),
+    "alexnet": lambda shape, classes, config: plain(ALEXNET, shape, classes, NORMS[config.norm]),
     "vit": lambda shape, classes, _: vit(shape, classes),
 }
 """Architectures by name: from (shape, classes, configuration) to a Sequential whose last layer is the linear head."""
@@ -63,10 +63,7 @@ class Classifier(nn.Module):
         return self.inspect(images)[1]
 
     def inspect(self, images: Tensor) -> tuple[nn.Linear, Tensor, Tensor]:
-        """Return the head, which is the linear layer that is called last, its input (B, D) and the logits (B, classes).
-
-        Errors: UserError for a network without a linear layer.
-        """
+        """Return the last linear layer, its input (B, D) and the logits (B, classes). Errors: UserError without one."""
         found: list[tuple[nn.Linear, Tensor]] = []
         with ExitStack() as hooks:
             for layer in self.network.modules():
@@ -81,10 +78,7 @@ class Classifier(nn.Module):
 
 
 def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: Tensor, std: Tensor) -> Classifier:
-    """Build a classifier with weights from torch's global generator; see `rng.seeded_initialisation`.
-
-    Errors: UserError for an unknown architecture or one that does not fit the image size.
-    """
+    """Build a classifier with weights from torch's global generator. Errors: UserError for one that does not fit."""
     network: nn.Module
     if config.architecture in ARCHITECTURES:
         network = ARCHITECTURES[config.architecture](shape, classes, config)
@@ -125,10 +119,7 @@ def from_factory(path: str, shape: Shape, classes: int) -> nn.Module:
 
 
 def from_timm(name: str, shape: Shape, classes: int) -> nn.Sequential:
-    """Build any model of timm, untrained, with a linear head of ours. timm is optional.
-
-    Errors: UserError when there is no such model, or it does not take images of this shape.
-    """
+    """Build any model of timm, untrained, with a linear head of ours; timm is optional. Errors: UserError."""
     timm = import_module("timm") if find_spec("timm") else None
     if timm is None or not timm.is_model(name):
         more = "" if timm else "; timm's names are known where timm is installed"

@@ -168,10 +168,7 @@ def train_and_save(
 
 
 def columns_of(path: Path, metadata: Mapping[str, str], class_names: Sequence[str]) -> Tensor:
-    """Return the column of each class in the logits of a file, which names its classes in an order of its own.
-
-    Errors: UserError naming a class that only one side has.
-    """
+    """Return each class's column in the logits of a file with its own order of classes. Errors: UserError."""
     try:
         names = parse_json(metadata.get("class_names", "null"))
     except ValueError:

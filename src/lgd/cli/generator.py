@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
 from tyro.conf import Positional
 
 from lgd.config import Config, Precision, PromptConfig, TimeFrequencies
@@ -15,7 +14,7 @@ from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
 
 from .options import Fields, Output
-from .parsing import parse, preset_first
+from .parsing import parse, parse_with_preset
 
 if TYPE_CHECKING:
     from lgd.diffusion.generator import Generator
@@ -97,8 +96,7 @@ class ShowOptions:
 
 
 def train(arguments: Sequence[str]) -> int:
-    preset, config, rest = preset_first("generator train", arguments)
-    options = parse(TrainOptions, f"lgd generator train {preset}", rest, TrainOptions(tyro.MISSING, config=config))
+    options = parse_with_preset(TrainOptions, "generator train", arguments)
     from lgd.config import check, to_dict
     from lgd.data.splits import cached_splits
     from lgd.diffusion.starts import check_generator

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from lgd.errors import UserError
 
 from .options import Quiet, SetOptions
-from .parsing import parse, preset_first
+from .parsing import parse, parse_with_preset
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ def check_bench(options: BenchOptions) -> None:
 
 
 def plan(arguments: Sequence[str]) -> int:
-    preset, config, rest = preset_first("plan", arguments)
-    options = parse(PlanOptions, f"lgd plan {preset}", rest, PlanOptions(config=config))
+    options = parse_with_preset(PlanOptions, "plan", arguments)
     from lgd.config import check
     from lgd.distillation.methods import with_method
     from lgd.execution.hardware import check_device

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated
 
-import tyro
 from tyro.conf import arg
 
 from lgd.config import Config
 
 from .options import Fields, Output
-from .parsing import parse, preset_first
+from .parsing import parse_with_preset
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,7 @@ class SelectOptions(Output):
 
 
 def select(arguments: Sequence[str]) -> int:
-    preset, config, rest = preset_first("select", arguments)
-    default = SelectOptions(tyro.MISSING, config=replace(config, method="auto"))
-    options = parse(SelectOptions, f"lgd select {preset}", rest, default)
+    options = parse_with_preset(SelectOptions, "select", arguments, method="auto")
     from lgd.experiments.select import select_into, selecting
 
     config = selecting(options.config, options.per_class)

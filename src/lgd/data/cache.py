@@ -55,17 +55,6 @@ class Found:
     """of the pixels that are kept"""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """Images of which every one can be read."""
-
-    kept: Tensor
-    """positions of those that can, int64 (M,)"""
-    store: Store
-    """of these, in order"""
-    found: Found
-
-
 def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lgd"
 
@@ -86,10 +75,10 @@ def remembered(key: str, find: Callable[[], Any], lasting: Callable[[Any], bool]
     return value
 
 
-def prepare(images: EncodedImages, key: str) -> Prepared:
-    """Decode every image once, and keep the pixels for the next process where they are not too many.
+def prepare(images: EncodedImages, key: str) -> tuple[Tensor, Store, Found]:
+    """Decode every image once and keep the pixels, unless they are too many; key: of the files and rows.
 
-    key: of the images' files and rows.
+    Returns the positions of the images that can be read, int64 (M,), these images, and the faults of the others.
     """
     N, C, H, W = images.shape
     key = key_of(key, C, H, W, *([images.resize] if images.resize else []))
@@ -120,7 +109,7 @@ def prepare(images: EncodedImages, key: str) -> Prepared:
         with suppress(OSError):
             os.utime(path)
         store = PixelFile(torch.arange(len(places)), C, H, path)
-    return Prepared(places, store, found)
+    return places, store, found
 
 
 def readable(images: EncodedImages, found: Found, advance: Callable[..., None]) -> Iterator[Tensor]:

@@ -58,10 +58,7 @@ class Facts:
 
 
 def facts_of(parts: Sequence[Part], background: Colour | None) -> Facts:
-    """Read the headers of all parts; images that cannot be read are told when they are decoded.
-
-    background: laid under transparent images.
-    """
+    """Read the headers of all parts. background: laid under transparent images."""
     whole, tinted = Facts(), background is not None and len(set(background)) > 1
     for part in parts:
         if isinstance(part.files, Tensor):

@@ -56,10 +56,7 @@ class Store(Protocol):
         ...
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The images of each chunk of indices (B,), uint8 (B, C, H, W).
-
-        Errors: UserError naming a file that cannot be read.
-        """
+        """Yield the images of each chunk of indices (B,), uint8 (B, C, H, W). Errors: UserError naming a file."""
         ...
 
 

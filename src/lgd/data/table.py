@@ -122,10 +122,7 @@ def labels_of(piece: Piece, name: str, first: Piece) -> LabelColumn:
 
 
 def find_column(what: Literal["image", "label"], piece: Piece, wanted: str) -> str:
-    """The column asked for, or the only one whose type fits, or one of those that is usually so named.
-
-    Errors: UserError.
-    """
+    """Return the column asked for, or the only fitting one, or one that is usually so named. Errors: UserError."""
     schema, features = piece.table.schema, features_of(piece.table.schema)
     names = [*schema.names, *(piece.constants if what == "label" else ())]
     told = f"it has {', '.join(names) or 'none'}. Name one by dataset.{what}_column"

@@ -144,10 +144,7 @@ def save_latents(autoencoder: Latents, source: Path, folder: Path) -> None:
 
 
 def load_latents(folder: Path, image_shape: Shape | None = None, precision: Precision = "float32") -> Latents:
-    """Read what `save_latents` wrote.
-
-    image_shape: by default RGB of the network's size. Errors: UserError naming the file.
-    """
+    """Read what `save_latents` wrote; images are RGB of the network's size by default. Errors: UserError."""
     network = load_network(folder / "autoencoder", precision)
     path = folder / "latents.json"
     values = read_json(path)

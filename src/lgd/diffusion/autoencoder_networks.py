@@ -61,10 +61,7 @@ def factor(network: Any) -> int:
 
 
 def load_network(folder: Path, precision: Precision = "float32") -> Any:
-    """TAEF2 from its two weight files, or what diffusers saved.
-
-    Errors: UserError naming the file that is missing, corrupt, or of another network.
-    """
+    """Load TAEF2 from its two weight files, or what diffusers saved. Errors: UserError naming the file."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of an autoencoder")
     network: Any
@@ -115,10 +112,7 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
 
 @contextmanager
 def reading_network(folder: Path, silent: str) -> Iterator[None]:
-    """Read something that a library saved in `folder`, with the warnings of its logger `silent` off.
-
-    Errors: UserError naming the folder.
-    """
+    """Read what a library saved, without warnings of its logger `silent`. Errors: UserError naming `folder`."""
     settings = logging.getLogger(silent)
     told = settings.level
     settings.setLevel(logging.ERROR)

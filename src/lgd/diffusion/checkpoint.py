@@ -26,10 +26,7 @@ def save_checkpoint(path: Path, state: Training) -> None:
 
 
 def load_checkpoint(path: Path, state: Training) -> None:
-    """Load a checkpoint into a fresh state.
-
-    Errors: UserError naming a file that is corrupt or of another network.
-    """
+    """Load a checkpoint into a fresh state. Errors: UserError for a corrupt file or another network's."""
     tensors = load_tensors(path)
     try:
         losses = tensors["losses"].tolist()

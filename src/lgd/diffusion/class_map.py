@@ -34,10 +34,7 @@ class Vocabulary:
     """whether there is a null class beside them, for classifier-free guidance"""
 
     def find(self, name: str) -> int | None:
-        """The id of a class by its name or WordNet id; None when it is unknown.
-
-        Errors: UserError when several classes bear the name.
-        """
+        """Return the id of a class by its name or WordNet id, None for an unknown one. Errors: UserError."""
         found = self.exact.get(name) or self.loose.get(plain(name), frozenset())
         if len(found) > 1:
             ids = ", ".join(map(str, sorted(found)))
@@ -105,10 +102,7 @@ def imagenet_labels() -> dict[str, str]:
 
 
 def map_classes(class_names: Sequence[str], known: Vocabulary, table: Mapping[str, int | str]) -> tuple[int, ...]:
-    """The generator's id of each class: from the table where it is there, else by its own name.
-
-    Errors: UserError naming the classes that cannot be mapped, and those mapped to one id.
-    """
+    """Return the generator's id of each class, by the table or its own name. Errors: UserError naming classes."""
     ids = [resolve(table.get(name, name), known) for name in class_names]
     unmapped = [name for name, number in zip(class_names, ids, strict=True) if number is None]
     if unmapped:

@@ -252,7 +252,6 @@ def licence_of(folder: Path) -> str:
 
 
 def pin_decoder(folder: Path, path: Path, begun: Path) -> None:
-    """The same for the small decoder of guidance in `folder`."""
     pin_files({file.name: sha256(file) for file in network_files(folder)}, path, begun, {"source": str(folder)})
 
 

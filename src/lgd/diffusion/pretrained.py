@@ -26,10 +26,7 @@ UNUSED = ["safety_checker/*", "*.fp16.*", "*.non_ema.*", "*/openvino*", "*/flax*
 
 
 def pipeline_folder(name: str) -> Path:
-    """The folder of PATH or HUB_ID[@REVISION], downloaded where it has to be.
-
-    Errors: UserError when there is no such folder or repository, or it lacks a part.
-    """
+    """Return the folder of PATH or HUB_ID[@REVISION], downloaded where it has to be. Errors: UserError."""
     path = Path(name).expanduser()
     folder = path if path.is_dir() else download(name)
     for part in ("model_index.json", "scheduler/scheduler_config.json"):

@@ -75,10 +75,7 @@ def check_tuning(config: GeneratorConfig, images: ImageSet) -> None:
 
 
 def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
-    """Check, before any work, that guidance's small decoder fits the latents. Errors: UserError.
-
-    decoder: its folder, empty for none. shape: of the images, (C, H, W).
-    """
+    """Check before any work that guidance's small decoder, empty for none, fits the latents. Errors: UserError."""
     if not decoder:
         return
     own: Pixels | Latents = Pixels()
@@ -117,10 +114,7 @@ def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
 
 
 def tuned_start(config: GeneratorConfig, images: ImageSet, kept: Path) -> Start:
-    """Return the start of fine-tuning: the source with conditions of the images' classes. Errors: UserError.
-
-    kept: the folder in which embedded prompts are kept.
-    """
+    """Return the start of fine-tuning. kept: the folder of embedded prompts. Errors: UserError."""
     source = load_source(config.source, images.shape, frequencies=config.time_frequencies)
     denoiser, with_classes = source.denoiser.requires_grad_(True), source.family.with_classes
     if with_classes is None:

@@ -116,10 +116,7 @@ def record_combinations(root: Path, labels: Mapping[str, str]) -> None:
 
 
 def combinations(root: Path) -> dict[Path, str]:
-    """Return the compare directories of an ablation in order, each with its values in words; else none.
-
-    Errors: UserError for a file that lgd did not write.
-    """
+    """Return the compare directories of an ablation, each with its values in words. Errors: UserError."""
     path = root / COMBINATIONS
     with reading(path):
         labels = read_json(path).items() if path.is_file() else ()

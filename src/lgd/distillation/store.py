@@ -137,10 +137,7 @@ def row_values(row: Row) -> dict[str, Any]:
 
 
 def finish_increment(folder: Path) -> None:
-    """Join the rows of an increment's groups into its manifest, ordered by class name and slot, and mark it done.
-
-    Files that already hold the right content are left alone.
-    """
+    """Join the rows of the groups into the manifest, ordered by class and slot, and mark the increment done."""
     rows = [row for path in sorted((folder / "groups").glob("*.json")) for row in read_rows(path, read_json(path))]
     rows.sort(key=lambda row: (row.class_name, row.slot))
     keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(row_values(row)) + "\n" for row in rows))

@@ -120,10 +120,7 @@ def mean_matrix(matrices: Sequence[Sequence[Sequence[float]]]) -> list[list[floa
 
 
 def mean_validity(runs: Iterable[Mapping[str, Any]], key: str = "validity") -> float:
-    """Return the percentage of all images of some runs that the judge classifies as labelled.
-
-    runs: their metrics. key: `reference_validity` for the reference's share.
-    """
+    """Return the percentage of all images of some runs, by their metrics, that a network classifies as labelled."""
     valid, images = 0.0, 0
     for run in runs:
         before = 0
@@ -151,20 +148,14 @@ def compare(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any
 def lower_than_baseline(
     methods: Mapping[str, Mapping[str, Any]], above_chance: bool = False
 ) -> dict[str, float | None]:
-    """Return by how many percent each method's redundancy is lower than the baseline's; None where it is not known.
-
-    above_chance: compare what lies above chance.
-    """
+    """Return by how many percent each method's redundancy, or that above chance, is lower than the baseline's."""
     base = methods.get(BASELINE, {}).get("redundancy")
     chance = {name: method["chance"] or 0.0 if above_chance else 0.0 for name, method in methods.items()}
     return {name: reduction(base, method["redundancy"], chance[name]) for name, method in methods.items()}
 
 
 def reduction(base: float | None, value: float | None, chance: float = 0.0) -> float | None:
-    """Return by how many percent `value` is lower than `base`, both above `chance`; at most 100.
-
-    None where one is not known, or nothing of `base` lies above `chance`.
-    """
+    """Return by how many percent `value` is lower than `base` above `chance`; None where that is not known."""
     if base is None or value is None or base <= chance:
         return None
     return 100 * (base - max(value, chance)) / (base - chance)

@@ -142,10 +142,7 @@ def is_evaluated(epoch: int, epochs: int, evaluations: int) -> bool:
 
 
 def folder_units(evaluation: Evaluation, train: ImageSet, seeds: int, cells: Path, stored: Tensor | None) -> list[Unit]:
-    """Return the units of a set that is no run; each writes `cells`/ARCHITECTURE-SEED.json.
-
-    stored: logits that lie beside the images, if any.
-    """
+    """Return the units of a set that is no run, whose logits may be `stored`; they write `folder_done`."""
     return [
         Unit(f"{architecture}, seed {seed}", folder_cell, (evaluation, train, architecture, seed, done, stored), done)
         for architecture in evaluators(evaluation.config)

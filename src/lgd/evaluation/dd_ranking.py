@@ -142,10 +142,7 @@ def soft_labels(scoring: Scoring, train: ImageSet, source: str) -> Classifier | 
 
 
 def random_images(scoring: Scoring, seed: int) -> ImageSet:
-    """Return as many real training images of every class as the set has, chosen at random with the seed.
-
-    Errors: UserError naming a class with fewer real images.
-    """
+    """Choose as many real training images of every class as the set has, by the seed. Errors: UserError."""
     train, chosen = cached_splits(scoring.evaluation.dataset).train, []
     for label, name in enumerate(train.class_names):
         members, count = train.indices_of(label), len(scoring.synthetic.indices_of(label))

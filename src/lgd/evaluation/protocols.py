@@ -99,10 +99,7 @@ def hard(config: EvaluationConfig, ipc: int, shape: Shape, classes: int) -> Trai
 
 
 def hard_epochs(ipc: int, classes: int) -> int:
-    """Return the epochs of the hard-label protocols at `ipc` images per class.
-
-    At exactly 100 classes two thirds of them, in whole hundreds.
-    """
+    """Return the hard-label epochs at `ipc`; at exactly 100 classes two thirds of them, in whole hundreds."""
     epochs = next((epochs for limit, epochs in EPOCHS if ipc <= limit), MOST_EPOCHS_BEYOND)
     return 2 * epochs // 300 * 100 if classes == 100 else epochs
 

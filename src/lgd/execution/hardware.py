@@ -98,10 +98,7 @@ def worker_count(compute: ComputeConfig) -> int:
 
 
 def computes_in_bfloat16(device: str = "") -> bool:
-    """Return whether a device has instructions for bfloat16; without them it is slower than float32.
-
-    device: a name, or empty for the best one.
-    """
+    """Return whether a device, empty for the best one, has instructions for bfloat16."""
     import torch
 
     if device.startswith("cuda") or (not device and torch.cuda.is_available()):
@@ -126,10 +123,7 @@ def bfloat16_factor(device: str) -> float:
 
 
 def warn_of_emulation(device: str, settings: Mapping[str, Any]) -> None:
-    """Warn, once per process, when settings ask for bfloat16 on a device that emulates it.
-
-    device: a name, not `auto`. settings: plain data of the configuration's sections that are used.
-    """
+    """Warn once per process when settings, as plain data, ask for bfloat16 on a device that emulates it."""
     asking = fields_in_bfloat16(settings)
     if asking and device not in _warned and not computes_in_bfloat16(device):
         _warned.add(device)

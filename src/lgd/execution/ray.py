@@ -160,10 +160,7 @@ def connect(compute: ComputeConfig) -> bool:
 
 
 def check_cluster(address: str) -> None:
-    """Check within seconds that Ray is installed and that the cluster answers; Ray itself would wait for minutes.
-
-    Errors: UserError.
-    """
+    """Check within seconds that Ray is there and the cluster answers; Ray waits for minutes. Errors: UserError."""
     if find_spec("ray") is None:
         raise UserError("--engine ray needs Ray: pip install 'lgd[ray]'")
     if address == "local":

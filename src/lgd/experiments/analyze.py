@@ -81,10 +81,7 @@ def measured_by(config: Config) -> dict[str, Any]:
 
 
 def shared_config(paths: Sequence[Path], test: str | None) -> Config:
-    """Return the configuration whose dataset, judge, reference and evaluation classifier measure all sets.
-
-    Errors: UserError when two runs differ in them, or a plain folder comes without `test`.
-    """
+    """Return the configuration that measures all sets. Errors: UserError when runs differ in it, or none has one."""
     configs = {str(path): run_config(path) for path in paths if is_run(path)}
     plain = [path for path in paths if str(path) not in configs]
     if plain and test is None:

@@ -26,12 +26,12 @@ MADE_FROM = ("dataset", "generator", "reference", "judge")
 """sections of the configuration that the assets depend on"""
 
 
-def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: bool) -> None:
+def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: bool, judged: bool = True) -> None:
     """Make the assets that the methods need, unless they are there and undamaged.
 
     methods: of the runs and of their seed sets. shared: whether the engine trains reference and judge on other
-    machines. They are trained beside the others where there are cores for it; their seconds are then part of those.
-    Errors: UserError when the assets were made with another configuration.
+    machines. judged: whether a judge is needed, too. They are trained beside the others where there are cores for it;
+    their seconds are then part of those. Errors: UserError when the assets were made with another configuration.
     """
     root, own = assets.root, assets.generator
     root.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
     if needs_generator:
         assets.generator_folder.mkdir(exist_ok=True)
     extra = list(dict.fromkeys(asset for method in methods for asset in method.assets))
-    networks = [reference_unit(assets), judge_unit(assets)]
+    networks = [reference_unit(assets), judge_unit(assets)][: 1 + judged]
     fresh = any(not unit.done.exists() for unit in networks)
     beside = networks[bool(assets.reference.weights) :] if extra or trains_generator else []
     with engine.beside(beside, "reference and judge", own.threads):
@@ -55,17 +55,14 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
                 check_source(own, splits.train, assets.generator_folder)
         for asset in extra:
             prepare_asset(asset, assets, splits.train)
-    for unit, config in zip(networks, (assets.reference, assets.judge), strict=True):
+    for unit, config in zip(networks, (assets.reference, assets.judge), strict=False):
         prepare_classifier(unit, config, engine, shared)
-    if fresh and (warning := guessing_warning(assets)):
+    if fresh and (warning := guessing_warning(assets, judged)):
         log.warning(warning)
 
 
 def check_images(root: Path, splits: Splits) -> None:
-    """Record which images the assets are made from, or compare them with those that were recorded.
-
-    Errors: UserError when there are others, or some have changed.
-    """
+    """Record which images the assets are made from, or compare them with those recorded. Errors: UserError."""
     path = root / "images.json"
     now = {
         name: {"images": len(part), "sample": part.digest()}

@@ -69,10 +69,14 @@ def hardly_above_chance(found: float, classes: int) -> bool:
     return found < chance + (100 - chance) / 10
 
 
-def guessing_warning(assets: Assets) -> str:
-    """Return a warning when the reference or the judge hardly recognises the real test images, else an empty string."""
+def guessing_warning(assets: Assets, judged: bool) -> str:
+    """Return a warning when the reference hardly recognises the real test images, else an empty string.
+
+    judged: whether there is a judge, of which the same is said.
+    """
     test, classes = cached_splits(assets.dataset).test, len(cached_splits(assets.dataset).train.class_names)
-    found = {"reference": accuracy(load_reference(assets), test), "judge": accuracy(load_judge(assets), test)}
+    networks = {"reference": load_reference, **({"judge": load_judge} if judged else {})}
+    found = {name: accuracy(load(assets), test) for name, load in networks.items()}
     low = {name: share for name, share in found.items() if hardly_above_chance(share, classes)}
     if not low:
         return ""

@@ -68,10 +68,7 @@ class Experiment:
         return growth_of(self.config, run, assets, self.splits.class_order)
 
     def evaluation(self, assets: Assets | None) -> Evaluation:
-        """Return how sets are evaluated; the reference in `assets` is the teacher of soft labels by default.
-
-        Errors: UserError when soft labels have no teacher.
-        """
+        """Return how sets are evaluated; the reference in `assets` is the default teacher. Errors: UserError."""
         config = self.config
         reference = Teacher(assets.reference_file, config.reference) if assets else None
         teacher = teacher_of(config.evaluation, reference)

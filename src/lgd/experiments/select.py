@@ -89,7 +89,7 @@ def select_into(config: Config, out: str | Path, overwrite: bool = False) -> Sel
         write_json(root / "classes.json", list(growth.class_order))
         used = methods_used(experiment.config)
         if any(method.needs_reference for method in used):
-            prepare(assets, used, engine, compute.engine == "ray")
+            prepare(assets, used, engine, compute.engine == "ray", judged=False)
         with timed(root, "stages"):
             grow(growth, engine)
         folders = run.increments(stages.increments)

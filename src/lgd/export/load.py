@@ -39,10 +39,7 @@ class Opened:
 
 
 def load_export(root: Path, transform: Callable[[Tensor], Any] | None = None) -> LabelledImages:
-    """Read an export of any format, or a pair of tensors in torch's files.
-
-    Errors: UserError for another directory, and naming an image that cannot be read.
-    """
+    """Read an export of any format, or a pair of tensors in torch's files. Errors: UserError."""
     with reading(root):
         if list(root.glob("data/*.parquet")):
             files, labels, names = read_parquet(root)

@@ -100,10 +100,7 @@ def rates_of(measured: Path | None, tflops: float, share: float, device: str) ->
 
 
 def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
-    """Estimate a run.
-
-    fake: compute nothing; for networks that are not on this machine, or too large for it.
-    """
+    """Estimate a run. fake: count operations only, for networks that are not here or too large."""
     workloads = Workloads(config, sizes, "cpu" if fake else resolve_device(config.compute.device))
     process = int(psutil.Process().memory_info().rss) + (0 if sizes.loaded else sizes.bytes)
     workers = worker_count(config.compute)
@@ -133,10 +130,7 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
 
 
 def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tuple[str, Parts, int]]:
-    """Yield each phase of a run: its name, its work, and the number of units that workers can share.
-
-    The units come from the same functions as those of a run.
-    """
+    """Yield each phase of a run: name, work and number of units to share, from the functions that make the units."""
     own, used = config.generator, methods_used(config)
     assets = assets_of(config, Path(), workloads.device)
     names = tuple(map(str, range(sizes.classes)))

@@ -162,10 +162,7 @@ class Workloads:
         return with_conditions(made, names, family.placeholder(denoiser, classes))
 
     def candidates(self, method: str, kept: float, covers: bool = True) -> list[tuple[float, Workload]]:
-        """Return the work to choose `kept` images among the candidates of every source of a method.
-
-        covers: whether coverage, where it is configured, has not ended.
-        """
+        """Return the work to choose `kept` images. covers: whether configured coverage has not ended."""
         stages = self.config.stages if covers else replace(self.config.stages, coverage="none")
         found, recipe = method_named(method), recipe_for(replace(self.config, method=method, stages=stages))
         parts = []

@@ -173,10 +173,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def load_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file, or only those in `names`; pickles are refused.
-
-    Errors: UserError naming a file that is missing or corrupt or lacks a tensor.
-    """
+    """Read the tensors of a safetensors file, or those in `names`. Errors: UserError naming the file."""
     return load_tensors_and_metadata(path, names)[0]
 
 

@@ -23,10 +23,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a directory for the block. Symbolic links in place of its two files are not followed.
-
-    Errors: UserError naming the process that holds it, or why it cannot be locked.
-    """
+    """Hold a directory for the block, following no links of its two files. Errors: UserError naming the holder."""
     try:
         held = FileLock(folder / LOCK).acquire(timeout=PATIENCE)
     except Timeout:

@@ -123,10 +123,7 @@ def active_mirror() -> Mirror | None:
 
 @contextmanager
 def workspace(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """Open an output directory, as `files.output_directory` does. For a URL, it is a mirror until the block ends.
-
-    Errors: UserError, as there, and for a store that cannot be opened.
-    """
+    """Open an output directory, as `output_directory` does; a URL by its mirror. Errors: UserError."""
     if is_remote(out):
         with mirrored(str(out).rstrip("/"), overwrite) as root:
             yield root

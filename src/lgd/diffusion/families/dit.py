@@ -28,10 +28,7 @@ SIZES = {"tiny": (8, 4, 64), "small": (12, 6, 64), "base": (12, 12, 64)}
 
 
 def check_patch(config: GeneratorConfig, shape: Shape) -> None:
-    """Check the patch size against latents of `shape` (C, H, W).
-
-    Errors: UserError when they are not square or the patch does not divide them.
-    """
+    """Errors: UserError for latents (C, H, W) that are not square or that the patch does not divide."""
     _, height, width = shape
     if height != width or height % config.patch_size:
         what = "latents" if config.autoencoder else "images"

@@ -207,10 +207,13 @@ def needs_independent(recipe: Recipe) -> bool:
 
 
 def real_image_units(growth: Growth) -> list[Unit]:
-    """Return the units that measure or order the real images for a run's method and for that of its seed set."""
+    """Return the units that measure or order the real images for a run's method and for that of its seed set.
+
+    Those of a class follow each other, as one pass of the reference serves them all.
+    """
     recipes = {recipe.method: recipe for recipe in (growth.seed, growth.later)}.values()
     units = [unit for recipe in recipes for unit in method_named(recipe.method).units(growth, recipe)]
-    return list({unit.done: unit for unit in units}.values())
+    return sorted({unit.done: unit for unit in units}.values(), key=lambda unit: unit.done.name)
 
 
 def sections_used(used: Sequence[Method]) -> set[str]:
