@@ -44,6 +44,10 @@ HEAD = """\
 
 `tests/cli/test_bad_inputs.py` runs every case and compares its output with this table. Each case prints at most one line on
 standard error and changes no file that existed before. RUN is a finished run; OUT does not exist.
+
+In Python the same text is that of an `lgd.UserError`. `tests/data/test_memory.py` has the cases of images in memory, and
+`tests/guidance/test_own_denoisers.py` those of denoisers, for example `network: returned (2, 1, 2, 4) for x_t (2, 1, 4, 4);
+expected the shape of x_t`.
 """
 
 Damage = Callable[[Path], object]
