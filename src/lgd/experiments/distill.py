@@ -30,7 +30,7 @@ from lgd.report import plots
 from lgd.storage.files import read_json, write_json
 from lgd.storage.object_store import workspace
 
-from .budget import within_budget
+from .budget import Budget
 from .prepare import prepare
 from .resolve import Experiment, resolve
 from .run_directory import claim, timed
@@ -45,14 +45,14 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
     """
     base = resolve(config)
     with workspace(out, overwrite) as root, engine_for(base.config.compute, root) as engine:
-        base = within_budget(base, root)
-        experiment = base.with_method(base.config.method, base.config.seed)
-        compute = experiment.config.compute
-        run, assets = Run(root), experiment.assets(root)
-        claim(run.config, experiment.record())
+        budget = Budget(base, root)
+        run, compute = Run(root), base.config.compute
+        claim(run.config, budget.run().record())
         engine.warm_up()
-        prepare(assets, methods_used(experiment.config), engine, compute.engine == "ray")
-        complete(experiment, run, assets, engine)
+        used = methods_used(budget.run().config)
+        prepare(budget.run().assets(root), used, engine, compute.engine == "ray", budget.settling(root))
+        experiment = budget.settle("sets")
+        complete(experiment, run, experiment.assets(root), engine)
     return run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from time import monotonic
@@ -82,11 +83,31 @@ def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
             work = workloads.classifier_training_step(replace(config.reference, training=training), batch)
             found[precision] = seconds_of(work)
         best = min(found, key=found.__getitem__)
-        training = replace(config.judge.training, precision=best)
-        judge = seconds_of(workloads.classifier_training_step(replace(config.judge, training=training), batch))
-        images = min(config.stages.classes_per_unit, sizes.classes) * config.stages.candidates
-        unguided, guided = (seconds_of(workloads.sampling_step(images, kind)) for kind in (None, "score"))
-    return Speed(steps[threads], threads, found[best], judge, best, unguided, guided)
+    begun = Speed(steps[threads], threads, found[best], 0.0, best, 0.0, 0.0)
+    return measure_again(begun, ("judge", "unguided", "guided"), config, sizes, device)
+
+
+def measure_again(speed: Speed, names: Sequence[str], config: Config, sizes: Sizes, device: str) -> Speed:
+    """Try some kinds of work anew: generator, classifier, judge, unguided, guided. Errors: as `measure_speed`."""
+    workloads, batch = Workloads(config, sizes, device), config.reference.training.batch_size
+    images = min(config.stages.classes_per_unit, sizes.classes) * config.stages.candidates
+
+    def trained(network: ClassifierConfig) -> Workload:
+        training = replace(network.training, precision=speed.precision)
+        return workloads.classifier_training_step(replace(network, training=training), batch)
+
+    kinds: dict[str, Callable[[], Workload]] = {
+        "generator": workloads.generator_training_step,
+        "classifier": lambda: trained(config.reference),
+        "judge": lambda: trained(config.judge),
+        "unguided": lambda: workloads.sampling_step(images, None),
+        "guided": lambda: workloads.sampling_step(images, "score"),
+    }
+    found: dict[str, Any] = {}
+    for name in names:
+        with cpu_threads(speed.threads if name == "generator" else 1):
+            found[name] = seconds_of(kinds[name]())
+    return replace(speed, **found)
 
 
 def seconds_of(work: Workload) -> float:
@@ -104,6 +125,7 @@ def phases_at(config: Config, sizes: Sizes, speed: Speed, device: str) -> dict[s
     workers = worker_count(config.compute)
     prices = Prices(config, sizes, device, speed)
     return {
-        name: sum(items * cast(float, seconds) for items, seconds in parts) / max(1, min(shared, workers))
+        name.removeprefix("up to "): sum(items * cast(float, seconds) for items, seconds in parts)
+        / max(1, min(shared, workers))
         for name, parts, shared in schedule(config, sizes, prices)
     }

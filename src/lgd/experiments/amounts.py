@@ -1,0 +1,107 @@
+"""Divide the minutes of a budget among the pieces of a run, which are made in the order of `SHARES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Any
+
+from lgd.config import Config
+from lgd.distillation.methods import with_method
+from lgd.profiling.sizes import Sizes
+from lgd.profiling.speed import Speed, phases_at
+
+SHARES = {"reference": 0.15, "judge": 0.1, "generator": 0.45, "sets": 0.3}
+"""of the budget; a piece has its share of what is left when the pieces before it are made"""
+SETS = ("real images", "learners", "calibration and fresh candidates", "images", "evaluation")
+"""phases of every set"""
+LEVELS = ((0.6, 3, 2, 3), (0.4, 3, 1, 3), (0.25, 2, 1, 3), (0.15, 2, 1, 2), (0.0, 1, 1, 2))
+"""least factor on the epochs of learners and evaluation; evaluation.seeds, evaluation.redundancy_seeds and
+stages.candidates"""
+LEAST_EPOCHS, MOST_EPOCHS = 2, 60
+LEAST_STEPS, MOST_STEPS = 100, 20_000
+Values = dict[str, Any]
+"""of fields, by their dotted names"""
+
+
+def seconds_of_pieces(
+    config: Config, methods: Sequence[str], runs: int, sizes: Sizes, speed: Speed, device: str
+) -> dict[str, float]:
+    """Return the seconds of each piece: of `SHARES`, and of the networks of a method's own.
+
+    Sets of several methods, each with `runs` runs, share the networks. Without methods there is a generator alone.
+    """
+    found: dict[str, float] = {}
+    for method in methods or ("dit",):
+        for name, seconds in phases_at(with_method(config, method), sizes, speed, device).items():
+            piece = "sets" if name in SETS else name
+            found[piece] = found.get(piece, 0.0) + runs * seconds if piece == "sets" else seconds
+    return found if methods else {"generator": found["generator"]}
+
+
+def amounts_for(
+    left: float, seconds: Callable[[Values], dict[str, float]], config: Config, due: Collection[str]
+) -> Values:
+    """Choose the amounts of work of the pieces in `due` for `left` seconds.
+
+    seconds: returns those of each piece for values of fields. The generator is chosen last, without one the sets: it
+    has what the others leave.
+    """
+    values: Values = {}
+    plain = seconds({})
+    pieces = [name for name in ("reference", "judge", "sets", "generator") if name in due and plain.get(name)]
+    if "judge" in due:  # the networks of a method's own are made after it
+        left -= sum(value for name, value in plain.items() if name not in SHARES)
+    for index, piece in enumerate(pieces):
+        allowed = left * SHARES[piece] / sum(SHARES[name] for name in pieces[index:])
+        values |= AMOUNTS[piece](allowed, partial(seconds_of, seconds, piece, values), config)
+        left -= seconds(values)[piece]
+    return values
+
+
+def seconds_of(seconds: Callable[[Values], dict[str, float]], piece: str, values: Values, tried: Values) -> float:
+    """Return the seconds of a piece for values that were chosen before and some that are tried."""
+    return seconds({**values, **tried})[piece]
+
+
+def epochs(field: str) -> Callable[..., Values]:
+    """Return the choice of a network's epochs."""
+
+    def choose(allowed: float, seconds: Callable[[Values], float], config: Config) -> Values:
+        return {field: max(LEAST_EPOCHS, min(MOST_EPOCHS, int(allowed / seconds({field: 1}))))}
+
+    return choose
+
+
+def steps(allowed: float, seconds: Callable[[Values], float], config: Config) -> Values:
+    """Choose the steps of the generator."""
+    return {"generator.steps": max(LEAST_STEPS, min(MOST_STEPS, int(allowed / seconds({"generator.steps": 1}))))}
+
+
+def sets(allowed: float, seconds: Callable[[Values], float], config: Config) -> Values:
+    """Choose the best of `LEVELS` that fits, and the epochs with which it fits."""
+    learner, trained = config.learner.training.epochs, config.evaluation.classifier.training.epochs
+
+    def at(factor: float, evaluations: int, redundancy: int, candidates: int) -> Values:
+        return {
+            "learner.training.epochs": max(5, round(factor * learner)),
+            "evaluation.classifier.training.epochs": max(5, round(factor * trained)),
+            "evaluation.seeds": evaluations,
+            "evaluation.redundancy_seeds": redundancy,
+            "stages.candidates": candidates,
+        }
+
+    for least, *counts in LEVELS:
+        whole, half = seconds(at(1.0, *counts)), seconds(at(0.5, *counts))
+        factor = 1 - (whole - allowed) / (2 * (whole - half)) if whole > half else float(whole <= allowed)
+        if factor >= least:
+            break
+    return at(max(0.0, min(1.0, factor)), *counts)
+
+
+AMOUNTS: dict[str, Callable[..., Values]] = {
+    "reference": epochs("reference.training.epochs"),
+    "judge": epochs("judge.training.epochs"),
+    "generator": steps,
+    "sets": sets,
+}
