@@ -16,7 +16,7 @@ from lgd.config import Config, to_dict, with_values
 from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
 from lgd.experiments import budget, validation
-from lgd.experiments.amounts import LEAST_STEPS, LEVELS, MOST_STEPS, SHARES, amounts_for, seconds_of_pieces
+from lgd.experiments.amounts import EVALUATIONS, LEAST_STEPS, MOST_STEPS, SHARES, amounts_for, seconds_of_pieces
 from lgd.experiments.auto import load_config
 from lgd.experiments.budget import FILE, Budget
 from lgd.experiments.resolve import resolve
@@ -82,8 +82,9 @@ def test_sets_share_the_networks(tiny: Config) -> None:
         {name: one[name] for name in ("reference", "judge", "generator")}
     )
     assert "generator" not in two
-    sets = sum(part[name] for part in (one, two) for name in ("learners", "images", "evaluation"))
-    assert found["sets"] == pytest.approx(3 * sets)
+    stages = sum(part[name] for part in (one, two) for name in ("learners", "images"))
+    assert found["stages"] == pytest.approx(3 * stages)
+    assert found["evaluation"] == pytest.approx(3 * (one["evaluation"] + two["evaluation"]))
     assert pieces(tiny, SPEED, (), 1)({}) == {"generator": pytest.approx(one["generator"])}
 
 
@@ -98,7 +99,7 @@ def test_amounts_fit_and_grow_with_the_budget(tiny: Config, factor: float) -> No
         assert whole <= left or steps == LEAST_STEPS
         assert whole > 0.97 * left or steps == MOST_STEPS
         assert steps >= before
-        assert values["evaluation.seeds"] in {seeds for _, seeds, _, _ in LEVELS}
+        assert values["evaluation.seeds"] in {seeds for _, (seeds, _) in EVALUATIONS}
         before = steps
     real = pieces(config, speed, ("lgd-real",))
     alone = amounts_for(120.0, real, config, SHARES)
@@ -253,11 +254,11 @@ def test_a_run_goes_on_with_its_numbers(
     assert main(command) == 0
     told = capsys.readouterr().err
     assert "budget 1 minutes," in told
-    assert "minutes left for sets: stages.candidates" in told
+    assert "minutes left for stages: stages.candidates" in told
     written, record = (read_json(tmp_path / "run" / name) for name in ("config.json", FILE))
     assert written["generator"]["steps"] == 4
     assert written["minutes"] == 0
-    assert list(record["settled"]) == ["reference", "judge", "generator", "sets"]
+    assert list(record["settled"]) == ["reference", "judge", "generator", "stages", "evaluation"]
     monkeypatch.setattr(budget, "measure_speed", None)
     monkeypatch.setattr(budget, "measure_again", None)
     assert main([*command, "--quiet"]) == 0

@@ -11,13 +11,16 @@ from lgd.distillation.methods import with_method
 from lgd.profiling.sizes import Sizes
 from lgd.profiling.speed import Speed, phases_at
 
-SHARES = {"reference": 0.15, "judge": 0.1, "generator": 0.45, "sets": 0.3}
+SHARES = {"reference": 0.15, "judge": 0.1, "generator": 0.45, "stages": 0.18, "evaluation": 0.12}
 """of the budget; a piece has its share of what is left when the pieces before it are made"""
-SETS = ("real images", "learners", "calibration and fresh candidates", "images", "evaluation")
-"""phases of every set"""
-LEVELS = ((0.6, 3, 2, 3), (0.4, 3, 1, 3), (0.25, 2, 1, 3), (0.15, 2, 1, 2), (0.0, 1, 1, 2))
-"""least factor on the epochs of learners and evaluation; evaluation.seeds, evaluation.redundancy_seeds and
-stages.candidates"""
+OF_STAGES = ("real images", "learners", "calibration and fresh candidates", "images")
+"""phases of profiling that are the stages of a set"""
+CANDIDATES = ((0.4, (3,)), (0.0, (2,)))
+"""stages.candidates, each with the least factor on the epochs of the learners"""
+EVALUATIONS = ((0.6, (3, 2)), (0.4, (3, 1)), (0.25, (2, 1)), (0.0, (1, 1)))
+"""evaluation.seeds and evaluation.redundancy_seeds, each with the least factor on the epochs"""
+LEAST_TRAINED = 5
+"""epochs of learners and evaluation"""
 LEAST_EPOCHS, MOST_EPOCHS = 2, 60
 LEAST_STEPS, MOST_STEPS = 100, 20_000
 Values = dict[str, Any]
@@ -34,8 +37,9 @@ def seconds_of_pieces(
     found: dict[str, float] = {}
     for method in methods or ("dit",):
         for name, seconds in phases_at(with_method(config, method), sizes, speed, device).items():
-            piece = "sets" if name in SETS else name
-            found[piece] = found.get(piece, 0.0) + runs * seconds if piece == "sets" else seconds
+            piece = "stages" if name in OF_STAGES else name
+            repeated = piece in ("stages", "evaluation")
+            found[piece] = found.get(piece, 0.0) + runs * seconds if repeated else seconds
     return found if methods else {"generator": found["generator"]}
 
 
@@ -44,12 +48,14 @@ def amounts_for(
 ) -> Values:
     """Choose the amounts of work of the pieces in `due` for `left` seconds.
 
-    seconds: returns those of each piece for values of fields. The generator is chosen last, without one the sets: it
-    has what the others leave.
+    seconds: returns those of each piece for values of fields. The generator is chosen last, without one the evaluation:
+    it has what the others leave.
     """
     values: Values = {}
     plain = seconds({})
-    pieces = [name for name in ("reference", "judge", "sets", "generator") if name in due and plain.get(name)]
+    pieces = [
+        name for name in ("reference", "judge", "stages", "evaluation", "generator") if name in due and plain.get(name)
+    ]
     if "judge" in due:  # the networks of a method's own are made after it
         left -= sum(value for name, value in plain.items() if name not in SHARES)
     for index, piece in enumerate(pieces):
@@ -78,20 +84,35 @@ def steps(allowed: float, seconds: Callable[[Values], float], config: Config) ->
     return {"generator.steps": max(LEAST_STEPS, min(MOST_STEPS, int(allowed / seconds({"generator.steps": 1}))))}
 
 
-def sets(allowed: float, seconds: Callable[[Values], float], config: Config) -> Values:
-    """Choose the best of `LEVELS` that fits, and the epochs with which it fits."""
-    learner, trained = config.learner.training.epochs, config.evaluation.classifier.training.epochs
+def stages(allowed: float, seconds: Callable[[Values], float], config: Config) -> Values:
+    """Choose the candidates and the epochs of the learners."""
+    epochs, field = config.learner.training.epochs, "learner.training.epochs"
 
-    def at(factor: float, evaluations: int, redundancy: int, candidates: int) -> Values:
-        return {
-            "learner.training.epochs": max(5, round(factor * learner)),
-            "evaluation.classifier.training.epochs": max(5, round(factor * trained)),
-            "evaluation.seeds": evaluations,
-            "evaluation.redundancy_seeds": redundancy,
-            "stages.candidates": candidates,
-        }
+    def at(factor: float, candidates: int) -> Values:
+        return {field: max(LEAST_TRAINED, round(factor * epochs)), "stages.candidates": candidates}
 
-    for least, *counts in LEVELS:
+    return best(CANDIDATES, at, allowed, seconds)
+
+
+def evaluation(allowed: float, seconds: Callable[[Values], float], config: Config) -> Values:
+    """Choose the evaluations and their epochs."""
+    epochs, field = config.evaluation.classifier.training.epochs, "evaluation.classifier.training.epochs"
+
+    def at(factor: float, seeds: int, redundancy: int) -> Values:
+        counts = {"evaluation.seeds": seeds, "evaluation.redundancy_seeds": redundancy}
+        return {field: max(LEAST_TRAINED, round(factor * epochs)), **counts}
+
+    return best(EVALUATIONS, at, allowed, seconds)
+
+
+def best(
+    levels: Sequence[tuple[float, tuple[int, ...]]],
+    at: Callable[..., Values],
+    allowed: float,
+    seconds: Callable[[Values], float],
+) -> Values:
+    """Return the first level whose least factor on the epochs fits, with the largest factor that fits, up to 1."""
+    for least, counts in levels:
         whole, half = seconds(at(1.0, *counts)), seconds(at(0.5, *counts))
         factor = 1 - (whole - allowed) / (2 * (whole - half)) if whole > half else float(whole <= allowed)
         if factor >= least:
@@ -103,5 +124,6 @@ AMOUNTS: dict[str, Callable[..., Values]] = {
     "reference": epochs("reference.training.epochs"),
     "judge": epochs("judge.training.epochs"),
     "generator": steps,
-    "sets": sets,
+    "stages": stages,
+    "evaluation": evaluation,
 }

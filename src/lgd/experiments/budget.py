@@ -45,7 +45,7 @@ RECOGNISED_FROM = 0.6
 """accuracy in the short validation from which a generator of minutes showed its classes (benchmarks/budget.md)"""
 TRAININGS = ("reference", "judge", "learner", "evaluation.classifier", "influence.surrogate.classifier")
 RATES = ("classifier", "unguided", "guided")
-MEASURED = {"judge": ("judge",), "generator": RATES, "sets": RATES}
+MEASURED = {"judge": ("judge",), "generator": RATES, "stages": RATES, "evaluation": ("classifier",)}
 """kinds of work that are tried again before a piece is made"""
 WRITTEN = ("config.json", "assets.json")
 """files of the output directory that repeat the settings"""
@@ -108,7 +108,7 @@ class Budget:
                 **self.record["speed"],
             }
             self.keep(values)
-            own = [f"{name} {value}" for name, value in values.items() if piece in (name.partition(".")[0], "sets")]
+            own = [f"{name} {value}" for name, value in values.items() if belongs(name, piece)]
             log.info(f"budget: {left / 60:.1f} of {self.asked.minutes:g} minutes left for {piece}: {', '.join(own)}")
         return self.run()
 
@@ -196,6 +196,12 @@ class Budget:
                     if key in section:
                         section[key] = section_of(now, field)[key]
                 write_json(path, there)
+
+
+def belongs(field: str, piece: str) -> bool:
+    """Return whether a field is settled with a piece."""
+    section = field.partition(".")[0]
+    return section == piece or (section, piece) == ("learner", "stages")
 
 
 def automatic(config: Config, splits: Splits) -> Config:

@@ -55,7 +55,8 @@ def compare_methods(
         used = [method for name in methods for method in methods_used(base.with_method(name, 0).config)]
         folder = assets or root
         prepare(base.assets(folder), used, engine, compute.engine == "ray", budget.settling(folder))
-        budget.settle("sets")
+        budget.settle("stages")
+        budget.settle("evaluation")  # now, for the same numbers in all runs
         base = budget.experiment
         shared = base.assets(folder)
         metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from lgd.distillation.judge import load_judge, load_reference
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import methods_used
 from lgd.distillation.recipe import Assets, Growth
-from lgd.distillation.seed_check import seed_set_warning
+from lgd.distillation.seed_check import seed_set_verdict
 from lgd.distillation.stages import grow
 from lgd.distillation.store import read_increment, read_manifest, read_union
 from lgd.evaluation.aggregate import collect
@@ -51,23 +53,32 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
         engine.warm_up()
         used = methods_used(budget.run().config)
         prepare(budget.run().assets(root), used, engine, compute.engine == "ray", budget.settling(root))
-        experiment = budget.settle("sets")
-        complete(experiment, run, experiment.assets(root), engine)
+        experiment = budget.settle("stages")
+        complete(experiment, run, experiment.assets(root), engine, lambda: budget.settle("evaluation"))
     return run
 
 
-def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -> dict[str, Any]:
+def complete(
+    experiment: Experiment,
+    run: Run,
+    assets: Assets,
+    engine: Engine,
+    settle: Callable[[], Experiment] | None = None,
+) -> dict[str, Any]:
     """Grow the set, evaluate it, write metrics.json and the figures; finished parts are kept.
 
-    Errors: IncompleteError with the cells of the evaluation that failed, after the others.
+    settle: returns the experiment with final numbers of the evaluation, once the set is there. Errors:
+    IncompleteError with the cells of the evaluation that failed, after the others.
     """
-    config, growth, evaluation = experiment.config, experiment.growth(run, assets), experiment.evaluation(assets)
+    growth = experiment.growth(run, assets)
     write_json(run.root / "classes.json", list(growth.class_order))
-    if config.guidance.decoder:
-        pin_decoder(Path(config.guidance.decoder), run.root / "decoder.json", run.root)
+    if decoder := experiment.config.guidance.decoder:
+        pin_decoder(Path(decoder), run.root / "decoder.json", run.root)
     with timed(run.root, "stages"):
-        for path in grow(growth, engine, lambda increment: warn_of_seed_set(growth, increment)):
+        for path in grow(growth, engine, lambda increment: judge_seed_set(growth, increment)):
             log.info(f"{path}: corrupt, not what was written; made again")
+    experiment = settle() if settle else experiment
+    config, evaluation = experiment.config, experiment.evaluation(assets)
     made = run.last_increment(config.stages.increments)
     evaluation = replace(evaluation, stages=replace(evaluation.stages, increments=made))
     with timed(run.root, "evaluation"):
@@ -104,11 +115,11 @@ def copies_in(run: Run, growth: Growth) -> dict[str, float | None]:
     return copies(growth.assets, read_union(folders, growth.class_names), torch.tensor(anchors))
 
 
-def warn_of_seed_set(growth: Growth, increment: int) -> None:
-    """Warn early of a generator that does not show the classes, so that nobody waits for the rest."""
-    message = seed_set_warning(growth) if increment == 1 else ""
+def judge_seed_set(growth: Growth, increment: int) -> None:
+    """Tell early how well the generator shows the classes, so that nobody waits for the rest of a poor set."""
+    message = seed_set_verdict(growth) if increment == 1 else ""
     if message:
-        log.warning(message)
+        log.log(WARNING if message.startswith("warning") else INFO, message)
 
 
 def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...], engine: Engine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean
 from time import monotonic
 from typing import Any, cast
 
@@ -111,13 +111,13 @@ def measure_again(speed: Speed, names: Sequence[str], config: Config, sizes: Siz
 
 
 def seconds_of(work: Workload) -> float:
-    """Return the seconds per item: the median of as many calls as take a moment, after one to warm up."""
+    """Return the seconds per item: the mean of as many calls as take a moment, after one to warm up."""
     function, _ = work.build()
     function()
     times, start = [timed(function)], monotonic()
     while monotonic() - start < TRIAL_SECONDS and len(times) < 9:
         times.append(timed(function))
-    return median(times) / work.items
+    return fmean(times) / work.items
 
 
 def phases_at(config: Config, sizes: Sizes, speed: Speed, device: str) -> dict[str, float]:
