@@ -42,7 +42,8 @@ FEW_PATCHES = 5
 ENOUGH_STEPS = 1000
 """optimiser steps below which a smaller generator is chosen"""
 RECOGNISED_FROM = 0.6
-"""accuracy in the short validation from which a generator of minutes showed its classes (benchmarks/budget.md)"""
+"""accuracy in the short validation from which a generator of minutes is expected to show its classes: an assumption, as
+no set was measured between those that it shows and those that it does not (benchmarks/budget.md)"""
 TRAININGS = ("reference", "judge", "learner", "evaluation.classifier", "influence.surrogate.classifier")
 RATES = ("classifier", "unguided", "guided")
 MEASURED = {"judge": ("judge",), "generator": RATES, "stages": RATES, "evaluation": ("classifier",)}
@@ -191,7 +192,7 @@ class Budget:
         for path in (self.root / name for name in WRITTEN):
             if path.exists():
                 there = read_json(path)
-                for field in self.record["settings"]:
+                for field in self.free(self.record["settings"]):
                     section, key = section_of(there, field), field.rpartition(".")[2]
                     if key in section:
                         section[key] = section_of(now, field)[key]
@@ -226,6 +227,8 @@ def tell(config: Config, chosen: Augmentation, speed: Speed, seconds: float, ask
         f" {config.learner.training.epochs}; {config.evaluation.seeds} evaluations. Each is an option. The numbers are"
         " settled as the work goes on"
     )
+    if seconds > 1.2 * 60 * asked.minutes:
+        log.info("warning: the least amounts of work take longer than these minutes on this machine as it is now")
     if chosen.accuracy >= RECOGNISED_FROM:
         return
     if sampled:
