@@ -106,7 +106,7 @@ def make_generator(
 
     meter, saved = Meter(min(own.batch_size, len(images))), monotonic()
     if settle is not None:
-        trial = replace(own, steps=min(TRIAL_STEPS, own.warmup_steps, own.steps))
+        trial = replace(own, steps=min(TRIAL_STEPS, own.warmup_steps, own.steps - 1))
         times = [monotonic()]
         for progress in train(state, source, images.labels, start.scheduler, trial):
             meter.add(progress)
