@@ -27,7 +27,7 @@ from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SAMPLED, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
 from lgd.guidance.learnability import fixed_strength
-from lgd.profiling.bench import Settings, score_of, unguided, with_steps
+from lgd.profiling.bench import Settings, score_of, with_steps
 from lgd.profiling.networks import run_networks
 from lgd.storage.files import read_json_lines, write_text
 
@@ -79,8 +79,8 @@ def main() -> None:
     exact = exact_copy(networks)
     rows = [igd_row(exact, base, label, slot, options.keep) for slot in slots for label in networks.classes]
     loop_scores, loop = [row["score"] for row in rows], fmean(row["seconds"] for row in rows)
-    plain, plain_scores = measured(base, lambda own: unguided)
-    single, single_scores = measured(without_selection(base), lambda own: unguided)
+    plain, plain_scores = measured(base, lambda own: lambda denoiser, labels, slots: denoiser)
+    single, single_scores = measured(without_selection(base), lambda own: lambda denoiser, labels, slots: denoiser)
 
     def row(variant: str, strength: float, seconds: float, scores: list[float]) -> None:
         found = ""

@@ -28,24 +28,18 @@ if TYPE_CHECKING:
     from lgd.experiments.evaluate import evaluate
     from lgd.experiments.select import ImageSelector, select
 
-_HOMES = {
-    "Config": "config",
-    "GuidanceConfig": "config",
-    "ImageSelector": "experiments.select",
-    "ImageSet": "data.imageset",
-    "Method": "distillation.methods.base",
-    "UserError": "errors",
-    "analyze": "experiments.api",
-    "compare": "experiments.api",
-    "distill": "experiments.api",
-    "evaluate": "experiments.evaluate",
-    "export": "experiments.api",
-    "guidance": "guidance",
-    "load": "experiments.api",
-    "load_config": "experiments.auto",
-    "report": "experiments.api",
-    "select": "experiments.select",
+_MODULES = {
+    "config": ("Config", "GuidanceConfig"),
+    "data.imageset": ("ImageSet",),
+    "distillation.methods.base": ("Method",),
+    "errors": ("UserError",),
+    "experiments.api": ("analyze", "compare", "distill", "export", "load", "report"),
+    "experiments.auto": ("load_config",),
+    "experiments.evaluate": ("evaluate",),
+    "experiments.select": ("ImageSelector", "select"),
+    "guidance": ("guidance",),
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 """module of each public name"""
 
 __all__ = [

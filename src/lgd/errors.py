@@ -48,7 +48,6 @@ class Failure:
     """A unit of work that failed."""
 
     name: str
-    """the unit's name"""
     reason: str
     """kind and message of the error, on one line"""
 
@@ -59,6 +58,16 @@ class IncompleteError(Exception):
     def __init__(self, failures: Sequence[Failure]) -> None:
         super().__init__("; ".join(f"{failure.name}: {failure.reason}" for failure in failures))
         self.failures = tuple(failures)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the kind of an error without one."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error's message without line breaks, or the kind of an error without one."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -115,7 +115,7 @@ def test_completion_in_bash(line: str, expected: set[str], capsys: pytest.Captur
     script = printed(["completion", "bash"], capsys)
     words = line.split()
     ask = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_lgd; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    found = subprocess.run(["bash", "-c", f"{script}\n{ask}"], capture_output=True, text=True, check=True)
+    found = subprocess.run(["bash"], input=f"{script}\n{ask}", capture_output=True, text=True, check=True)
     assert set(found.stdout.split()) == expected
 
 

@@ -15,7 +15,7 @@ from lgd.diffusion.autoencoder import Pixels
 from lgd.diffusion.families.dit import new_denoiser
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.latents import PixelSource
-from lgd.diffusion.prediction_type import KINDS, min_snr_weights, target, x0_and_eps
+from lgd.diffusion.prediction_type import FLOW, KINDS, min_snr_weights, target, x0_and_eps
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.train import begin, noise_schedule, train, weighted_loss
 from lgd.diffusion.types import Prediction, Step
@@ -61,6 +61,20 @@ def test_v_is_diffusers_velocity() -> None:
     torch.testing.assert_close(target(x0, eps, ABAR, "v_prediction"), SCHEDULE.get_velocity(x0, eps, T))  # type: ignore[arg-type]
 
 
+def test_v_is_edms_preconditioning_of_data_of_unit_variance() -> None:
+    """EDM's F at x0 + sigma eps (Karras et al., 2022, table 1, sigma_data = 1) is -v, and its loss weighs it by 1."""
+    x0, eps, x_t = (part[1:4].double() for part in drawn())  # without the ends, where rounding is large
+    abar = ABAR[1:4].double()
+    sigma = ((1 - abar) / abar).sqrt()
+    c_skip, c_out, c_in = 1 / (sigma**2 + 1), sigma / (sigma**2 + 1).sqrt(), 1 / (sigma**2 + 1).sqrt()
+    noised = x0 + sigma * eps
+    torch.testing.assert_close(c_in * noised, x_t, rtol=0, atol=1e-6)
+    network = (x0 - c_skip * noised) / c_out
+    torch.testing.assert_close(network, -target(x0, eps, abar, "v_prediction"), rtol=0, atol=1e-9)
+    weight = (sigma**2 + 1) / sigma**2
+    torch.testing.assert_close(weight * c_out**2, torch.ones_like(sigma))
+
+
 @pytest.mark.parametrize("name", ["ddpm", "ddim", "dpm++"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_sampling_equals_diffusers_loop_on_the_raw_output(kind: str, name: Literal["ddpm", "ddim", "dpm++"]) -> None:
@@ -102,7 +116,7 @@ def test_min_snr_weighs_the_same_error_the_same(kind: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, FLOW])
 def test_what_was_learned_is_drawn(kind: str, precision: str) -> None:
     """Two classes of one image each, from the first step of training to the last of sampling."""
     dark_and_light = torch.stack([torch.full((1, 4, 4), value, dtype=torch.uint8) for value in (40, 200)])

@@ -21,7 +21,7 @@ from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from lgd.diffusion.families.dit import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource, PixelSource, channel_moments, encode_latents
 from lgd.diffusion.prediction_type import min_snr_weights
-from lgd.diffusion.train import Training, begin, noise_schedule, train, warmup_cosine, weighted_loss
+from lgd.diffusion.train import Training, begin, noise_schedule, rate_factor, train, weighted_loss
 from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.errors import NonFiniteError, UserError
 from lgd.storage.files import load_tensors, read_json, read_json_lines, save_tensors, sha256
@@ -80,7 +80,6 @@ def test_the_number_of_steps_may_be_settled_in_the_warm_up(warmup: int, tmp_path
     make_generator(replace(known, config=own), tmp_path / "settled", settle=settle)
     assert len(asked) == 1
     assert (asked[0] > 0) == (warmup > 0)
-    for name in ("denoiser/diffusion_pytorch_model.safetensors",):
     weights = "transformer/diffusion_pytorch_model.safetensors"
     assert sha256(tmp_path / "settled" / weights) == sha256(tmp_path / "known" / weights)
     rows = [read_json_lines(tmp_path / name / "training.jsonl") for name in ("known", "settled")]
@@ -148,16 +147,44 @@ def test_min_snr_weighs_by_its_formula() -> None:
     expected = sum(w * ((p - e) ** 2).mean() for w, p, e in zip([1.0, 1.0, 1.0, 0.1], prediction, eps, strict=True)) / 4
     torch.testing.assert_close(weighted_loss(prediction, eps, weights), expected)
     torch.testing.assert_close(weighted_loss(prediction, eps, None), F.mse_loss(prediction, eps))
+    torch.testing.assert_close(weighted_loss(prediction, eps, None, "absolute"), (prediction - eps).abs().mean())
+    never_below_1 = min_snr_weights(torch.tensor([0.0, 3.0, 50.0]), 5.0, "sample", offset=1.0)
+    assert never_below_1.tolist() == [1.0, 4.0, 5.0]
     alpha_bar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
     np.testing.assert_allclose(SCHEDULE.alphas_cumprod.numpy(), alpha_bar, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "flow_prediction"])
+def test_the_absolute_error_is_that_of_the_clean_sample(kind: str) -> None:
+    """The first step's loss, against a loop over images that converts by hand an output of 0."""
+    config = replace(SMALL, prediction=kind, loss="absolute", snr_offset=1.0, flip=False)  # type: ignore[arg-type]
+    state, source, labels = fresh(config)
+    for parameter in state.denoiser.proj_out_2.parameters():
+        torch.nn.init.zeros_(parameter)
+    order, draw = state.order[:6], torch.Generator()
+    draw.set_state(state.draw.get_state())
+    schedule = noise_schedule(config, 1.0)
+    t = torch.randint(1000, (6,), generator=draw)
+    eps = torch.randn((6, 1, 8, 8), generator=draw)
+    expected = 0.0
+    for image, e, abar in zip(image_set().images[order], eps, schedule.alphas_cumprod[t], strict=True):
+        x0, s, n = to_float(image) * 2 - 1, abar.sqrt(), (1 - abar).sqrt()
+        x_t = s * x0 + n * e
+        implied = {"epsilon": x_t / s, "v_prediction": s * x_t, "flow_prediction": x_t / (s + n)}[kind]
+        weight = min(1 + float(abar / (1 - abar)), config.min_snr)
+        expected += weight * float((implied - x0).abs().mean()) / 6
+    first = next(train(state, source, labels, schedule, config))
+    assert first.loss == pytest.approx(expected, rel=1e-4)
+
+
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
     config = replace(SMALL, warmup_steps=4, steps=14)
-    rates = [warmup_cosine(step, config) for step in range(15)]
+    rates = [rate_factor(step, config) for step in range(15)]
     np.testing.assert_allclose(rates[:5], [0.2, 0.4, 0.6, 0.8, 1.0])
     assert rates[9] == pytest.approx(0.5)
     assert rates[14] == pytest.approx(0.0)
+    constant = replace(config, schedule="constant")
+    assert [rate_factor(step, constant) for step in range(15)] == [*rates[:4], *[1.0] * 11]
 
 
 def test_bfloat16_learns_alike() -> None:

@@ -72,6 +72,23 @@ def test_sampling_starts_from_the_noised_latent(scheduler: str, finished: Path, 
     torch.testing.assert_close(found, z, atol=1e-3, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("t0", "calls"), [(None, 50), (24, 25), (14, 15)])
+def test_the_denoiser_is_called_for_the_steps_that_are_left(
+    t0: int | None, calls: int, finished: Path, tiny: Config
+) -> None:
+    """So the steps from t0 to 0 of T cost (t0 + 1) / T."""
+    generator = resources_of(tiny, finished, 2, range(1)).generator
+    x, seen = torch.randn(1, 1, 8, 8), []
+
+    def counted(x_t: Tensor, step: Step) -> Prediction:
+        seen.append(step.index)
+        return of_noise(x_t, x_t, step)
+
+    schedule = generator.schedule(SamplingConfig(scheduler="ddim", steps=50))
+    sample(counted, schedule, x, start=None if t0 is None else Start(x, t0))
+    assert len(seen) == calls
+
+
 def test_anchors_follow_one_order_and_seeds_stay(settings: Config, assets: Path, tmp_path: Path) -> None:
     """Of an increment, the first candidates of all slots come first; every image has the seed that it has anyway."""
     run, plain = (

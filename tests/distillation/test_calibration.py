@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from statistics import fmean
@@ -67,12 +68,34 @@ def growth_of(config: Config, root: Path) -> Growth:
 
 @given(ROWS, st.floats(0, 100))
 def test_the_largest_strength_that_loses_little_is_chosen(found: list[tuple[float, float]], unguided: float) -> None:
-    rows = [{"strength": s, "recognised": r} for s, r in [(0.0, unguided), *found]]
+    """Also by the standard error that repeated draws of 45 valid images have."""
+    shared = {"images": 60, "recognised_by_reference": 75.0}
+    rows = [{"strength": s, "recognised": r, **shared} for s, r in [(0.0, unguided), *found]]
     best = 0.0
     for row in rows:
-        if row["recognised"] >= unguided - LOST and row["strength"] > best:
+        p, q = unguided / 100, row["recognised"] / 100
+        error = 100 * math.sqrt(p * (1 - p) / 45 + q * (1 - q) / 45)
+        if unguided - row["recognised"] <= LOST + error and row["strength"] > best:
             best = row["strength"]
     assert chosen_strength(rows) == best
+
+
+def test_measured_tables_of_digits_give_strengths_near_the_tuned_one() -> None:
+    """Three runs (benchmarks/coverage.md): shares recognised and valid; 0.45 was tuned by hand."""
+    strengths = (0, 0.11, 0.18, 0.28, 0.45, 0.72)
+    tables = (
+        ((92.9, 91.2, 91.2, 93.0, 91.2, 89.1), (93.3, 95.0, 95.0, 95.0, 95.0, 91.7)),
+        ((93.1, 94.6, 92.9, 94.5, 90.6, 88.2), (96.7, 93.3, 93.3, 91.7, 88.3, 85.0)),
+        ((96.6, 89.1, 85.2, 86.5, 84.3, 85.7), (96.7, 91.7, 90.0, 86.7, 85.0, 81.7)),
+    )
+    rows = [
+        [
+            {"strength": s, "recognised": r, "recognised_by_reference": v, "images": 60}
+            for s, r, v in zip(strengths, *table, strict=True)
+        ]
+        for table in tables
+    ]
+    assert [chosen_strength(one) for one in rows] == [0.72, 0.72, 0.28]
 
 
 def test_the_ladder_holds_the_strengths_that_were_tuned_by_hand() -> None:

@@ -71,12 +71,12 @@ def test_a_network_that_only_guesses_is_told(tiny: Config, tmp_path: Path) -> No
     assets = assets_of(with_values(tiny, {"judge": learns}), tmp_path, "cpu")
     save_classifier(untrained_classifier(train, tiny.reference, 3), assets.reference_file, tiny.reference, train)
     save_classifier(train_classifier(train, learns, 0), assets.judge_file, learns, train)
-    message = guessing_warning(assets)
+    message = guessing_warning(assets, True)
     assert "warning: the reference recognises only" in message
     assert "of the 450 real test images (guessing: 10.0 %), so guidance and selection say little" in message
     assert "judge" not in message
     save_classifier(untrained_classifier(train, learns, 3), assets.judge_file, learns, train)
-    assert "% and the judge recognises only" in guessing_warning(assets)
+    assert "% and the judge recognises only" in guessing_warning(assets, True)
 
 
 def test_it_must_be_another_network(tiny: Config) -> None:

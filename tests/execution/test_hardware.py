@@ -57,11 +57,18 @@ def test_huge_pages_are_asked_for_unless_the_user_decided(monkeypatch: pytest.Mo
     assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
 
 
-def test_threads_are_set_for_the_block_alone() -> None:
+def test_threads_are_set_for_the_block_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loky.cpu_count", lambda: 64)
     before = torch.get_num_threads()
     with cpu_threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
+
+
+def test_threads_are_at_most_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loky.cpu_count", lambda: 2)
+    with cpu_threads(5):
+        assert torch.get_num_threads() == 2
 
 
 def test_a_mac_s_gpu_is_refused_in_plain_words() -> None:

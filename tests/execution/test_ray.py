@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -109,6 +110,22 @@ def test_the_bytes_are_those_of_one_process(
     )
     distill(config, tmp_path / "run")
     assert made(tmp_path / "run") == made(finished)
+
+
+def test_anchored_candidates_are_the_same_and_resume(tiny: Config, tmp_path: Path, machines: TwoMachines) -> None:
+    """Orders, measured losses and encoded anchors are units, too."""
+    values = {"method": "lgd-anchored", "stages.increments": 2, "evaluation.redundancy_seeds": 0}
+    config = with_values(tiny, {**values, "stages.classes_per_unit": 5})
+    alone = distill(config, tmp_path / "alone").root
+    assert len({c["real"] for line in (alone / "increments/02/manifest.jsonl").read_text().splitlines()
+                for c in json.loads(line)["candidates"]}) > 20  # fmt: skip
+    on_ray = with_values(config, {"compute.engine": "ray", "compute.address": machines.address})
+    together = distill(on_ray, tmp_path / "together").root
+    assert made(together) == made(alone)
+    for part in ("increments/02", "dataset", "real"):
+        shutil.rmtree(together / part)
+    distill(on_ray, together)
+    assert made(together) == made(alone)
 
 
 def test_two_workers_train_one_reference_to_the_bytes_of_one(

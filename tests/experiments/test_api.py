@@ -13,11 +13,14 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from tests.factories import no_network, perceptron, three_logits
+from torch import Tensor
 from torch.utils.data import TensorDataset
 
 import lgd
+from lgd.classifiers.architectures import Classifier, features_and_logits
 from lgd.cli.main import main
 from lgd.config import Config
+from lgd.data.imageset import ImageSet
 from lgd.distillation.methods import METHODS, Method
 from lgd.errors import UserError
 from lgd.storage.files import read_json
@@ -125,6 +128,19 @@ def test_every_method_of_real_images_selects(method: str) -> None:
     assert len(set(chosen)) == 20
 
 
+def test_orders_and_losses_of_a_class_take_one_pass_of_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+
+    def counted(classifier: Classifier, images: ImageSet) -> tuple[Tensor, Tensor]:
+        passes.append(len(images))
+        return features_and_logits(classifier, images)
+
+    monkeypatch.setattr("lgd.distillation.resources.features_and_logits", counted)
+    quick = {"learner__training__epochs": 1, **QUICK}
+    lgd.select((IMAGES, LABELS), per_class=2, method="lgd-real", increments=2, **quick)
+    assert passes == np.bincount(LABELS).tolist()
+
+
 def test_a_selector_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     selector = clone(lgd.ImageSelector(per_class=3, method="random", seed=1)).fit(IMAGES, LABELS)
     mask = selector.get_support()
@@ -144,6 +160,7 @@ def test_select_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert main([*command, *quick]) == 0
         assert capsys.readouterr().out == f"{out}/dataset: 20 real images of 10 classes by herding\n"
     assert len(lgd.load(out)) == 20
+    assert not (tmp_path / "out" / "judge.safetensors").exists()  # nothing is judged
     assert main([*command, *quick, "--method", "dit"]) == 2
     assert "method 'dit' samples from a generator; to select real images: " in capsys.readouterr().err
 

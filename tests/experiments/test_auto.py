@@ -114,12 +114,12 @@ def test_a_folder_of_digits_runs_from_its_path_alone(
     assert config["generator"]["steps"] == 4
     assert config["generator"]["patch_size"] == 4
     data = lgd.load(tmp_path / "run")
-    splits._splits.clear()  # as another process
+    splits._splits.cache_clear()  # as another process
     Image.new("L", (28, 28)).save(grey / "dark" / "new.png")
     assert main(["distill", f"folder:{grey}", "--out", str(tmp_path / "run"), *QUICK]) == 2
     assert "was begun with other train images (18 then, 19 now)" in capsys.readouterr().err
     (grey / "dark" / "new.png").unlink()
-    splits._splits.clear()
+    splits._splits.cache_clear()
     assert main(["distill", f"folder:{grey}", "--out", str(tmp_path / "run"), *QUICK]) == 0
     assert data.images.shape == (1, 28, 28)
     assert data.class_names == ("dark", "light")

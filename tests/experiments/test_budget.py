@@ -213,18 +213,16 @@ def test_each_piece_is_settled_once_by_the_time_that_is_left(
 
 
 @pytest.mark.usefixtures("speed")
-def test_method_auto_takes_real_images_where_the_short_validation_is_poor(
+def test_a_poor_short_validation_proposes_real_images(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    base = resolve(with_values(load_config(f"folder:{folder}"), {"minutes": 3.0, "method": "auto"}))
-    for accuracy, method in ((0.9, "lgd"), (0.3, "lgd-real")):
-        chosen = validation.Augmentation(True, False, accuracy)
-        monkeypatch.setattr(budget, "augmentation", lambda *_, chosen=chosen: chosen)
-        assert Budget(base, None).run().config.method == method
-    assert "too hard for a generator of this budget, so real images are chosen" in caplog.text
-    named = replace(base, config=replace(base.config, method="lgd"))
-    assert Budget(named, None).run().config.method == "lgd"
-    assert "--method lgd-real chooses real images" in caplog.text
+    monkeypatch.setattr(budget, "augmentation", lambda *_: validation.Augmentation(True, False, 0.3))
+    base = load_config(f"folder:{folder}")
+    for values, told in (({}, False), ({"synthetic": True}, True)):
+        caplog.clear()
+        auto = resolve(with_values(base, {"minutes": 3.0, "method": "auto", **values}))
+        assert ("generator.steps" in Budget(auto, None).record["settings"]) == told
+        assert ("--method auto chooses real images" in caplog.text) == told
 
 
 def test_a_run_goes_on_with_its_numbers(
@@ -278,7 +276,6 @@ def test_a_run_goes_on_with_its_numbers(
     ("arguments", "message"),
     [
         (["distill", "digits", "--minutes", "5"], "minutes: the settings of digits are given"),
-        (["distill", "digits", "--method", "auto"], "method: auto needs a budget"),
         (["distill", "digits", "--minutes", "-1"], "minutes: input should be greater than or equal to 0"),
         (["generator", "train", "digits", "--minutes", "5"], "minutes: the settings of digits are given"),
     ],

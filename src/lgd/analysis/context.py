@@ -44,7 +44,6 @@ class AnalysisContext:
     assets: Assets
     """the real images, the judge and the reference"""
     classifier: ClassifierConfig
-    """the evaluation classifier, which the measures train"""
     config: AnalysisConfig
 
     @property
@@ -72,22 +71,20 @@ class Inputs:
 
     @property
     def images(self) -> ImageSet:
-        """All images of the set."""
         return self.analysed.images
 
     @property
     def real(self) -> Splits:
-        """The real images: `train` and `test`."""
         return cached_splits(self.context.dataset)
 
     @property
     def judge(self) -> Classifier:
         """The network that had no part in making the set."""
-        return cached_judge(self.context)
+        return cached_judge(self.context.assets)
 
     @property
     def reference(self) -> Classifier:
-        return cached_reference(self.context)
+        return cached_reference(self.context.assets)
 
     @property
     def features(self) -> Tensor:
@@ -102,10 +99,7 @@ class Inputs:
 
 @lru_cache(maxsize=1)
 def real_sample(context: AnalysisContext) -> tuple[Tensor, AnalysedSet]:
-    """Choose the real training images to compute from: all, or `real_limit` at random, the same for every set.
-
-    Returns their positions and the images.
-    """
+    """Return the positions of the real images to compute from, the same for every set, and the images."""
     real, limit = cached_splits(context.dataset).train, context.config.real_limit
     if len(real) <= limit:
         return torch.arange(len(real)), AnalysedSet((real,))
@@ -113,20 +107,13 @@ def real_sample(context: AnalysisContext) -> tuple[Tensor, AnalysedSet]:
     return places, AnalysedSet((real.subset(places),))
 
 
-@lru_cache(maxsize=1)
-def cached_judge(context: AnalysisContext) -> Classifier:
-    return load_judge(context.assets)
-
-
-@lru_cache(maxsize=1)
-def cached_reference(context: AnalysisContext) -> Classifier:
-    return load_reference(context.assets)
+cached_judge, cached_reference = lru_cache(maxsize=1)(load_judge), lru_cache(maxsize=1)(load_reference)
 
 
 @lru_cache(maxsize=4)
 def set_features(context: AnalysisContext, analysed: AnalysedSet) -> Tensor:
     """Compute the judge's last features of a set's images, (N, D), on the CPU."""
-    return features_of(cached_judge(context), analysed.images)
+    return features_of(cached_judge(context.assets), analysed.images)
 
 
 def forget() -> None:

@@ -83,10 +83,7 @@ def jensen_shannon(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
 
 
 def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
-    """Draw mean against deviation with the three regions and their shares: a panel for the real images and each group.
-
-    A panel shows the first seed's points of the group's first set.
-    """
+    """Draw mean against deviation of the real images and each group's first set, with the regions' shares."""
     panels = {group: next(iter(sets.items())) for group, sets in groups.items()}
     real = replace(next(iter(panels.values()))[0], owner=REAL)
     panels = {REAL: (real, aggregate(real)), **panels}

@@ -67,10 +67,7 @@ def aggregate(cells: Cells) -> dict[str, Any]:
 
 
 def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
-    """Draw the loss of the learner as increments arrive, above, and the accuracy gained by each increment, below.
-
-    Shows the mean over each group's sets that have as many increments as any set.
-    """
+    """Draw the mean loss as increments arrive, above, and the accuracy gained by each increment, below."""
     K = max(len(one["accuracy"]) for sets in groups.values() for one in sets.values())
     found = {g: [one for one in sets.values() if len(one["accuracy"]) == K] for g, sets in groups.items()}
     shown = {group: ones for group, ones in found.items() if ones}

@@ -35,7 +35,6 @@ class SetSource:
     path: Path
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
-    """(C, H, W) of the real images"""
     split_into: int
     """increments to split a plain folder into; 0 for a run, which has its own"""
     split_seed: int = 0
@@ -48,11 +47,9 @@ class AnalysedSet:
     increments: tuple[ImageSet, ...]
     """those that have images, in order"""
     notes: tuple[str, ...] = ()
-    """which files were left out, and what cannot be measured"""
 
     @cached_property
     def images(self) -> ImageSet:
-        """The union of the increments."""
         return self.increments[0] if len(self.increments) == 1 else concatenate(self.increments)
 
 
@@ -101,10 +98,7 @@ def load_set(source: SetSource) -> AnalysedSet:
 
 
 def content_digest(analysed: AnalysedSet) -> str:
-    """Return the SHA-256 of images, labels and their division into increments.
-
-    An output directory records it, so that finished work is never taken for that of another set.
-    """
+    """Return the SHA-256 of images, labels and their division into increments."""
     digest = new_digest()
     for part in analysed.increments:
         digest.update(str(tuple(part.images.shape)).encode())

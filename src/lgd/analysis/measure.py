@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,12 +43,22 @@ def styles_of(names: Iterable[str]) -> dict[str, Style]:
     return found
 
 
+def panels(figure: Figure, titles: Sequence[str], height: float) -> list[Any]:
+    """Return one axis per title, side by side; x is a probability and y is shared."""
+    figure.set_size_inches(3.2 * len(titles) + 0.4, height)
+    axes = list(figure.subplots(1, len(titles), squeeze=False, sharey=True)[0])
+    for axis, title in zip(axes, titles, strict=True):
+        axis.set_title(title, fontsize=10)
+        axis.set_xlim(-0.03, 1.03)
+        axis.grid(alpha=0.25)
+    return axes
+
+
 @dataclass(frozen=True)
 class Cells:
     """The stored results of one measure on one set: a JSON file per seed and increment."""
 
     root: Path
-    """directory of the analysis"""
     owner: str
     """name of the set, or REAL"""
     measure: str
@@ -71,7 +81,6 @@ class Headline:
     """A number of a measure that has a row of its own in the table."""
 
     key: str
-    """its name in analysis.json's groups"""
     title: str
     """with the unit"""
     decimals: int = 1
@@ -96,9 +105,6 @@ class Measure:
     plot: Callable[[Figure, Groups, Mapping[str, Style]], None] | None = None
     """draw on an empty figure, each group in its style; a figure left without axes is not shown"""
     per_seed: bool = False
-    """compute a cell for every seed, else one"""
     per_increment: bool = False
-    """compute a cell for every increment, else one"""
     least_increments: int = 1
     on_real: bool = False
-    """also compute it on the real images"""

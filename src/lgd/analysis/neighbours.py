@@ -72,7 +72,6 @@ def evenly(count: int) -> Tensor:
 
 
 def percent(found: Tensor) -> float:
-    """Return the percent of true entries."""
     return 100 * found.double().mean().item()
 
 

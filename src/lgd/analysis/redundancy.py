@@ -55,10 +55,7 @@ def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
 def draw_matrices(
     figure: Figure, matrices: Mapping[str, Sequence[Sequence[float]]], means: Sequence[float | None], chance: float
 ) -> None:
-    """Draw redundancy matrices on one scale from 0 to 100 %, with their titles and means off the diagonal.
-
-    chance: accuracy of guessing in percent, marked on the scale.
-    """
+    """Draw redundancy matrices on one scale from 0 to 100 %, which marks `chance` in percent."""
     rows, columns = -(-len(matrices) // MAPS_PER_ROW), min(len(matrices), MAPS_PER_ROW)
     figure.set_size_inches(3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
     axes = figure.subplots(rows, columns, squeeze=False)

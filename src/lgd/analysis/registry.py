@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from . import adversarial, dynamics, fidelity, incremental, neighbours, redundancy, validity
+from . import dynamics, fidelity, incremental, neighbours, redundancy, validity
 from .measure import Measure
 
 MEASURES: dict[str, Measure] = {
     "redundancy": redundancy.MEASURE,
     "incremental": incremental.MEASURE,
     "dynamics": dynamics.MEASURE,
-    "validity": validity.MEASURE,
-    "adversarial": adversarial.MEASURE,
+    "validity": validity.VALIDITY,
+    "adversarial": validity.ADVERSARIAL,
     "neighbours": neighbours.MEASURE,
     "fid": fidelity.FID,
     "kid": fidelity.KID,

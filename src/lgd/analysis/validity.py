@@ -1,4 +1,7 @@
-"""Validity against difficulty: a useful image is hard and still shows what its label says (method.md, section 6.4)."""
+"""Validity: a useful image is hard and still shows what its label says (method.md, section 6.4).
+
+An independent network, the judge, says whether it does; the reference, which guided the images, is easier to convince.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lgd.classifiers.architectures import predict
+from lgd.classifiers.architectures import Classifier, predict
+from lgd.data.imageset import ImageSet
 
 from .context import Inputs
-from .measure import Cells, Groups, Headline, Measure, Style
+from .measure import Cells, Groups, Headline, Measure, Style, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+NETWORKS = ("judge", "reference")
 DOUBTFUL = 0.5
 """judge's probability of the true class below which an image is an outlier"""
 
 
-def compute(inputs: Inputs) -> list[dict[str, Any]]:
-    """Classify every increment by the judge.
+def classified(network: Classifier, images: ImageSet) -> dict[str, Any]:
+    """Return each image's true-class `probability`, and the percent classified as labelled (`valid`)."""
+    probabilities = predict(network, images).softmax(1)  # (N, classes)
+    right = probabilities.argmax(1) == images.labels
+    p = probabilities.gather(1, images.labels[:, None])[:, 0]
+    return {"probability": p.tolist(), "valid": 100 * right.double().mean().item()}
 
-    Returns each image's true-class `probability`, the percent classified as labelled (`valid`), and the percent with a
-    probability below `DOUBTFUL` (`outliers`).
-    """
-    found = []
-    for part in inputs.increments:
-        probabilities = predict(inputs.judge, part).softmax(1)  # (N, classes)
-        p = probabilities.gather(1, part.labels[:, None])[:, 0]
-        flags = {"valid": probabilities.argmax(1) == part.labels, "outliers": p < DOUBTFUL}
-        shares = {name: 100 * flag.double().mean().item() for name, flag in flags.items()}
-        found.append({"probability": p.tolist(), **shares})
-    return found
+
+def compute(inputs: Inputs) -> list[dict[str, Any]]:
+    """Classify every increment by the judge; `outliers` is the percent with a probability below `DOUBTFUL`."""
+    found = [classified(inputs.judge, part) for part in inputs.increments]
+    return [{**one, "outliers": 100 * fmean(p < DOUBTFUL for p in one["probability"])} for one in found]
 
 
 def aggregate(cells: Cells) -> dict[str, Any]:
@@ -82,21 +85,43 @@ def plot(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
             y += difficulties(cells)[0]
     if not points:
         return
-    figure.set_size_inches(3.2 * len(points) + 0.4, 3.2)
-    axes = figure.subplots(1, len(points), squeeze=False, sharey=True)[0]
+    axes = panels(figure, list(points), 3.2)
     for axis, (group, (x, y)) in zip(axes, points.items(), strict=True):
         axis.axvspan(0, DOUBTFUL, color="0.5", alpha=0.18, lw=0)
-        style: dict[str, Any] = {"color": styles[group].colour, "marker": styles[group].marker}
-        axis.scatter(x, np.maximum(y, 1e-4), s=14, alpha=0.6, lw=0, **style)
+        axis.scatter(x, np.maximum(y, 1e-4), c=styles[group].colour, marker=styles[group].marker, s=14, alpha=0.6, lw=0)
         axis.set_yscale("log")
-        axis.set_xlim(-0.03, 1.03)
-        axis.set_title(group, fontsize=10)
-        axis.grid(alpha=0.25)
     figure.supxlabel("judge probability of the true class (grey: doubtful)", fontsize=9)
     axes[0].set_ylabel("difficulty, nats")
 
 
-MEASURE = Measure(
+def compute_both(inputs: Inputs) -> dict[str, Any]:
+    return {name: classified(getattr(inputs, name), inputs.images) for name in NETWORKS}
+
+
+def gap(cells: Cells) -> dict[str, Any]:
+    """Return both shares, and by how many percentage points the reference's is higher."""
+    (found,) = cells.values()
+    shares = {name: found[name]["valid"] for name in NETWORKS}
+    return {**shares, "gap": shares["reference"] - shares["judge"]}
+
+
+def plot_both(figure: Figure, groups: Groups, styles: Mapping[str, Style]) -> None:
+    """Draw each image's true-class probability under the judge against that under the reference."""
+    gaps = {group: fmean(one["gap"] for one in sets.values()) for group, sets in groups.items()}
+    axes = panels(
+        figure, [f"{group}\n{gap:+.1f} points more valid by the reference" for group, gap in gaps.items()], 3.4
+    )
+    for axis, (group, sets) in zip(axes, groups.items(), strict=True):
+        for cells in sets:
+            (found,) = cells.values()
+            judge, reference = (found[name]["probability"] for name in NETWORKS)
+            axis.scatter(reference, judge, c=styles[group].colour, marker=styles[group].marker, s=14, alpha=0.5, lw=0)
+        axis.set_ylim(-0.03, 1.03)
+    figure.supxlabel("reference probability of the true class", fontsize=9)
+    axes[0].set_ylabel("judge probability of the true class")
+
+
+VALIDITY = Measure(
     title="Validity against difficulty",
     how_to_read="Images further up are harder for a learner that has not seen them; the judge is surer of the label of"
     " images further right. Good images are at the upper right, outliers in the grey band.",
@@ -108,4 +133,16 @@ MEASURE = Measure(
     ),
     aggregate=aggregate,
     plot=plot,
+)
+ADVERSARIAL = Measure(
+    title="Reference against judge",
+    how_to_read="Images at the upper right convince both networks. Images at the lower right convince only the"
+    " reference, which guided them: they are adversarial.",
+    compute=compute_both,
+    headlines=(
+        Headline("reference_valid", "valid by the reference, %", path=("reference",)),
+        Headline("validity_gap", "reference minus judge, points", path=("gap",)),
+    ),
+    aggregate=gap,
+    plot=plot_both,
 )

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from lgd.config import ClassifierConfig
 from lgd.data.imageset import ImageSet, to_float
-from lgd.errors import UserError, nearest
+from lgd.errors import UserError, first_line, nearest
 
 from .convnet import convnet
 from .layers import NORMS, Shape
-from .plain import alexnet, vgg11
+from .plain import ALEXNET, VGG11, plain
 from .resnet import resnet8, resnet18, resnetap10
 from .vit import vit
 
@@ -27,8 +27,8 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, ClassifierConfig], nn.Sequential]
     "resnet8": lambda shape, classes, config: resnet8(shape, classes, NORMS[config.norm]),
     "resnetap10": lambda shape, classes, config: resnetap10(shape, classes, NORMS[config.norm]),
     "resnet18": lambda shape, classes, config: resnet18(shape, classes, NORMS[config.norm]),
-    "vgg11": lambda shape, classes, config: vgg11(shape, classes, NORMS[config.norm]),
-    "alexnet": lambda shape, classes, config: alexnet(shape, classes, NORMS[config.norm]),
+    "vgg11": lambda shape, classes, config: plain(VGG11, shape, classes, NORMS[config.norm]),
+    "alexnet": lambda shape, classes, config: plain(ALEXNET, shape, classes, NORMS[config.norm]),
     "vit": lambda shape, classes, _: vit(shape, classes),
 }
 """Architectures by name: from (shape, classes, configuration) to a Sequential whose last layer is the linear head."""
@@ -63,10 +63,7 @@ class Classifier(nn.Module):
         return self.inspect(images)[1]
 
     def inspect(self, images: Tensor) -> tuple[nn.Linear, Tensor, Tensor]:
-        """Return the head, which is the linear layer that is called last, its input (B, D) and the logits (B, classes).
-
-        Errors: UserError for a network without a linear layer.
-        """
+        """Return the last linear layer, its input (B, D) and the logits (B, classes). Errors: UserError without one."""
         found: list[tuple[nn.Linear, Tensor]] = []
         with ExitStack() as hooks:
             for layer in self.network.modules():
@@ -81,10 +78,7 @@ class Classifier(nn.Module):
 
 
 def new_classifier(config: ClassifierConfig, shape: Shape, classes: int, mean: Tensor, std: Tensor) -> Classifier:
-    """Build a classifier with weights from torch's global generator; see `rng.seeded_initialisation`.
-
-    Errors: UserError for an unknown architecture or one that does not fit the image size.
-    """
+    """Build a classifier with weights from torch's global generator. Errors: UserError for one that does not fit."""
     network: nn.Module
     if config.architecture in ARCHITECTURES:
         network = ARCHITECTURES[config.architecture](shape, classes, config)
@@ -116,8 +110,8 @@ def from_factory(path: str, shape: Shape, classes: int) -> nn.Module:
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             if isinstance(error, UserError):
                 raise
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"{path}: failed on images of {shape} with {classes} classes: {reason}") from None
+            told = f"{path}: failed on images of {shape} with {classes} classes"
+            raise UserError(f"{told}: {first_line(error)}") from None
     if not isinstance(logits, Tensor) or logits.shape != (2, classes):
         given = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UserError(f"{path}: returned {given} for 2 images of {shape}; expected logits (2, {classes})")
@@ -125,10 +119,7 @@ def from_factory(path: str, shape: Shape, classes: int) -> nn.Module:
 
 
 def from_timm(name: str, shape: Shape, classes: int) -> nn.Sequential:
-    """Build any model of timm, untrained, with a linear head of ours. timm is optional.
-
-    Errors: UserError when there is no such model, or it does not take images of this shape.
-    """
+    """Build any model of timm, untrained, with a linear head of ours; timm is optional. Errors: UserError."""
     timm = import_module("timm") if find_spec("timm") else None
     if timm is None or not timm.is_model(name):
         more = "" if timm else "; timm's names are known where timm is installed"
@@ -138,7 +129,7 @@ def from_timm(name: str, shape: Shape, classes: int) -> nn.Sequential:
         with torch.no_grad():
             features = backbone.eval()(torch.zeros(2, *shape)).shape[1]
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise UserError(f"timm's {name} does not take images of {shape}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"timm's {name} does not take images of {shape}: {first_line(error)}") from None
     return nn.Sequential(backbone.train(), nn.Linear(features, classes))
 
 
@@ -160,18 +151,22 @@ def batch_size_for(shape: Shape) -> int:
     return max(1, min(512, 2**20 // (shape[1] * shape[2])))
 
 
+def on_device(classifier: Classifier, images: ImageSet) -> Iterator[Tensor]:
+    """Yield all images in [0, 1] in batches, on the classifier's device."""
+    for batch in images.batches(batch_size_for(images.shape)):
+        yield to_float(batch.to(classifier.mean.device))
+
+
 @torch.no_grad()
 def predict(classifier: Classifier, images: ImageSet) -> Tensor:
     """Compute logits (N, classes), on the CPU."""
-    device, size = classifier.mean.device, batch_size_for(images.shape)
-    return torch.cat([classifier(to_float(batch.to(device))).cpu() for batch in images.batches(size)])
+    return torch.cat([classifier(x).cpu() for x in on_device(classifier, images)])
 
 
 @torch.no_grad()
 def features_and_logits(classifier: Classifier, images: ImageSet) -> tuple[Tensor, Tensor]:
     """Compute the features before the last layer, (N, D), and the logits, (N, classes), on the CPU in one pass."""
-    device, size = classifier.mean.device, batch_size_for(images.shape)
-    parts = [classifier.inspect(to_float(batch.to(device)))[1:] for batch in images.batches(size)]
+    parts = [classifier.inspect(x)[1:] for x in on_device(classifier, images)]
     features, logits = (torch.cat([part.cpu() for part in column]) for column in zip(*parts, strict=True))
     return features, logits
 
@@ -183,7 +178,6 @@ def features_of(classifier: Classifier, images: ImageSet) -> Tensor:
 
 def feature_batches(classifier: Classifier, images: ImageSet) -> Iterator[Tensor]:
     """Yield `features_of` batch by batch, for sets whose features do not fit into memory."""
-    device = classifier.mean.device
-    for batch in images.batches(batch_size_for(images.shape)):
+    for x in on_device(classifier, images):
         with torch.no_grad():
-            yield classifier.features(to_float(batch.to(device))).cpu()
+            yield classifier.features(x).cpu()

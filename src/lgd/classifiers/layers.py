@@ -57,5 +57,4 @@ def can_halve(side: int) -> bool:
 
 
 def side_of(shape: Shape) -> int:
-    """Return the shorter side in pixels."""
     return min(shape[1:])

@@ -6,24 +6,14 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from .layers import Norm, Shape, can_halve, instance_norm
+from .layers import Norm, Shape, can_halve
 
 VGG11 = (
     *((64, 3), "pool", (128, 3), "pool", (256, 3), (256, 3), "pool"),
     *((512, 3), (512, 3), "pool", (512, 3), (512, 3), "pool"),
 )
 ALEXNET = ((128, 5), "pool", (192, 5), "pool", (256, 3), (192, 3), (192, 3), "pool")
-"""(channels, kernel) of a convolution with norm and ReLU, or a max-pooling by 2"""
-
-
-def vgg11(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
-    """Build VGG-11: eight convolutions 3x3, five poolings and one linear layer."""
-    return plain(VGG11, shape, classes, norm)
-
-
-def alexnet(shape: Shape, classes: int, norm: Norm = instance_norm) -> nn.Sequential:
-    """Build AlexNet: five convolutions, three poolings and one linear layer."""
-    return plain(ALEXNET, shape, classes, norm)
+"""(channels, kernel) of a convolution with norm and ReLU, or a max-pooling by 2; a linear head follows"""
 
 
 def plain(layout: Sequence[str | tuple[int, int]], shape: Shape, classes: int, norm: Norm) -> nn.Sequential:

@@ -89,10 +89,7 @@ def small_stem(channels: int, width: int, norm: Norm) -> list[nn.Module]:
 def resnet(
     stem: Sequence[nn.Module], side: int, stages: Sequence[tuple[int, int]], classes: int, norm: Norm, pooled: bool
 ) -> nn.Sequential:
-    """Build the stages behind a stem that leaves `side` pixels, global average pooling and the linear head.
-
-    stages: width and number of blocks of each. The stem has the width of the first.
-    """
+    """Build stages of (width, blocks) behind a stem that leaves `side` pixels, average pooling and the head."""
     layers: list[nn.Module] = []
     channels = stages[0][0]
     for stage, (width, count) in enumerate(stages):

@@ -17,10 +17,7 @@ from torch import Tensor, distributed
 
 
 def backward(loss_of: Callable[[slice], Tensor], parameters: Sequence[Tensor], batch: int, shards: int) -> Tensor:
-    """Put the gradient of a batch's mean loss into the parameters; returns the loss.
-
-    loss_of: the mean loss of a part of the batch.
-    """
+    """Put the gradient of a batch's mean loss, `loss_of` its parts, into the parameters; return the loss."""
     if shards == 1:
         loss = loss_of(slice(None))
         loss.backward()

@@ -58,7 +58,8 @@ def train_classifier(
             targets = first_targets(train, chosen, training, teacher).to(device)
             x, y = augment(to_float(pixels.to(device)), targets, training, classifier, draw)
             if training.temperature and isinstance(teacher, Classifier):
-                y = soft_targets(label(teacher, x * classifier.std + classifier.mean), training.temperature)
+                with torch.no_grad():
+                    y = soft_targets(teacher(x * classifier.std + classifier.mean), training.temperature)
 
             def loss_of(part: slice, x: Tensor = x, y: Tensor = y) -> Tensor:
                 return soft_loss(training_logits(classifier, x[part], training), y[part], training.temperature or 1.0)
@@ -78,10 +79,15 @@ def train_classifier(
 
 def untrained_classifier(train: ImageSet, config: ClassifierConfig, seed: int) -> Classifier:
     """Return the classifier that `train_classifier` starts from, in training mode, on the CPU."""
-    imagenet = config.training.imagenet_statistics and train.shape[0] == 3
-    mean, std = IMAGENET if imagenet else channel_statistics(train)
+    mean, std = statistics_of(train, config)
     with seeded_initialisation(seed, "classifier"):
         return new_classifier(config, train.shape, len(train.class_names), mean, std)
+
+
+def statistics_of(train: ImageSet, config: ClassifierConfig) -> tuple[Tensor, Tensor]:
+    """Return the mean and standard deviation per channel that a classifier of these images normalises by."""
+    imagenet = config.training.imagenet_statistics and train.shape[0] == 3
+    return IMAGENET if imagenet else channel_statistics(train)
 
 
 def training_logits(classifier: Classifier, x: Tensor, config: TrainingConfig) -> Tensor:
@@ -100,14 +106,7 @@ def first_targets(
     return F.one_hot(train.labels[chosen], len(train.class_names)).float()
 
 
-@torch.no_grad()
-def label(teacher: Classifier, images: Tensor) -> Tensor:
-    """Compute the teacher's logits (B, classes) of images in [0, 1]."""
-    return teacher(images)
-
-
 def soft_targets(logits: Tensor, temperature: float) -> Tensor:
-    """Return softmax(logits / T)."""
     return F.softmax(logits / temperature, dim=1)
 
 
@@ -156,11 +155,20 @@ def save_classifier(classifier: Classifier, path: Path, config: ClassifierConfig
     save_tensors(path, classifier.state_dict(), metadata)
 
 
-def columns_of(path: Path, metadata: Mapping[str, str], class_names: Sequence[str]) -> Tensor:
-    """Return the column of each class in the logits of a file, which names its classes in an order of its own.
+def train_and_save(
+    path: Path,
+    config: ClassifierConfig,
+    train: ImageSet,
+    seed: int,
+    device: str = "cpu",
+    advance: Callable[[], object] = lambda: None,
+) -> None:
+    """Train a classifier and save it. advance: called after every epoch. Errors: as `train_classifier`."""
+    save_classifier(train_classifier(train, config, seed, device, watch=lambda *_: advance()), path, config, train)
 
-    Errors: UserError naming a class that only one side has.
-    """
+
+def columns_of(path: Path, metadata: Mapping[str, str], class_names: Sequence[str]) -> Tensor:
+    """Return each class's column in the logits of a file with its own order of classes. Errors: UserError."""
     try:
         names = parse_json(metadata.get("class_names", "null"))
     except ValueError:
@@ -185,8 +193,7 @@ def load_foreign_classifier(
     tensors, metadata = load_tensors_and_metadata(path)
     if "class_names" in metadata:
         return load_classifier(path, config, train, device)
-    imagenet = config.training.imagenet_statistics and train.shape[0] == 3
-    mean, std = IMAGENET if imagenet else channel_statistics(train)
+    mean, std = statistics_of(train, config)
     named = {"mean": mean.view(1, -1, 1, 1), "std": std.view(1, -1, 1, 1)}
     for name, tensor in tensors.items():
         named[name if name in named else f"network.{name.removeprefix('network.')}"] = tensor

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import tyro
-
 from lgd.config import Config
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.progress import log
@@ -22,12 +20,11 @@ from .options import (
     ReportOptions,
     StatusOptions,
 )
-from .parsing import parse, preset_first
+from .parsing import parse, parse_with_preset
 
 
 def distill(arguments: Sequence[str]) -> int:
-    preset, config, rest = preset_first("distill", arguments)
-    options = parse(DistillOptions, f"lgd distill {preset}", rest, DistillOptions(tyro.MISSING, config=config))
+    options = parse_with_preset(DistillOptions, "distill", arguments)
     from lgd.experiments.distill import distill
     from lgd.report.tensorboard import check_tensorboard, write_scalars
 
@@ -40,9 +37,7 @@ def distill(arguments: Sequence[str]) -> int:
 
 
 def compare(arguments: Sequence[str]) -> int:
-    preset, config, rest = preset_first("compare", arguments)
-    default = CompareOptions(tyro.MISSING, tyro.MISSING, config=config)
-    options = parse(CompareOptions, f"lgd compare {preset}", rest, default)
+    options = parse_with_preset(CompareOptions, "compare", arguments)
     from lgd.experiments.compare import compare_methods
 
     comparison, text = compare_methods(options.config, options.methods, options.out, options.runs, options.overwrite)
@@ -87,9 +82,7 @@ def evaluate(arguments: Sequence[str]) -> int:
 
 
 def ablate(arguments: Sequence[str]) -> int:
-    preset, config, rest = preset_first("ablate", arguments)
-    default = AblateOptions(tyro.MISSING, tyro.MISSING, config=config)
-    options = parse(AblateOptions, f"lgd ablate {preset}", rest, default)
+    options = parse_with_preset(AblateOptions, "ablate", arguments)
     from lgd.experiments.ablate import ablate
 
     result, text = ablate(options.config, options.over, options.out, options.runs, options.overwrite)
@@ -129,10 +122,7 @@ def report(arguments: Sequence[str]) -> int:
 def reference(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] != "train":
         raise UserError("lgd reference has one verb: lgd reference train PRESET_OR_TOML --out DIR")
-    preset, config, rest = preset_first("reference train", arguments[1:])
-    options = parse(
-        ReferenceOptions, f"lgd reference train {preset}", rest, ReferenceOptions(tyro.MISSING, config=config)
-    )
+    options = parse_with_preset(ReferenceOptions, "reference train", arguments[1:])
     from lgd.experiments.train_reference import train_reference
 
     metrics = train_reference(options.config, options.out, options.overwrite)

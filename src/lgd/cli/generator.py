@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import tyro
 from tyro.conf import Positional
 
 from lgd.config import Config, Precision, PromptConfig, TimeFrequencies
 from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
 
-from .options import Fields
-from .parsing import parse, preset_first
+from .options import Fields, Output
+from .parsing import parse, parse_with_preset
 
 if TYPE_CHECKING:
     from lgd.diffusion.generator import Generator
@@ -27,17 +26,13 @@ MOST_CLASSES = 20
 
 
 @dataclass(frozen=True)
-class TrainOptions:
+class TrainOptions(Output):
     """Train a generator on the preset's images. The same command continues an interrupted training."""
 
     out: Path
     """Folder of the generator; --generator.source takes it."""
     save_every: float = 5.0
     """Minutes between checkpoints. Each comes with samples.png and loss.png."""
-    overwrite: bool = False
-    """Empty the folder first."""
-    quiet: bool = False
-    """Print warnings and errors only."""
     tensorboard: bool = False
     """Write TensorBoard scalars into the folder, too (extra: tensorboard)."""
     config: Fields = field(default_factory=Config)
@@ -45,7 +40,7 @@ class TrainOptions:
 
 
 @dataclass(frozen=True)
-class ImportOptions:
+class ImportOptions(Output):
     """Make a generator of published weights: DiT's, a tuned DiT's, or Stable Diffusion's autoencoder."""
 
     source: Positional[str]
@@ -60,14 +55,10 @@ class ImportOptions:
     """Frequencies of the timestep embedding, where the source does not tell them: dit or diffusers."""
     licence: str = ""
     """Licence of the weights, for the record. Empty: CC BY-NC 4.0 for weights of DiT's own code."""
-    overwrite: bool = False
-    """Empty the folder first."""
-    quiet: bool = False
-    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
-class SampleOptions:
+class SampleOptions(Output):
     """Sample images of every class from a generator and write them as one picture."""
 
     generator: Positional[str]
@@ -94,10 +85,6 @@ class SampleOptions:
     """Frequencies of the timestep embedding, where the generator's folder does not tell them: dit or diffusers."""
     device: str = "auto"
     """Device: cpu, cuda, cuda:N, or auto (CUDA where available, else the CPU)."""
-    overwrite: bool = False
-    """Replace an existing file."""
-    quiet: bool = False
-    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +96,7 @@ class ShowOptions:
 
 
 def train(arguments: Sequence[str]) -> int:
-    preset, config, rest = preset_first("generator train", arguments)
-    options = parse(TrainOptions, f"lgd generator train {preset}", rest, TrainOptions(tyro.MISSING, config=config))
+    options = parse_with_preset(TrainOptions, "generator train", arguments)
     from lgd.config import check, to_dict
     from lgd.data.splits import cached_splits
     from lgd.diffusion.starts import check_generator
@@ -238,7 +224,6 @@ usage: lgd generator VERB ...
 
 
 def generator(arguments: Sequence[str]) -> int:
-    """Run the verb that the first argument names."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return 0 if arguments else 2

@@ -41,6 +41,8 @@ SECTIONS = {
     "reference train": {"dataset", "reference", "compute"},
 }
 """Sections of the configuration that a command reads; of others, those of the methods that it uses."""
+SHARED = ("overwrite", "quiet")
+"""Options of most commands, which come last."""
 NO_DEFAULT = re.compile(r"\(default: (False|None|''|)\)")
 """defaults that say nothing"""
 WIDEST = 100
@@ -60,7 +62,7 @@ def page(options: type, program: str, default: Any, arguments: Sequence[str]) ->
     command = next((name for name in FIELDS if program.startswith(f"lgd {name} ")), program.split()[1])
     has_fields = "config" in {field.name for field in fields(options)}
     own = [action for action in rows_of(parser) if "." not in action.dest]
-    own.sort(key=lambda action: not is_required(action))
+    own.sort(key=lambda action: (not is_required(action), action.dest in SHARED))
     if not has_fields or "--help-all" in arguments:
         used = sections(command, arguments) if has_fields else set()
         return head(options, program, own) + everything(parser, used) + choices(options)
@@ -100,6 +102,7 @@ def everything(parser: ArgumentParser, used: set[str]) -> str:
     text, left_out = "", False
     for group in parser._action_groups:
         rows = [action for action in group._group_actions if "-h" not in action.option_strings]
+        rows.sort(key=lambda action: action.dest in SHARED)
         title = {"positional arguments": "arguments"}.get(str(group.title), str(group.title).removesuffix(" options"))
         if rows and (title in ("arguments", "options") or title.split(".")[0] in used):
             about = f": {group.description}" if group.description and title != "options" else ":"
@@ -118,6 +121,7 @@ def sections(command: str, arguments: Sequence[str]) -> set[str]:
     names = [word for flag in ("--method", "--methods") for word in values_of(flag, arguments)]
     from lgd.distillation.methods import METHODS, method_named, sections_used
 
+    names = [*METHODS] if "auto" in names else names
     used = [method_named(name) for name in names or (["lgd"] if command == "distill" else METHODS)]
     seeds = [METHODS["dit"]] if any(method.needs_learner for method in used) else []
     return sections_used([*used, *seeds])

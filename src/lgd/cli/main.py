@@ -101,7 +101,6 @@ def fail(message: str, code: int = 2) -> int:
 
 
 def dispatch(arguments: list[str]) -> int:
-    """Run the command that the first argument names."""
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
     if not arguments or arguments[0] in ("-h", "--help", "--help-all"):

@@ -16,7 +16,23 @@ Fields = Annotated[Config, arg(name="")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetOptions:
+class Quiet:
+    """The option of every command that takes a while."""
+
+    quiet: bool = False
+    """Print warnings, errors and the result only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output(Quiet):
+    """The options of commands that write a file or a directory."""
+
+    overwrite: bool = False
+    """Empty the directory first, or replace the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions(Quiet):
     """The options of commands that make a set, or plan one."""
 
     per_class: int | None = None
@@ -27,21 +43,17 @@ class SetOptions:
 
 
 @dataclass(frozen=True)
-class DistillOptions(SetOptions):
+class DistillOptions(SetOptions, Output):
     """Make a synthetic set and evaluate it. The same command continues an interrupted run."""
 
     out: str
     """Run directory, or a URL such as s3://bucket/run."""
-    overwrite: bool = False
-    """Empty the run directory first."""
-    quiet: bool = False
-    """Print warnings and errors only."""
     tensorboard: bool = False
     """Write TensorBoard scalars into the run directory, too (extra: tensorboard)."""
 
 
 @dataclass(frozen=True)
-class CompareOptions(SetOptions):
+class CompareOptions(SetOptions, Output):
     """Run several methods on the same generator, reference and seeds, and print a table."""
 
     methods: tuple[str, ...]
@@ -50,14 +62,10 @@ class CompareOptions(SetOptions):
     """Directory or URL of the runs and of comparison.json and comparison.md."""
     runs: int = 3
     """Number of runs per method, each with its own seed."""
-    overwrite: bool = False
-    """Empty the directory first."""
-    quiet: bool = False
-    """Print warnings, errors and the table only."""
 
 
 @dataclass(frozen=True)
-class EvaluateOptions:
+class EvaluateOptions(Quiet):
     """Train fresh classifiers on a run's set or a folder of <class>/*.png; report their accuracy on real images."""
 
     dataset: Positional[str]
@@ -82,12 +90,10 @@ class EvaluateOptions:
     the preset's."""
     address: str | None = None
     """Address of the Ray cluster: auto, HOST:PORT or local. Default: the preset's."""
-    quiet: bool = False
-    """Print warnings, errors and the result only."""
 
 
 @dataclass(frozen=True)
-class AblateOptions(SetOptions):
+class AblateOptions(SetOptions, Output):
     """Compare every combination of some fields' values, sharing the generator and the reference where they agree."""
 
     over: tyro.conf.UseAppendAction[tuple[str, ...]]
@@ -96,14 +102,10 @@ class AblateOptions(SetOptions):
     """Directory or URL of the runs and of ablation.json, .md, .csv and .tex."""
     runs: int = 3
     """Number of runs per combination, each with its own seed."""
-    overwrite: bool = False
-    """Empty the directory first."""
-    quiet: bool = False
-    """Print warnings, errors and the table only."""
 
 
 @dataclass(frozen=True)
-class AnalyzeOptions:
+class AnalyzeOptions(Output):
     """Analyse runs, compare directories, or folders of <class>/*.png: redundancy, learning dynamics, validity, ..."""
 
     sets: Positional[tuple[Path, ...]]
@@ -122,14 +124,10 @@ class AnalyzeOptions:
     """Seed of that split."""
     workers: int = 0
     """Number of processes. 0: one per core on the CPU, one on a GPU."""
-    overwrite: bool = False
-    """Empty the directory first."""
-    quiet: bool = False
-    """Print warnings, errors and the table only."""
 
 
 @dataclass(frozen=True)
-class ReportOptions:
+class ReportOptions(Output):
     """Write one self-contained HTML file about runs or compare directories."""
 
     runs: Positional[tuple[Path, ...]]
@@ -138,14 +136,10 @@ class ReportOptions:
     """HTML file to write."""
     analysis: Path | None = None
     """Directory written by `lgd analyze`, whose figures and numbers are included."""
-    overwrite: bool = False
-    """Replace an existing file."""
-    quiet: bool = False
-    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(Output):
     """Copy a run's dataset into a format that other software reads, with a dataset card."""
 
     run: Positional[Path]
@@ -154,15 +148,11 @@ class ExportOptions:
     """Format, one of those listed above."""
     out: Path
     """Directory to write."""
-    overwrite: bool = False
-    """Replace an existing directory."""
     push: str | None = None
     """Dataset repository of the Hugging Face Hub to which the result is uploaded, too."""
     statistics: str = ""
     """Mean and standard deviation that normalise the tensors of pt: cifar, imagenet, none, or numbers per channel as
     MEAN,MEAN,MEAN/STD,STD,STD. Empty: those of the data set."""
-    quiet: bool = False
-    """Print warnings and errors only."""
 
 
 @dataclass(frozen=True)
@@ -174,14 +164,10 @@ class StatusOptions:
 
 
 @dataclass(frozen=True)
-class ReferenceOptions:
+class ReferenceOptions(Output):
     """Train the reference alone; --reference.weights OUT/reference.safetensors then uses it in a run."""
 
     out: str
     """Directory or URL of reference.safetensors and metrics.json."""
-    overwrite: bool = False
-    """Empty the directory first."""
-    quiet: bool = False
-    """Print warnings, errors and the result only."""
     config: Fields = field(default_factory=Config)
     """The configuration, of which the reference reads dataset, reference and compute."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 import tyro
@@ -65,6 +65,14 @@ def parse(options: type[T], program: str, arguments: Sequence[str], default: T |
             raise UserError("--per-class and --stages.images-per-increment both set the size of the set; give one")
         found = replace(found, config=with_per_class(found.config, found.per_class, found.config.stages.increments))
     return found
+
+
+def parse_with_preset(options: type[T], command: str, arguments: Sequence[str], **values: Any) -> T:
+    """Parse a preset and the options after it; values: of the configuration's fields, in place of the preset's."""
+    preset, config, rest = preset_first(command, arguments)
+    required = [one.name for one in fields(options) if one.default is one.default_factory is MISSING]  # type: ignore
+    own = {**dict.fromkeys(required, tyro.MISSING), "config": replace(config, **values)}
+    return parse(options, f"lgd {command} {preset}", rest, options(**own))
 
 
 def one_line(read: Callable[[], T]) -> T:

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 from lgd.errors import UserError
 
-from .options import SetOptions
-from .parsing import parse, preset_first
+from .options import Quiet, SetOptions
+from .parsing import parse, parse_with_preset
 
 
 @dataclass(frozen=True)
-class BenchOptions:
+class BenchOptions(Quiet):
     """Measure the cost of guided sampling on this machine, with random networks or those of a run."""
 
     denoiser: Literal["tiny", "small", "base", "xl"] = "small"
@@ -50,8 +50,6 @@ class BenchOptions:
     """Measure small networks and few images, in about a minute."""
     json: Path | None = None
     """File to which the result is written, too."""
-    quiet: bool = False
-    """Print warnings, errors and the table only."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,6 @@ class PlanOptions(SetOptions):
     """Count operations only, instead of also timing what is small enough."""
     json: Path | None = None
     """File to which the result is written, too."""
-    quiet: bool = False
-    """Print warnings, errors and the table only."""
 
 
 def bench(arguments: Sequence[str]) -> int:
@@ -113,7 +109,6 @@ def bench(arguments: Sequence[str]) -> int:
 
 
 def check_bench(options: BenchOptions) -> None:
-    """Check the options of `lgd bench`. Errors: UserError."""
     for name in ("classes", "candidates", "rounds", "every"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")
@@ -128,17 +123,16 @@ def check_bench(options: BenchOptions) -> None:
 
 
 def plan(arguments: Sequence[str]) -> int:
-    preset, config, rest = preset_first("plan", arguments)
-    options = parse(PlanOptions, f"lgd plan {preset}", rest, PlanOptions(config=config))
+    options = parse_with_preset(PlanOptions, "plan", arguments)
     from lgd.config import check
     from lgd.distillation.methods import with_method
     from lgd.execution.hardware import check_device
     from lgd.experiments.auto import check_budget
+    from lgd.experiments.auto_method import SYNTHETIC, settled
     from lgd.experiments.budget import Budget
     from lgd.experiments.resolve import resolve
-    from lgd.profiling.plan import plan, table
+    from lgd.profiling.plan import plan, rates_of, table
     from lgd.profiling.sizes import sizes_of
-    from lgd.profiling.throughput import rates_of
     from lgd.storage.files import write_json
 
     if not 0 < options.share <= 1:
@@ -146,9 +140,10 @@ def plan(arguments: Sequence[str]) -> int:
     config = check(options.config)
     check_device(config.compute.device)
     check_budget(config)
+    config = settled(config)
     if config.minutes and not (options.count or options.tflops or options.classes or options.images):
         config = Budget(resolve(config), None).experiment.config
-    config = with_method(config, config.method)
+    config = with_method(config, SYNTHETIC[0] if config.method == "auto" else config.method)
     sizes = sizes_of(config, options.classes, options.images, options.test_images)
     rates = rates_of(options.rates, options.tflops, options.share, config.compute.device)
     fake = options.count or options.tflops > 0 or not sizes.loaded

@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-
-import tyro
+from dataclasses import dataclass, field
 
 from lgd.config import Config
 
-from .options import Fields
-from .parsing import parse, preset_first
+from .options import Fields, Output
+from .parsing import parse_with_preset
 
 
 @dataclass(frozen=True)
-class SelectOptions:
+class SelectOptions(Output):
     """Select real images of each class, without a generator. The same command continues an interrupted selection."""
 
     out: str
     """Directory or URL of the selected images, which lie in its folder dataset."""
     per_class: int = 10
     """Number of images to select of each class."""
-    overwrite: bool = False
-    """Empty the directory first."""
-    quiet: bool = False
-    """Print warnings, errors and the result only."""
     config: Fields = field(default_factory=Config)
     """The configuration, of which selection reads dataset, method, seed, reference, learner and compute."""
 
 
 def select(arguments: Sequence[str]) -> int:
-    preset, config, rest = preset_first("select", arguments)
-    default = SelectOptions(tyro.MISSING, config=replace(config, method="herding"))
-    options = parse(SelectOptions, f"lgd select {preset}", rest, default)
+    options = parse_with_preset(SelectOptions, "select", arguments, method="auto")
     from lgd.experiments.select import select_into, selecting
 
-    found = select_into(selecting(options.config, options.per_class), options.out, options.overwrite)
+    config = selecting(options.config, options.per_class)
+    found = select_into(config, options.out, options.overwrite)
     classes = len(found.class_names)
-    print(f"{options.out}/dataset: {len(found)} real images of {classes} classes by {options.config.method}")
+    print(f"{options.out}/dataset: {len(found)} real images of {classes} classes by {config.method}")
     return 0

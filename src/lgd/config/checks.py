@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from operator import attrgetter
 from typing import Any
@@ -91,64 +91,61 @@ def field_path(location: Sequence[str | int]) -> list[str]:
 
 
 def _check(config: Config, where: str) -> None:
-    """Check the rules that involve several fields. Errors: UserError."""
-    last = config.sampling.steps - 1
-    for part, window in (("guidance", config.guidance.window), ("influence", config.influence.window)):
+    """Errors: UserError with the first of `problems`."""
+    for problem in problems(config):
+        raise UserError(f"{where}: {problem}")
+
+
+def problems(config: Config) -> Iterator[str]:
+    """Yield what contradicts the rules that involve several fields, each with the field's name."""
+    sampling, guidance, stages, own = config.sampling, config.guidance, config.stages, config.generator
+    last = sampling.steps - 1
+    for part, window in (("guidance", guidance.window), ("influence", config.influence.window)):
         if window is not None and not window[0] <= window[1] <= last:
-            raise UserError(f"{where}: {part}.window: {list(window)} does not lie inside the steps 0 to {last}")
-    if config.stages.anchor != "none" and config.stages.anchor_step > last:
-        raise UserError(
-            f"{where}: stages.anchor_step: {config.stages.anchor_step} does not lie inside the steps 0 to {last}"
-        )
-    if config.sampling.steps > config.generator.train_timesteps:
-        raise UserError(
-            f"{where}: sampling.steps: {config.sampling.steps} is more than generator.train_timesteps"
-            f" ({config.generator.train_timesteps})"
-        )
-    if config.guidance.space == "sample" and config.sampling.scheduler != "ddpm":
-        raise UserError(
-            f"{where}: guidance.space: 'sample' works with sampling.scheduler 'ddpm' only,"
-            f" not {config.sampling.scheduler!r}; use 'noise'"
-        )
-    if config.guidance.space == "sample" and config.guidance.strength == "auto":
-        raise UserError(f"{where}: guidance.strength: 'auto' works with guidance.space 'noise' only; give a number")
+            yield f"{part}.window: {list(window)} does not lie inside the steps 0 to {last}"
+    if stages.anchor != "none" and stages.anchor_step > last:
+        yield f"stages.anchor_step: {stages.anchor_step} does not lie inside the steps 0 to {last}"
+    if sampling.steps > own.train_timesteps:
+        yield f"sampling.steps: {sampling.steps} is more than generator.train_timesteps ({own.train_timesteps})"
+    if guidance.space == "sample" and sampling.scheduler != "ddpm":
+        told = "guidance.space: 'sample' works with sampling.scheduler 'ddpm' only"
+        yield f"{told}, not {sampling.scheduler!r}; use 'noise'"
+    if guidance.space == "sample" and guidance.strength == "auto":
+        yield "guidance.strength: 'auto' works with guidance.space 'noise' only; give a number"
     for role in ("reference", "judge", "learner"):
         if getattr(config, role).training.temperature:
-            raise UserError(f"{where}: {role}.training.temperature: only the evaluation learns from a teacher")
+            yield f"{role}.training.temperature: only the evaluation learns from a teacher"
     if config.judge.architecture == config.reference.architecture:
-        raise UserError(
-            f"{where}: judge.architecture: {config.judge.architecture!r} is the reference's, too; the judge must be"
-            " another network"
-        )
+        told = f"judge.architecture: {config.judge.architecture!r} is the reference's, too"
+        yield f"{told}; the judge must be another network"
     surrogate = config.influence.surrogate.classifier
     trained = surrogate.training.epochs
     for epoch in config.influence.surrogate.epochs:
         if epoch > trained:
-            raise UserError(f"{where}: influence.surrogate.epochs: {epoch} is beyond the {trained} that it is trained")
-    sampling = config.sampling
+            yield f"influence.surrogate.epochs: {epoch} is beyond the {trained} that it is trained"
     if config.influence.halves == "both" and (sampling.scheduler != "ddpm" or sampling.classifier_free_scale == 1):
-        raise UserError(
-            f"{where}: influence.halves: 'both' needs sampling.scheduler 'ddpm' and a sampling.classifier_free_scale"
-            " other than 1"
-        )
+        needs = "sampling.scheduler 'ddpm' and a sampling.classifier_free_scale other than 1"
+        yield f"influence.halves: 'both' needs {needs}"
     if surrogate.norm == "batch":
-        raise UserError(f"{where}: influence.surrogate.classifier.norm: checkpoints hold no statistics; use 'instance'")
+        yield "influence.surrogate.classifier.norm: checkpoints hold no statistics; use 'instance'"
     for role in ("reference", "judge", "learner", "evaluation.classifier"):
         network = attrgetter(role)(config)
         if network.norm == "batch" and network.training.shards > 1:
-            raise UserError(f"{where}: {role}.training.shards: batch norm needs whole batches; use 1")
-    if config.stages.coverage != "none" and config.stages.candidates < 2:
-        raise UserError(
-            f"{where}: stages.coverage: {config.stages.coverage!r} chooses among surplus candidates; stages.candidates"
-            " must be at least 2"
-        )
-    steps = [config.stages.images_per_increment * (i + 1) for i in range(config.stages.increments)]
+            yield f"{role}.training.shards: batch norm needs whole batches; use 1"
+    if stages.coverage != "none" and stages.candidates < 2:
+        told = f"stages.coverage: {stages.coverage!r} chooses among surplus candidates"
+        yield f"{told}; stages.candidates must be at least 2"
+    steps = [stages.images_per_increment * (i + 1) for i in range(stages.increments)]
     for ipc in config.evaluation.ipc:
         if ipc not in steps:
-            raise UserError(f"{where}: evaluation.ipc: {ipc} is none of the increments' {', '.join(map(str, steps))}")
-    if config.generator.tune != "none" and not config.generator.source:
-        raise UserError(f"{where}: generator.tune: {config.generator.tune!r} needs a generator.source to start from")
-    if config.generator.source and config.generator.autoencoder:
-        raise UserError(f"{where}: generator.autoencoder: a generator.source brings its own")
-    if config.generator.beta_start > config.generator.beta_end or config.generator.beta_end >= 1:
-        raise UserError(f"{where}: generator.beta_start and beta_end must rise and stay below 1")
+            yield f"evaluation.ipc: {ipc} is none of the increments' {', '.join(map(str, steps))}"
+    if own.tune != "none" and not own.source:
+        yield f"generator.tune: {own.tune!r} needs a generator.source to start from"
+    if own.source and own.autoencoder:
+        yield "generator.autoencoder: a generator.source brings its own"
+    if own.snr_offset and not own.min_snr:
+        yield f"generator.snr_offset: {own.snr_offset:g} needs a generator.min_snr"
+    if own.prediction == "flow_prediction" and own.train_timesteps != 1000:
+        yield f"generator.train_timesteps: a flow has 1000, not {own.train_timesteps}"
+    if own.beta_start > own.beta_end or own.beta_end >= 1:
+        yield "generator.beta_start and beta_end must rise and stay below 1"

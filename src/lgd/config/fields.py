@@ -88,7 +88,10 @@ class Config(Section):
     name: str = "custom"
     """Name of the configuration: by default that of the preset or file."""
     method: str = "lgd"
-    """Name of the method that makes the images (docs/method.md); an unknown name prints the list."""
+    """Name of the method that makes the images (docs/method.md); an unknown name prints the list. auto: what we would
+    choose for this number of images, with its reason; real images unless `synthetic`."""
+    synthetic: bool = False
+    """Refuse methods whose set holds real images; auto then chooses among those that sample."""
     minutes: Strength = 0.0
     """Budget in minutes, into which the automatic settings of a source such as folder:PATH are fitted by measuring this
     machine; the numbers are kept in budget.json. 0: no budget."""

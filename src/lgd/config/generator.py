@@ -75,18 +75,28 @@ class GeneratorConfig(Section):
     batch_size: Count = 64
     """Images per optimiser step."""
     learning_rate: Positive = 1e-3
-    """Learning rate of AdamW after the warm-up; it then falls to zero along half a cosine."""
+    """Learning rate of AdamW after the warm-up."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """Learning rate after the warm-up: cosine (falls to zero along half a cosine) or constant (for a training of open
+    length, whose averaged weights serve at every step)."""
     warmup_steps: Whole = 50
     """Number of steps over which the learning rate rises linearly."""
     label_dropout: Share = 0.1
     """Probability, in [0, 1), that training replaces a label by the null class; classifier-free guidance needs it."""
     ema_decay: Share = 0.995
     """Decay, in [0, 1), of the exponential moving average of the weights; the average is what samples."""
-    prediction: Literal["epsilon", "sample", "v_prediction"] = "epsilon"
+    prediction: Literal["epsilon", "sample", "v_prediction", "flow_prediction"] = "epsilon"
     """Output of the network: epsilon (the noise), sample (the clean image, learned much sooner by a network that is
-    narrow for its patches) or v_prediction (a combination of both)."""
+    narrow for its patches), v_prediction (a combination of both) or flow_prediction (noise minus image on a straight
+    path, whose own noise levels replace the betas)."""
+    loss: Literal["squared", "absolute"] = "squared"
+    """Error that training minimises: squared (of the network's output) or absolute (of the clean image that the output
+    implies)."""
     min_snr: Strength = 0.0
     """Gamma of the min-SNR loss weights; their paper uses 5. 0: equal weights for all timesteps."""
+    snr_offset: Strength = 0.0
+    """Number added to the SNR before min-SNR weights limit it: 1 gives min(1 + SNR, gamma), which never falls below 1.
+    """
     flip: bool = False
     """Flip training images horizontally at random."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
@@ -99,6 +109,7 @@ class GeneratorConfig(Section):
     beta_end: Positive = 0.02
     """Last beta of the linear noise schedule: at least beta_start, below 1."""
     threads: Count = 2
-    """Number of CPU threads in training. It is part of the configuration because sums depend on how they are split."""
+    """Number of CPU threads in training, at most one per core. It is part of the configuration because sums depend on
+    how they are split."""
     seed: Whole = 0
     """Seed of the initial weights and of training; the run's seed does not change them."""

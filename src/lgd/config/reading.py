@@ -17,7 +17,6 @@ LARGEST_TOML = 2**20  # bytes
 
 
 def presets() -> dict[str, Path]:
-    """Return the paths of the built-in presets by name."""
     folder = Path(str(resources.files("lgd.config").joinpath("presets")))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lgd.config import DatasetConfig
 from lgd.errors import UserError
-from lgd.storage.files import write_file
+from lgd.storage.files import write_stream
 
 from .cache import cache_folder
 from .given import labels_of, pixels_of
@@ -62,7 +62,6 @@ def read_archive(path: Path, text: str) -> Mapping[str, Any]:
 
 
 def cached_file(digest: str) -> Path:
-    """Return the path of a set in the cache."""
     return cache_folder() / "sets" / f"{Path(digest).name}.npz"
 
 
@@ -83,10 +82,5 @@ def write_arrays(train: ImageSet, test: ImageSet | None = None) -> str:
         digest.update(array.tobytes())
     path = cached_file(digest.hexdigest())
     if not path.exists():
-
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez(file, **arrays)  # type: ignore[arg-type]
-
-        write_file(path, write)
+        write_stream(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
     return f"arrays:{path.stem}"

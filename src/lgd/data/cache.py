@@ -22,7 +22,7 @@ from torch import Tensor
 
 from lgd.errors import UserError
 from lgd.progress import progress_bar
-from lgd.storage.files import UNFINISHED, read_json, write_file, write_json
+from lgd.storage.files import UNFINISHED, read_json, write_json, write_stream
 
 from .messages import SHOWN
 from .stores import EncodedImages, PixelFile, Store
@@ -47,24 +47,12 @@ class Found:
     unreadable: list[int] = field(default_factory=list)
     """positions of those whose files could not be read at that moment; they are tried again each time"""
     flats: int = 0
-    """images of one colour"""
     flat_names: list[str] = field(default_factory=list)
     """of the first of them"""
     colours: list[list[int]] = field(default_factory=list)
     """of theirs, the first two that differ"""
     bytes: int = 0
     """of the pixels that are kept"""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Images of which every one can be read."""
-
-    kept: Tensor
-    """positions of those that can, int64 (M,)"""
-    store: Store
-    """of these, in order"""
-    found: Found
 
 
 def cache_folder() -> Path:
@@ -87,10 +75,10 @@ def remembered(key: str, find: Callable[[], Any], lasting: Callable[[Any], bool]
     return value
 
 
-def prepare(images: EncodedImages, key: str) -> Prepared:
-    """Decode every image once, and keep the pixels for the next process where they are not too many.
+def prepare(images: EncodedImages, key: str) -> tuple[Tensor, Store, Found]:
+    """Decode every image once and keep the pixels, unless they are too many; key: of the files and rows.
 
-    key: of the images' files and rows.
+    Returns the positions of the images that can be read, int64 (M,), these images, and the faults of the others.
     """
     N, C, H, W = images.shape
     key = key_of(key, C, H, W, *([images.resize] if images.resize else []))
@@ -121,7 +109,7 @@ def prepare(images: EncodedImages, key: str) -> Prepared:
         with suppress(OSError):
             os.utime(path)
         store = PixelFile(torch.arange(len(places)), C, H, path)
-    return Prepared(places, store, found)
+    return places, store, found
 
 
 def readable(images: EncodedImages, found: Found, advance: Callable[..., None]) -> Iterator[Tensor]:
@@ -149,16 +137,11 @@ def note_flat(images: EncodedImages, start: int, block: Tensor, good: Tensor, fo
 def write_pixels(path: Path, blocks: Iterable[Tensor], size: int) -> None:
     """Write the blocks one after the other; where that fails, they are not kept."""
 
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            for block in blocks:
-                file.write(block.numpy().tobytes())
-
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         make_room(path.parent, size)
         if shutil.disk_usage(path.parent).free > 2 * size:
-            write_file(path, write)
+            write_stream(path, lambda file: file.writelines(block.numpy().tobytes() for block in blocks))
 
 
 def make_room(folder: Path, size: int) -> None:

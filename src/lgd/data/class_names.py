@@ -21,16 +21,12 @@ MANY = 50
 
 
 def class_lists() -> dict[str, Path]:
-    """The lists that come with the package, by name."""
     folder = Path(str(resources.files(__package__).joinpath("classes")))
     return {path.stem: path for path in sorted(folder.glob("*.txt"))}
 
 
 def wanted_classes(chosen: Sequence[str]) -> tuple[str, ...]:
-    """Read the names that `dataset.classes` stands for: themselves, or those in the one list or file it names.
-
-    Errors: UserError for a file that cannot be read.
-    """
+    """Read the names that `dataset.classes` stands for: itself, or one list or file. Errors: UserError."""
     return tuple(read_list(chosen[0])) if len(chosen) == 1 else tuple(chosen)
 
 
@@ -65,10 +61,7 @@ def canonical(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def places(names: Sequence[str], among: Sequence[str], where: object) -> Tensor:
-    """Return the position of each of `names` among the same names in another order, int64.
-
-    Errors: UserError naming a class that only one side has; `where` is the file that `among` is from.
-    """
+    """Return the position of each of `names` `among` the same names. Errors: UserError naming the file `where`."""
     import torch
 
     if odd := sorted(set(names) ^ set(among)):
@@ -79,10 +72,7 @@ def places(names: Sequence[str], among: Sequence[str], where: object) -> Tensor:
 
 
 def pick(there: Sequence[str], wanted: Sequence[str], where: str) -> tuple[str, ...]:
-    """Find the wanted classes among those that are there, or take all where none is wanted.
-
-    Errors: UserError naming a class that is not there or comes twice, or the only class.
-    """
+    """Return the wanted classes, or all where none is wanted. Errors: UserError for one that is not there, or alone."""
     known = set(there)
     names = tuple(name if name in known else plain_name(name) for name in wanted) or tuple(there)
     for i, name in enumerate(names):

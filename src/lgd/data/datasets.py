@@ -47,9 +47,7 @@ class Survey:
     """The facts of a set before its images are used."""
 
     dataset: DatasetConfig
-    """with size, channels and bits"""
     train: int
-    """images"""
     test: int
     class_names: tuple[str, ...]
     smallest: int
@@ -57,10 +55,7 @@ class Survey:
 
 
 def survey(config: DatasetConfig) -> Survey:
-    """Count the images and choose how they are read. They are decoded only where broken ones are to be left out.
-
-    Errors: as `load_splits`, but for broken images that stop it.
-    """
+    """Count the images and choose how they are read; decode them only to leave broken ones out. Errors: UserError."""
     parts = find(config, tell_ahead)
     config = resolved(config, parts, tell_ahead)
     labels = [read(part, config, tell_ahead).labels if config.skip_broken else part.labels for part in parts]
@@ -116,19 +111,19 @@ def read(part: Part, config: DatasetConfig, tell: Tell, resize: int = 0) -> Imag
         return ImageSet(fitted(part.files[part.rows], config, resize), part.labels, part.class_names)
     bits, background = config.bits or 16, colour_of(config.background)
     images = EncodedImages(part.rows, config.channels, config.size, part.files, bits, background, resize)
-    prepared = prepare(images, key_of(part.key, bits, background))
-    if reasons := [reason for _, reason in prepared.found.broken]:
+    kept, store, found = prepare(images, key_of(part.key, bits, background))
+    if reasons := [reason for _, reason in found.broken]:
         count, total = len(reasons), len(part.rows)
         told = f"{part.where}: {count} of {total} images cannot be used: {listed(reasons, count, '; ')}"
         if not config.skip_broken:
             raise UserError(f"{told}. --skip-broken leaves them out")
         tell(f"{told}. They are left out")
-    labels = part.labels[prepared.kept]
+    labels = part.labels[kept]
     empty = (labels.bincount(minlength=len(part.class_names)) == 0).nonzero().flatten().tolist()
     if empty:
         raise UserError(f"{part.where}: no image of class {part.class_names[empty[0]]!r} can be used")
-    tell_flat(part.where, prepared.found, len(prepared.kept), tell)
-    return ImageSet(prepared.store, labels, part.class_names)
+    tell_flat(part.where, found, len(kept), tell)
+    return ImageSet(store, labels, part.class_names)
 
 
 def tell_flat(where: str, found: Found, images: int, tell: Tell) -> None:

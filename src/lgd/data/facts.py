@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import nlargest, nsmallest
@@ -58,10 +58,7 @@ class Facts:
 
 
 def facts_of(parts: Sequence[Part], background: Colour | None) -> Facts:
-    """Read the headers of all parts; images that cannot be read are told when they are decoded.
-
-    background: laid under transparent images.
-    """
+    """Read the headers of all parts. background: laid under transparent images."""
     whole, tinted = Facts(), background is not None and len(set(background)) > 1
     for part in parts:
         if isinstance(part.files, Tensor):
@@ -101,15 +98,13 @@ def read_headers(files: Encoded, rows: Sequence[int], where: str, tinted: bool) 
 
 def headers_of(files: Encoded, rows: Sequence[int]) -> list[Header | BrokenImageError | None]:
     """The header of each image, or why it has none; nothing where the file cannot be read at the moment."""
-    return list(_headers(files, rows))
-
-
-def _headers(files: Encoded, rows: Sequence[int]) -> Iterator[Header | BrokenImageError | None]:
+    found: list[Header | BrokenImageError | None] = []
     for row in rows:
         try:
             with files.open(row) as file:
-                yield header(file)
+                found.append(header(file))
         except BrokenImageError as error:
-            yield error
+            found.append(error)
         except OSError:
-            yield None
+            found.append(None)
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lgd.config import DatasetConfig
-from lgd.errors import UserError
+from lgd.errors import UserError, in_one_line
 
 from .part_names import first_choice, part_of
 from .parts import Listing, listing_of
@@ -27,7 +27,6 @@ class Cached:
     version: str
     revision: str
     changed: float
-    """seconds since the epoch"""
 
 
 def find_hub(text: str, config: DatasetConfig) -> Sequence[Listing]:
@@ -104,10 +103,6 @@ def opened(text: str) -> tuple[Any, list[str]]:
 def unavailable(text: str, reason: str) -> UserError:
     cache = needs_hf("datasets", "data sets of the Hub").config.HF_DATASETS_CACHE
     return UserError(f"hf:{text}: neither to be had from the Hub nor in the cache {cache}: {reason}")
-
-
-def in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def splits_of(builder: Any, text: str) -> Any:

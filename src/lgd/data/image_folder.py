@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,9 +22,9 @@ def find_folders(paths: str, config: DatasetConfig) -> Sequence[Listing]:
     root = Path(paths).expanduser()
     if "," in paths and not root.exists():
         return [listing(Path(path).expanduser()) for path in train_and_test(paths)]
-    layout = divide(root, wanted_classes(config.classes))
-    listings = [listing(path) for path in layout.parts]
-    return [Listing(one.where, one.class_names, one.select, layout.notes * (one is listings[0])) for one in listings]
+    parts, notes = divide(root, wanted_classes(config.classes))
+    first, *others = map(listing, parts)
+    return [replace(first, notes=notes), *others]
 
 
 def train_and_test(paths: str) -> list[str]:

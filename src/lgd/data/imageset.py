@@ -106,7 +106,6 @@ class ImageSet:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)"""
         channels, height, width = self.store.shape[1:]
         return channels, height, width
 
@@ -124,7 +123,6 @@ class ImageSet:
         return (self.store[chunk] for chunk in chunks) if isinstance(self.store, Tensor) else self.store.stream(chunks)
 
     def batches(self, size: int) -> Iterator[Tensor]:
-        """All images in order, `size` at a time."""
         return self.stream(torch.arange(len(self)).split(size))
 
     def to(self, device: str | torch.device) -> ImageSet:
@@ -155,7 +153,7 @@ class ImageSet:
 
 @dataclass(frozen=True)
 class Splits:
-    """The part that is learned from and the part that evaluators."""
+    """The training part and the test part."""
 
     train: ImageSet
     test: ImageSet

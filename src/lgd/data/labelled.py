@@ -29,12 +29,10 @@ class LabelledImages(Dataset[tuple[Any, int]]):
 
     @property
     def class_to_idx(self) -> dict[str, int]:
-        """Labels by class name."""
         return {name: label for label, name in enumerate(self.class_names)}
 
     @property
     def targets(self) -> list[int]:
-        """Labels of all images."""
         return self.images.labels.tolist()
 
     def __len__(self) -> int:

@@ -84,10 +84,8 @@ def plain_values(values: Any, where: str) -> Any:
 
 
 def is_text(kind: Any) -> bool:
-    """Whether a pyarrow type is text, in any encoding."""
     return str(kind) in ("string", "large_string", "string_view")
 
 
 def is_bytes(kind: Any) -> bool:
-    """Whether a pyarrow type is bytes, in any encoding."""
     return str(kind) in ("binary", "large_binary", "binary_view") or str(kind).startswith("fixed_size_binary")

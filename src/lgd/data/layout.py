@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from lgd.errors import UserError
@@ -16,12 +15,8 @@ NAMED = 5
 """folders that a message names"""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the training part and the test part are, or the whole."""
-
-    parts: tuple[Path, ...]
-    notes: tuple[str, ...] = ()
+Layout = tuple[tuple[Path, ...], tuple[str, ...]]
+"""the training part and the test part, or the whole, and messages about what is left out"""
 
 
 def divide(root: Path, wanted: Sequence[str]) -> Layout:
@@ -38,7 +33,7 @@ def divide(root: Path, wanted: Sequence[str]) -> Layout:
     if not training or asked:
         if not asked:
             check_classes(root, list(named))
-        return Layout((root,))
+        return (root,), ()
     judging = first_choice(folder for folder, role in named.items() if role in ("test", "validation"))
     others = [folder for folder, role in named.items() if role is None]
     divided = [folder for folder in training if class_folders(root / folder)]
@@ -60,7 +55,7 @@ def with_train(root: Path, train: str, judging: Sequence[str], others: Sequence[
     rivals = [] if test else [folder for folder in others if holds_images(root / folder)]
     if rivals:
         if contents(root / train).images:
-            return Layout((root,), (f"{root}: {train!r} is read as a class, beside {enumerated(rivals)}",))
+            return (root,), (f"{root}: {train!r} is read as a class, beside {enumerated(rivals)}",)
         raise UserError(
             f"{root}: {train!r} is a training part by its name and its folders {enumerated(sorted(classes))},"
             f" or a class beside {enumerated(rivals)}; folder:{root / train} reads the part,"
@@ -81,13 +76,13 @@ def with_train(root: Path, train: str, judging: Sequence[str], others: Sequence[
     left_out = [f"{folder} (no class folders)" for folder in judging if folder not in with_classes]
     left_out += [folder for folder in (*with_classes, *others) if folder not in parts]
     note = f"{root}: {enumerated(parts)} {'are' if len(parts) > 1 else 'is'} read; left out: {', '.join(left_out)}"
-    return Layout(tuple(root / part for part in parts), (*((note,) if left_out else ()), *beside(root).notes(root)))
+    return tuple(root / part for part in parts), (*((note,) if left_out else ()), *beside(root).notes(root))
 
 
 def undivided(root: Path, training: Sequence[str], judging: Sequence[str], others: Sequence[str]) -> Layout:
     """A root whose `training` holds no class folders: a class beside others. Errors: UserError without others."""
     if any(holds_images(root / folder) for folder in others):
-        return Layout((root,))
+        return (root,), ()
     train = root / training[0]
     classes = " ".join(sorted([*training, *judging]))
     hint = f"; --dataset.classes {classes} reads these folders as the classes" if judging else ""

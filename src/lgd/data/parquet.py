@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lgd.config import DatasetConfig
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 
 from .image_folder import train_and_test
 from .part_names import Role, part_among, part_of
@@ -30,7 +30,6 @@ class Chosen:
 
     files: Encoded
     rows: Tensor
-    """int64 (N,)"""
 
     def name(self, index: int) -> str:
         return self.files.name(int(self.rows[index]))
@@ -110,4 +109,4 @@ def read_table(path: Path, large: bool) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: cannot be read as Parquet: {first_line(error)}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from lgd.config import DatasetConfig
@@ -14,35 +15,25 @@ from .messages import tell
 
 def cached_splits(config: DatasetConfig) -> Splits:
     """Return the image set of a configuration, found and read once per process; its messages are logged then."""
-    key = (config, Path.cwd())
-    if key not in _splits:
-        while len(_splits) > 1:
-            _splits.pop(next(iter(_splits)))
-        _splits[key] = load_splits(config)
-    return _splits[key]
+    return _splits(config, Path.cwd())
 
 
 def cached_test(config: DatasetConfig, resize: int) -> ImageSet:
     """Return the evaluation part of `cached_splits`, its images resized to `resize` pixels; read once per process."""
-    key = (config, Path.cwd(), resize)
-    if key not in _tests:
-        _tests.clear()
-        _tests[key] = load_test(config, resize)
-    return _tests[key]
+    return _test(config, resize, Path.cwd())
 
 
-def load_test(config: DatasetConfig, resize: int) -> ImageSet:
-    """Read the evaluation part of `load_splits`, the shorter side of its images resized to `resize` before the crop.
+@lru_cache(maxsize=2)
+def _splits(config: DatasetConfig, here: Path) -> Splits:
+    return load_splits(config)
 
-    Errors: as `load_splits`.
-    """
+
+@lru_cache(maxsize=1)
+def _test(config: DatasetConfig, resize: int, here: Path) -> ImageSet:
+    """Read the test images again, the shorter side resized to `resize` before the crop. Errors: as `load_splits`."""
     parts = find(config, tell)
     validation = config.eval_split == "validation"
     images = read(parts[0 if validation else -1], resolved(config, parts, tell), tell, resize)
     if len(parts) == 1:
         images = stratified_split(images, config.test_fraction, config.split_seed)[0 if validation else 1]
     return stratified_split(images, config.validation_fraction, config.split_seed)[1] if validation else images
-
-
-_tests: dict[tuple[DatasetConfig, Path, int], ImageSet] = {}
-_splits: dict[tuple[DatasetConfig, Path], Splits] = {}

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -55,10 +56,7 @@ class Store(Protocol):
         ...
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-        """The images of each chunk of indices (B,), uint8 (B, C, H, W).
-
-        Errors: UserError naming a file that cannot be read.
-        """
+        """Yield the images of each chunk of indices (B,), uint8 (B, C, H, W). Errors: UserError naming a file."""
         ...
 
 
@@ -139,12 +137,9 @@ class EncodedImages(Rows):
                     future.cancel()
 
     def opens(self, place: int) -> bool:
-        """Whether the first byte of an image can be read now."""
         try:
-            with self.files.open(int(self.rows[place])) as file:
+            with suppress(BrokenImageError), self.files.open(int(self.rows[place])) as file:
                 file.read(1)
-        except BrokenImageError:
-            return True
         except OSError:
             return False
         return True

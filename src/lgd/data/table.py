@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from torch import Tensor
@@ -28,7 +28,6 @@ class Piece:
     """One table of a part: a file, or a split of the Hub."""
 
     table: Any
-    """pyarrow.Table"""
     where: str
     constants: Mapping[str, str] = field(default_factory=dict)
     """columns of one value, which the names of folders give"""
@@ -47,7 +46,6 @@ class TableRows:
     """folder whose files a row may name in place of bytes"""
 
     def place(self, index: int) -> tuple[int, int]:
-        """(table, row in it)"""
         table = int(np.searchsorted(self.ends, index, side="right"))
         return table, index - (int(self.ends[table - 1]) if table else 0)
 
@@ -91,9 +89,7 @@ def needs_hf(name: str, what: str) -> Any:
 def as_table(pieces: Sequence[Piece], config: DatasetConfig, trusted: Path | None = None) -> Table:
     """Find the columns of images and labels in the first table, and the same in the others. Errors: UserError."""
     first = pieces[0]
-    features = features_of(first.table.schema)
-    image = image_column(first, features, config.image_column)
-    label = label_column(first, features, config.label_column)
+    image, label = find_column("image", first, config.image_column), find_column("label", first, config.label_column)
     columns = [images_of(piece, image, first) for piece in pieces]
     labels, names = class_labels([labels_of(piece, label, first) for piece in pieces])
     ends = np.cumsum([len(column) for column in columns], dtype=np.int64)
@@ -125,53 +121,29 @@ def labels_of(piece: Piece, name: str, first: Piece) -> LabelColumn:
     return LabelColumn(pyarrow.chunked_array([[piece.constants[name]] * len(piece.table)]), None, where)
 
 
-def image_column(piece: Piece, features: dict[str, Any], wanted: str) -> str:
-    """The column asked for, or the only one that can hold images, or one of those that is usually so named.
-
-    Errors: UserError.
-    """
-    schema = piece.table.schema
+def find_column(what: Literal["image", "label"], piece: Piece, wanted: str) -> str:
+    """Return the column asked for, or the only fitting one, or one that is usually so named. Errors: UserError."""
+    schema, features = piece.table.schema, features_of(piece.table.schema)
+    names = [*schema.names, *(piece.constants if what == "label" else ())]
+    told = f"it has {', '.join(names) or 'none'}. Name one by dataset.{what}_column"
+    if wanted and wanted not in names:
+        raise UserError(f"{piece.where}: no column {wanted!r}; {told}")
     if wanted:
-        return asked_for("image", wanted, schema.names, piece.where)
-    fitting = [one.name for one in schema if features.get(one.name, {}).get("_type") == "Image"]
-    fitting = fitting or [one.name for one in schema if holds_images(one.type)]
+        return wanted
+    kind = "Image" if what == "image" else "ClassLabel"
+    fitting = [name for name in names if features.get(name, {}).get("_type") == kind]
+    if what == "image":
+        fitting = fitting or [one.name for one in schema if holds_images(one.type)]
     if len(fitting) != 1:
-        usual = [name for name in USUAL["image"] if name in (fitting or schema.names)]
-        fitting = usual[:1]
-    if not fitting:
-        raise UserError(unclear("image", schema.names, piece.where))
-    return fitting[0]
-
-
-def label_column(piece: Piece, features: dict[str, Any], wanted: str) -> str:
-    """The column asked for, or the only one of class labels, or one that is usually so named. Errors: UserError."""
-    names = [*piece.table.schema.names, *piece.constants]
-    if wanted:
-        return asked_for("label", wanted, names, piece.where)
-    fitting = [name for name in names if features.get(name, {}).get("_type") == "ClassLabel"]
-    if len(fitting) != 1:
-        fitting = [name for name in USUAL["label"] if name in (fitting or names)][:1]
-    if not fitting and len(piece.constants) == 1:
+        fitting = [name for name in USUAL[what] if name in (fitting or names)][:1]
+    if not fitting and what == "label" and len(piece.constants) == 1:
         fitting = list(piece.constants)
     if not fitting:
-        raise UserError(unclear("label", names, piece.where))
+        raise UserError(f"{piece.where}: which column holds the {what}s is not clear; {told}")
     return fitting[0]
-
-
-def asked_for(what: str, wanted: str, names: Sequence[str], where: str) -> str:
-    """Errors: UserError for a column that is not there."""
-    if wanted not in names:
-        raise UserError(f"{where}: no column {wanted!r}; it has {', '.join(names)}. Name one by dataset.{what}_column")
-    return wanted
-
-
-def unclear(what: str, names: Sequence[str], where: str) -> str:
-    has = ", ".join(names) or "none"
-    return f"{where}: which column holds the {what}s is not clear; it has {has}. Name one by dataset.{what}_column"
 
 
 def holds_images(kind: Any) -> bool:
-    """Whether a pyarrow type can hold encoded images."""
     from pyarrow import types
 
     return is_bytes(kind) or (types.is_struct(kind) and kind.get_field_index("bytes") >= 0)

@@ -40,10 +40,7 @@ class PartFiles:
 
 
 def divide(text: str) -> list[PartFiles]:
-    """The training part and the test part among the files of a path or pattern, or all where nothing divides them.
-
-    Errors: UserError where there are none, several sets, or a test part alone.
-    """
+    """Return the training and test part among the files of a path or pattern, or all. Errors: UserError."""
     found, notes = table_files(text)
     if not has_magic(text):
         found, more = one_config(text, found)

@@ -49,7 +49,6 @@ class Latents:
     """An autoencoder for images of `image_shape`, which it sees as RGB of its own size."""
 
     network: Any
-    """TAEF2, AutoencoderKL or AutoencoderTiny, in eval mode"""
     image_shape: Shape
     size: int
     """height and width of the images that the network sees"""
@@ -59,7 +58,6 @@ class Latents:
 
     @property
     def shape(self) -> Shape:
-        """(C, H, W) of a latent."""
         side = self.size // factor(self.network)
         return channels(self.network), side, side
 
@@ -146,10 +144,7 @@ def save_latents(autoencoder: Latents, source: Path, folder: Path) -> None:
 
 
 def load_latents(folder: Path, image_shape: Shape | None = None, precision: Precision = "float32") -> Latents:
-    """Read what `save_latents` wrote.
-
-    image_shape: by default RGB of the network's size. Errors: UserError naming the file.
-    """
+    """Read what `save_latents` wrote; images are RGB of the network's size by default. Errors: UserError."""
     network = load_network(folder / "autoencoder", precision)
     path = folder / "latents.json"
     values = read_json(path)

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor, nn
 
 from lgd.config import Precision
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 from lgd.storage.files import load_tensors, read_json
 
 from .taef2 import CHANNELS, TAEF2
@@ -50,12 +50,10 @@ def to_network(x: Tensor, network: Any) -> Tensor:
 
 
 def channels(network: Any) -> int:
-    """Return the number of channels of a latent."""
     return CHANNELS if isinstance(network, TAEF2) else int(network.config.latent_channels)
 
 
 def factor(network: Any) -> int:
-    """How many times smaller a latent is than its image."""
     if isinstance(network, TAEF2):
         return 8
     kl = isinstance(network, AutoencoderKL)
@@ -63,10 +61,7 @@ def factor(network: Any) -> int:
 
 
 def load_network(folder: Path, precision: Precision = "float32") -> Any:
-    """TAEF2 from its two weight files, or what diffusers saved.
-
-    Errors: UserError naming the file that is missing, corrupt, or of another network.
-    """
+    """Load TAEF2 from its two weight files, or what diffusers saved. Errors: UserError naming the file."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of an autoencoder")
     network: Any
@@ -117,18 +112,14 @@ def load_part(kind: Any, folder: Path, precision: Precision = "float32") -> Any:
 
 @contextmanager
 def reading_network(folder: Path, silent: str) -> Iterator[None]:
-    """Read something that a library saved in `folder`, with the warnings of its logger `silent` off.
-
-    Errors: UserError naming the folder.
-    """
+    """Read what a library saved, without warnings of its logger `silent`. Errors: UserError naming `folder`."""
     settings = logging.getLogger(silent)
     told = settings.level
     settings.setLevel(logging.ERROR)
     try:
         yield
     except Exception as error:  # of many kinds, for a bad file
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"{folder}: cannot be loaded: {reason}") from None
+        raise UserError(f"{folder}: cannot be loaded: {first_line(error)}") from None
     finally:
         settings.setLevel(told)
 
@@ -166,7 +157,6 @@ def check_files(folder: Path) -> None:
 
 
 def network_files(folder: Path) -> list[Path]:
-    """The files that `load_network` reads."""
     if (folder / "config.json").is_file():
         return [folder / "config.json", *sorted(folder.glob("*.safetensors*"))]
     return [folder / name for name in TAEF2_FILES]

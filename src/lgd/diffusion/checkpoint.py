@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 from lgd.storage.files import load_tensors, save_tensors
 
 from .train import Training
@@ -26,10 +26,7 @@ def save_checkpoint(path: Path, state: Training) -> None:
 
 
 def load_checkpoint(path: Path, state: Training) -> None:
-    """Load a checkpoint into a fresh state.
-
-    Errors: UserError naming a file that is corrupt or of another network.
-    """
+    """Load a checkpoint into a fresh state. Errors: UserError for a corrupt file or another network's."""
     tensors = load_tensors(path)
     try:
         losses = tensors["losses"].tolist()
@@ -44,7 +41,7 @@ def load_checkpoint(path: Path, state: Training) -> None:
         state.draw.set_state(tensors["draw"])
         state.order = tensors["order"]
     except (KeyError, RuntimeError) as error:
-        raise UserError(f"{path}: not a checkpoint of this generator: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path}: not a checkpoint of this generator: {first_line(error)}") from None
     state.average.optimization_step = state.step
 
 
@@ -60,5 +57,4 @@ def parts(state: Training) -> Iterator[tuple[str, str, Tensor]]:
 
 
 def trained(state: Training) -> list[torch.nn.Parameter]:
-    """Return the trained parameters in the optimiser's order."""
     return list(state.optimiser.param_groups[0]["params"])

@@ -24,7 +24,6 @@ class Vocabulary:
     """The names of a generator's classes."""
 
     where: str
-    """the generator, for error messages"""
     size: int
     """ids run from 0 to size - 1"""
     exact: Mapping[str, frozenset[int]] = field(default_factory=dict)
@@ -35,10 +34,7 @@ class Vocabulary:
     """whether there is a null class beside them, for classifier-free guidance"""
 
     def find(self, name: str) -> int | None:
-        """The id of a class by its name or WordNet id; None when it is unknown.
-
-        Errors: UserError when several classes bear the name.
-        """
+        """Return the id of a class by its name or WordNet id, None for an unknown one. Errors: UserError."""
         found = self.exact.get(name) or self.loose.get(plain(name), frozenset())
         if len(found) > 1:
             ids = ", ".join(map(str, sorted(found)))
@@ -49,7 +45,6 @@ class Vocabulary:
         return next(iter(found), None)
 
     def unknown(self, names: Sequence[str]) -> NoReturn:
-        """Errors: UserError that names them."""
         raise UserError(
             f"{listed(names)} unknown to {self.where}: map every class in a TOML table [classes] and give its file"
             " as generator.class_map"
@@ -107,10 +102,7 @@ def imagenet_labels() -> dict[str, str]:
 
 
 def map_classes(class_names: Sequence[str], known: Vocabulary, table: Mapping[str, int | str]) -> tuple[int, ...]:
-    """The generator's id of each class: from the table where it is there, else by its own name.
-
-    Errors: UserError naming the classes that cannot be mapped, and those mapped to one id.
-    """
+    """Return the generator's id of each class, by the table or its own name. Errors: UserError naming classes."""
     ids = [resolve(table.get(name, name), known) for name in class_names]
     unmapped = [name for name, number in zip(class_names, ids, strict=True) if number is None]
     if unmapped:
@@ -133,7 +125,6 @@ def resolve(value: int | str, known: Vocabulary) -> int | None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few of some classes, for an error message."""
     more = f" and {len(names) - SHOWN} more are" if len(names) > SHOWN else " is" if len(names) == 1 else " are"
     return f"class{'es' if len(names) > 1 else ''} {', '.join(map(repr, names[:SHOWN]))}{more}"
 

@@ -47,6 +47,5 @@ def predicted(denoiser: Denoiser, x_t: Tensor, step: Step) -> Prediction:
 
 
 def shape_error(what: str, given: object, x_t: Tensor) -> UserError:
-    """Return the error for a tensor that has not the shape of x_t."""
     shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
     return UserError(f"{what}: returned {shape} for x_t {tuple(x_t.shape)}; expected the shape of x_t")

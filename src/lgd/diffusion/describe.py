@@ -35,7 +35,6 @@ def describe(source: str) -> str:
 
 
 def tuned(folder: Path) -> list[tuple[str, str]]:
-    """Describe the source that a generator is tuned from."""
     if not (folder / ORIGIN).is_file():
         return []
     record = read_json(folder / ORIGIN)
@@ -46,7 +45,6 @@ def tuned(folder: Path) -> list[tuple[str, str]]:
 
 
 def training(folder: Path) -> list[tuple[str, str]]:
-    """How far the training is, by its last row."""
     rows = read_json_lines(folder / "training.jsonl")
     if not rows:
         return []
@@ -60,7 +58,6 @@ def training(folder: Path) -> list[tuple[str, str]]:
 
 
 def parts(folder: Path, pretrained: bool) -> list[tuple[str, str]]:
-    """Classes, denoiser, latents and schedule."""
     family = source_family(str(folder))
     net = read_json(folder / family.part / "config.json")
     if not pretrained:
@@ -70,7 +67,7 @@ def parts(folder: Path, pretrained: bool) -> list[tuple[str, str]]:
         known = f"{family.vocabulary(folder).size}, numbered from 0"
     else:
         known = "any, by prompts"
-    millions = count_parameters(folder / family.part) / 1e6
+    millions = sum(map(prod, weight_shapes(folder / family.part).values())) / 1e6
     latents = f"{net['in_channels']} x {net['sample_size']} x {net['sample_size']}"
     licence = licence_of(folder)
     return [
@@ -89,7 +86,6 @@ def learned(net: dict[str, Any]) -> str:
 
 
 def autoencoder(folder: Path) -> str:
-    """Describe the autoencoder of the latents."""
     for part in ("vae", "autoencoder"):
         if (folder / part / "config.json").is_file():
             return f"of {read_json(folder / part / 'config.json')['_class_name']}" + image_size(folder)
@@ -102,7 +98,6 @@ def image_size(folder: Path) -> str:
 
 
 def imported(folder: Path) -> list[tuple[str, str]]:
-    """Describe the record that `lgd generator import` wrote."""
     if not (folder / "vae" / VAE_RECORD).is_file() or not (folder / RECORD).is_file():
         return []
     own, vae = read_json(folder / RECORD), read_json(folder / "vae" / VAE_RECORD)
@@ -138,8 +133,3 @@ def noise(scheduler: dict[str, Any]) -> str:
         f"{scheduler['num_train_timesteps']} {scheduler['beta_schedule']} steps, beta {scheduler['beta_start']:g} to"
         f" {scheduler['beta_end']:g}{says.get(scheduler.get('prediction_type', 'epsilon'), '')}{clamp}"
     )
-
-
-def count_parameters(folder: Path) -> int:
-    """Count the parameters in the weight files, without reading the weights."""
-    return sum(map(prod, weight_shapes(folder).values()))

@@ -18,7 +18,7 @@ from diffusers import DiTTransformer2DModel
 from diffusers.models.embeddings import get_2d_sincos_pos_embed
 from torch import Tensor
 
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 
 from .weight_files import WHOLE, Weights, check_fit, plain
 
@@ -56,10 +56,8 @@ class Sizes:
 
     width: int
     depth: int
-    """blocks"""
     patch: int
     inputs: int
-    """channels of a latent"""
     outputs: int
     """channels of the output: twice those of a latent where the variance is learned"""
     classes: int
@@ -81,12 +79,10 @@ class Sizes:
 
 
 def is_own(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the names are those of DiT's own code."""
     return "x_embedder.proj.weight" in tensors
 
 
 def is_diffusers(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the names are those of diffusers' class."""
     return "pos_embed.proj.weight" in tensors
 
 
@@ -121,7 +117,7 @@ def shapes_of(place: Path, config: dict[str, Any]) -> dict[str, tuple[int, ...]]
         with torch.device("meta"):
             denoiser: Any = DiTTransformer2DModel(**config)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        raise UserError(f"{place}: no DiT has these sizes: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{place}: no DiT has these sizes: {first_line(error)}") from None
     return {name: tuple(parameter.shape) for name, parameter in denoiser.named_parameters()}
 
 

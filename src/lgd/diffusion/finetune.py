@@ -53,12 +53,10 @@ def check_targets(targets: Collection[str], weights: Mapping[str, tuple[int, ...
 
 
 def chosen(names: Iterable[str], targets: Collection[str]) -> list[str]:
-    """Return the names of layers that end in one of the targets."""
     return [name for name in names if any(f".{name}".endswith(f".{target}") for target in targets)]
 
 
 def for_tuning(denoiser: Any, config: GeneratorConfig) -> Any:
-    """Leave to training what `generator.tune` says."""
     if config.tune == "lora":
         return for_lora(denoiser, config)
     return for_difffit(denoiser) if config.tune == "difffit" else denoiser

@@ -21,11 +21,9 @@ from lgd.storage.files import copy_file, read_json, read_limited, sha256, write_
 from .autoencoder import Latents, Pixels, Shape, load_latents, save_latents
 from .autoencoder_networks import network_files
 from .class_map import Vocabulary, map_classes, vocabulary
-from .families import Conditions, Family, Request, family_of
+from .families import Conditions, Family, Request, family_of, transformer_predicting
 from .families.dit import DIT
-from .families.flow import FLOW
 from .generator import Generator
-from .prediction_type import FLOW as FLOW_PREDICTION
 from .pretrained import PREFIX, load_pipeline, pipeline_folder, with_pixels
 from .text import ENCODERS
 from .time_embedding import RECORD, frequencies_of
@@ -124,7 +122,6 @@ def source_folder(source: str) -> Path:
 
 
 def autoencoder_folder(source: str) -> Path:
-    """Where a source keeps its autoencoder."""
     return source_folder(source) / ("vae" if is_pipeline(source) else "autoencoder")
 
 
@@ -133,8 +130,7 @@ def source_family(source: str) -> Family:
     if is_pipeline(source):
         return family_of(source_folder(source))
     path = Path(source) / "scheduler" / "scheduler_config.json"
-    predicts = read_json(path).get("prediction_type") if path.is_file() else None
-    return FLOW if predicts == FLOW_PREDICTION else DIT
+    return transformer_predicting(read_json(path).get("prediction_type") if path.is_file() else None)
 
 
 def source_vocabulary(source: str) -> Vocabulary | None:
@@ -176,7 +172,6 @@ def request_of(config: GeneratorConfig, class_names: Sequence[str], kept: Path |
 
 
 def with_conditions(generator: Generator, class_names: Sequence[str], found: Conditions) -> Generator:
-    """Return the generator with these classes and their conditions."""
     embeddings = found.embeddings and found.embeddings.to(generator.device)
     return replace(generator, class_names=tuple(class_names), class_ids=found.class_ids, embeddings=embeddings)
 
@@ -257,7 +252,6 @@ def licence_of(folder: Path) -> str:
 
 
 def pin_decoder(folder: Path, path: Path, begun: Path) -> None:
-    """The same for the small decoder of guidance in `folder`."""
     pin_files({file.name: sha256(file) for file in network_files(folder)}, path, begun, {"source": str(folder)})
 
 

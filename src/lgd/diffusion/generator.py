@@ -25,7 +25,6 @@ class Generator:
     """A diffusion model of the user's classes."""
 
     denoiser: Any
-    """of the family's class, in eval mode"""
     scheduler_config: dict[str, Any]
     autoencoder: Autoencoder
     class_names: tuple[str, ...]
@@ -33,7 +32,6 @@ class Generator:
     """of each of `class_names`: the number that the denoiser knows it by, or the row of its first prompt"""
     family: Family = DIT
     embeddings: Embeddings | None = None
-    """of prompts, where these are the conditions"""
 
     @property
     def null_condition(self) -> int | None:
@@ -42,7 +40,6 @@ class Generator:
 
     @property
     def latent_shape(self) -> Shape:
-        """Return (C, H, W)."""
         config = self.denoiser.config
         return config.in_channels, config.sample_size, config.sample_size
 

@@ -113,7 +113,6 @@ def located(name: str, option: str) -> Path:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Errors: UserError for JSON that is no object."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise UserError(f"{path}: not a configuration")
@@ -216,14 +215,12 @@ def write_vae(autoencoder: Part, folder: Path) -> None:
 
 
 def write_part(part: Part, folder: Path, kind: Any) -> None:
-    """Write one network as diffusers does."""
     config = {"_class_name": kind.__name__, "_diffusers_version": diffusers.__version__, **part.config}
     write_json(folder / "config.json", config)
     save_tensors(folder / "diffusion_pytorch_model.safetensors", part.tensors)
 
 
 def tell(published: Published) -> None:
-    """Log what was imported, and under which licence."""
     if published.denoiser is None:
         log.info(f"{published.autoencoder.record['source']}: an autoencoder, {published.autoencoder.record['variant']}")
         return

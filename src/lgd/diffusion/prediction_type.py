@@ -49,10 +49,10 @@ def x0_and_eps(output: Tensor, x_t: Tensor, alpha_bar: Tensor | float, kind: str
     return (x_t - n * output) / s, output
 
 
-def min_snr_weights(snr: Tensor, gamma: float, kind: str) -> Tensor:
+def min_snr_weights(snr: Tensor, gamma: float, kind: str, offset: float = 0.0) -> Tensor:
     """Return factors (B,) on the squared error of the denoiser's output, for signal-to-noise ratios (B,).
 
-    min(SNR, gamma) on the error of x0 (Hang et al., 2023), whose error is 1 / SNR times that of the noise and
+    min(SNR + offset, gamma) on the error of x0 (Hang et al., 2023), whose error is 1 / SNR times that of the noise and
     1 / (SNR + 1) times that of v and 1 / (sqrt(SNR) + 1)^2 = sigma^2 times that of a flow's velocity.
     """
     per_error = {
@@ -61,7 +61,7 @@ def min_snr_weights(snr: Tensor, gamma: float, kind: str) -> Tensor:
         "v_prediction": snr + 1,
         FLOW: (snr.sqrt() + 1).square(),
     }
-    return snr.clamp(max=gamma) / per_error[kind]
+    return (snr + offset).clamp(max=gamma) / per_error[kind]
 
 
 def network_input(x_t: Tensor, t: Any, alpha_bar: Any, kind: str) -> tuple[Tensor, Any]:

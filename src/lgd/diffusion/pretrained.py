@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lgd.config import Precision, TimeFrequencies
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 from lgd.storage.files import read_json
 
 from .autoencoder import Latents, Pixels, Shape
@@ -26,10 +26,7 @@ UNUSED = ["safety_checker/*", "*.fp16.*", "*.non_ema.*", "*/openvino*", "*/flax*
 
 
 def pipeline_folder(name: str) -> Path:
-    """The folder of PATH or HUB_ID[@REVISION], downloaded where it has to be.
-
-    Errors: UserError when there is no such folder or repository, or it lacks a part.
-    """
+    """Return the folder of PATH or HUB_ID[@REVISION], downloaded where it has to be. Errors: UserError."""
     path = Path(name).expanduser()
     folder = path if path.is_dir() else download(name)
     for part in ("model_index.json", "scheduler/scheduler_config.json"):
@@ -59,10 +56,8 @@ def download(name: str, patterns: Sequence[str] = PATTERNS, field: str = "genera
     except HFValidationError:
         raise UserError(f"{field}: neither a folder nor a Hub repository: {name}") from None
     except Exception as error:  # of the network or the Hub, in many kinds
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(
-            f"{field}: {name} is neither a folder, nor in the Hub's cache, nor to be had: {reason}"
-        ) from None
+        told = f"{field}: {name} is neither a folder, nor in the Hub's cache, nor to be had"
+        raise UserError(f"{told}: {first_line(error)}") from None
 
 
 def load_pipeline(

@@ -16,7 +16,7 @@ from lgd.progress import log
 from .autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
 from .autoencoder_networks import in_precision, load_network
 from .class_map import read_table
-from .families import Conditions, Family
+from .families import Conditions, Family, transformer_predicting
 from .families.dit import DIT, check_patch, new_denoiser
 from .finetune import check_targets, for_tuning, start_ids
 from .folder import (
@@ -43,7 +43,6 @@ class Start:
     autoencoder: Pixels | Latents
     """not normalised yet, where the images decide how"""
     network: Path | None
-    """the folder that the autoencoder is read from"""
     scheduler: DDPMScheduler
     conditions: Conditions
     family: Family = DIT
@@ -76,10 +75,7 @@ def check_tuning(config: GeneratorConfig, images: ImageSet) -> None:
 
 
 def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
-    """Check, before any work, that guidance's small decoder fits the latents. Errors: UserError.
-
-    decoder: its folder, empty for none. shape: of the images, (C, H, W).
-    """
+    """Check before any work that guidance's small decoder, empty for none, fits the latents. Errors: UserError."""
     if not decoder:
         return
     own: Pixels | Latents = Pixels()
@@ -108,20 +104,17 @@ def encoding(config: GeneratorConfig) -> Precision:
 
 
 def new_start(config: GeneratorConfig, images: ImageSet) -> Start:
-    """Return the start of a training with fresh weights."""
     autoencoder, shape = own_autoencoder(config, images)
     kind = "diffusers" if config.time_frequencies == "auto" else config.time_frequencies
     denoiser = set_frequencies(new_denoiser(config, shape, len(images.class_names)), kind)
     network = Path(config.autoencoder) if config.autoencoder else None
     conditions = Conditions(tuple(range(len(images.class_names))))
-    return Start(denoiser, autoencoder, network, noise_schedule(config, CLIP if network else 1.0), conditions)
+    scheduler = noise_schedule(config, CLIP if network else 1.0)
+    return Start(denoiser, autoencoder, network, scheduler, conditions, transformer_predicting(config.prediction))
 
 
 def tuned_start(config: GeneratorConfig, images: ImageSet, kept: Path) -> Start:
-    """Return the start of fine-tuning: the source with conditions of the images' classes. Errors: UserError.
-
-    kept: the folder in which embedded prompts are kept.
-    """
+    """Return the start of fine-tuning. kept: the folder of embedded prompts. Errors: UserError."""
     source = load_source(config.source, images.shape, frequencies=config.time_frequencies)
     denoiser, with_classes = source.denoiser.requires_grad_(True), source.family.with_classes
     if with_classes is None:

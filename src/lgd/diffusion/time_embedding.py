@@ -41,7 +41,6 @@ def set_frequencies(denoiser: Any, kind: Kind) -> Any:
 
 
 def frequencies_of(denoiser: Any) -> Kind:
-    """Return the frequencies that the denoiser computes with."""
     shift = denoiser.transformer_blocks[0].norm1.emb.time_proj.downscale_freq_shift
     return next(kind for kind, value in SHIFTS.items() if value == shift)
 
@@ -67,7 +66,6 @@ def saved_frequencies(folder: Path, wanted: TimeFrequencies = "auto") -> tuple[K
 
 
 def untold(place: Path) -> UserError:
-    """The error for a denoiser whose frequencies nothing tells."""
     return UserError(
         f"{place}: nothing tells the frequencies of its timestep embedding; set generator.time_frequencies (of import"
         " and sample: --time-frequencies) to dit for weights of DiT's own code, to diffusers for a network trained with"

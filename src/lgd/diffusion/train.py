@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import cos, isfinite, pi
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -21,6 +22,7 @@ from lgd.rng import generator as rng
 
 from .families import Embeddings, Family
 from .families.dit import DIT
+from .families.flow import schedule as flow_schedule
 from .latents import Source
 from .packed import Packed, can_pack
 from .prediction_type import FLOW, min_snr_weights, network_input, target, x0_and_eps
@@ -83,10 +85,10 @@ def train(
 ) -> Iterator[Progress]:
     """Take the steps that are left, one per item; between two of them the state may be saved.
 
-    The squared error of what the scheduler says is predicted, on uniform t (Ho et al., 2020), weighted by min-SNR on
-    request; the variance, where it is learned, by its likelihood; labels (N,) are dropped to the null class once per
-    image; AdamW with a linear warm-up and a half-cosine to zero; gradients clipped at norm 1. Errors: NonFiniteError
-    naming the step.
+    The squared error of what the scheduler says is predicted, on uniform t (Ho et al., 2020), or the absolute error of
+    the clean sample, weighted by min-SNR on request; the variance, where it is learned, by its likelihood; labels (N,)
+    are dropped to the null class once per image; AdamW with a linear warm-up; gradients clipped at norm 1. Errors:
+    NonFiniteError naming the step.
     """
     images = len(labels)
     batch = min(config.batch_size, images)
@@ -128,12 +130,17 @@ def one_step(
     x, time = network_input(x_t, t, abar, kind)
     output = predict(state, x, time.flatten(), y, half_precision(config, device.type))
     prediction, share = output[:, : eps.shape[1]], output[:, eps.shape[1] :]
-    weights = min_snr_weights(compute_snr(scheduler, t), config.min_snr, kind) if config.min_snr else None
-    loss = weighted_loss(prediction, target(x0, eps, abar, kind), weights)
+    found, wanted, measured = prediction, target(x0, eps, abar, kind), kind
+    if config.loss == "absolute":
+        found, wanted, measured = x0_and_eps(prediction, x_t, abar, kind)[0], x0, "sample"
+    weights = None
+    if config.min_snr:
+        weights = min_snr_weights(compute_snr(scheduler, t), config.min_snr, measured, config.snr_offset)
+    loss = weighted_loss(found, wanted, weights, config.loss)
     if share.shape[1] and kind != FLOW:
         x0hat, _ = x0_and_eps(prediction, x_t, abar, kind)
         loss = loss + variance_loss(share, x0hat, x0, alpha_bars, t).mean()
-    rate = config.learning_rate * warmup_cosine(state.step, config)
+    rate = config.learning_rate * rate_factor(state.step, config)
     state.optimiser.param_groups[0]["lr"] = rate
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -169,15 +176,17 @@ def half_precision(config: GeneratorConfig, device: str) -> bool:
     return config.precision == "bfloat16" or (config.precision == "auto" and computes_in_bfloat16(device))
 
 
-def weighted_loss(prediction: Tensor, wanted: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the mean squared error of (B, C, H, W), each image times its weight (B,) if weights are given."""
-    if weights is None:
-        return F.mse_loss(prediction, wanted)
-    return ((prediction - wanted).square().flatten(1).mean(1) * weights).mean()
+def weighted_loss(prediction: Tensor, wanted: Tensor, weights: Tensor | None, loss: str = "squared") -> Tensor:
+    """Return the mean squared or absolute error of (B, C, H, W), each image times its weight (B,) if there are any."""
+    error = (F.mse_loss if loss == "squared" else F.l1_loss)(prediction, wanted, reduction="none")
+    return error.mean() if weights is None else (error.flatten(1).mean(1) * weights).mean()
 
 
 def noise_schedule(config: GeneratorConfig, limit: float) -> DDPMScheduler:
     """Return the schedule of training. limit: sampling clamps predicted clean latents to +- this."""
+    if config.prediction == FLOW:
+        levels = flow_schedule({"num_train_timesteps": config.train_timesteps}, Path("generator.train_timesteps"))
+        return DDPMScheduler.from_config({**levels, "clip_sample": True, "clip_sample_range": limit})
     return DDPMScheduler(
         num_train_timesteps=config.train_timesteps,
         beta_start=config.beta_start,
@@ -188,9 +197,11 @@ def noise_schedule(config: GeneratorConfig, limit: float) -> DDPMScheduler:
     )
 
 
-def warmup_cosine(step: int, config: GeneratorConfig) -> float:
-    """Return the factor on the learning rate: linear up over warmup_steps, then half a cosine to zero."""
+def rate_factor(step: int, config: GeneratorConfig) -> float:
+    """Return the factor on the learning rate: linear up over warmup_steps, then 1 or half a cosine to zero."""
     if step < config.warmup_steps:
         return (step + 1) / (config.warmup_steps + 1)
+    if config.schedule == "constant":
+        return 1.0
     progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return 0.5 * (1 + cos(pi * progress))

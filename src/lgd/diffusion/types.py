@@ -51,7 +51,6 @@ class Prediction:
         return replace(self, x0=x0, eps=self.eps - delta)
 
     def shifted(self, by: Tensor) -> Prediction:
-        """Add `by` (B, C, H, W) to the shift."""
         return replace(self, shift=by if self.shift is None else self.shift + by)
 
     def detached(self) -> Prediction:

@@ -14,7 +14,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 
 from .weight_files import Weights, check_fit, plain
 
@@ -57,7 +57,6 @@ VARIANTS = {
 
 
 def is_vae(tensors: dict[str, Tensor]) -> bool:
-    """Whether the names are those of an autoencoder, in any of its namings."""
     return "encoder.conv_in.weight" in tensors
 
 
@@ -76,7 +75,7 @@ def from_vae_names(weights: Weights, config: dict[str, Any] | None) -> tuple[dic
         with torch.device("meta"):
             network: Any = AutoencoderKL(**arguments)
     except Exception as error:  # of diffusers, in many kinds
-        raise UserError(f"{weights.place}: not an AutoencoderKL: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{weights.place}: not an AutoencoderKL: {first_line(error)}") from None
     shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     for name, tensor in tensors.items():
         if name in shapes and tensor.shape[2:] == (1, 1) and len(shapes[name]) == 2:  # a 1 x 1 convolution there

@@ -38,7 +38,6 @@ class Weights:
     part: str
     """of the checkpoint: ema, model, state_dict; empty: the file holds nothing else"""
     digests: dict[str, str]
-    """SHA-256 of each file"""
 
 
 def weights_in(place: Path) -> Weights:
@@ -141,10 +140,7 @@ def without_prefixes(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_fit(place: Path, network: str, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Make sure that the tensors have exactly these names and shapes. Errors: UserError naming the first that has not.
-
-    network: what the names are of, for the message.
-    """
+    """Errors: UserError for the first tensor that is missing, unknown or of another shape in `network`."""
     if missing := sorted(shapes.keys() - tensors.keys()):
         raise UserError(f"{place}: weights of {network} are missing ({len(missing)}): first {missing[0]}; {WHOLE}")
     if unknown := sorted(tensors.keys() - shapes.keys()):

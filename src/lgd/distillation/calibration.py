@@ -27,7 +27,8 @@ from .resources import Resources
 from .store import keep_or_write
 
 LOST = 5.0
-"""percentage points that the independent network may recognise less than of images at strength 0"""
+"""percentage points that the independent network may recognise less than of images at strength 0, beyond the standard
+error of the difference"""
 RATIO = 1.6
 """of one strength to the one before it"""
 
@@ -87,6 +88,17 @@ def finish_calibration(growth: Growth, increment: int) -> None:
 
 
 def chosen_strength(rows: Sequence[dict[str, Any]]) -> float:
-    """Return the largest strength at which the share recognised is at most `LOST` points below that at strength 0."""
-    least = next(row["recognised"] for row in rows if not row["strength"]) - LOST
-    return max(row["strength"] for row in rows if row["recognised"] >= least)
+    """Return the largest strength that loses at most `LOST` points and one standard error of what strength 0 has.
+
+    Some sixty images tell shares apart by no less than their error.
+    """
+    plain = next(row for row in rows if not row["strength"])
+
+    def variance(row: dict[str, Any]) -> float:
+        share, valid = row["recognised"] / 100, row["images"] * row["recognised_by_reference"] / 100
+        return share * (1 - share) / max(1.0, valid)
+
+    def allowed(row: dict[str, Any]) -> float:
+        return LOST + 100 * (variance(plain) + variance(row)) ** 0.5
+
+    return max(row["strength"] for row in rows if plain["recognised"] - row["recognised"] <= allowed(row))

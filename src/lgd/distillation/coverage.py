@@ -82,10 +82,7 @@ COVERAGE_RULES: dict[str, Callable[[RealClass], Distance]] = {
 
 
 def cover(kept: Tensor, candidates: Tensor, count: int, distance: Distance) -> list[int]:
-    """Choose `count` candidates, of (N, D), one by one: each time that of least distance; in a tie, the first.
-
-    kept: features of the set so far, (M, D).
-    """
+    """Choose `count` candidates of (N, D) one by one, each of least distance with those `kept` (M, D)."""
     chosen: list[int] = []
     for _ in range(count):
         now = distance(kept, candidates)
@@ -124,10 +121,7 @@ class Coverage:
 
 
 def real_class(resources: Resources, label: int) -> RealClass:
-    """Return a class's real features, summarised; the first increment finds and writes them.
-
-    Errors: UserError naming a corrupt file.
-    """
+    """Return a class's real features, summarised; the first increment writes them. Errors: UserError."""
     path = resources.growth.run.real_class(label)
     names = list(RealClass.__dataclass_fields__)
     if path.exists():

@@ -1,21 +1,24 @@
 """The networks trained on the whole real set: the reference, which guides, and the judge, which measures images.
 
 The judge has another architecture and seed than the reference and takes no part in guidance or in the choice between
-candidates, so that its numbers say something about both.
+candidates, so that its numbers say something about both. A third, independent network calibrates guidance and gives
+coverage its features: it has the judge's architecture and a seed of its own, so that neither depends on it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier, features_and_logits
-from lgd.classifiers.train import load_classifier
+from lgd.classifiers.train import load_classifier, train_and_save
 from lgd.config import ClassifierConfig, DatasetConfig
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
+from lgd.rng import derive_seed
 
 from .recipe import Assets
 
@@ -47,3 +50,9 @@ def _judged_real(
 ) -> tuple[Tensor, Tensor]:
     train = cached_splits(dataset).train
     return features_and_logits(load_classifier(file, network, train, device), train)
+
+
+def make_independent(assets: Assets, folder: Path, train: ImageSet, advance: Callable[[], None]) -> None:
+    """Train the independent network on the real images and save it. advance: called after every epoch."""
+    seed, file = derive_seed("independent", assets.judge.seed), folder / assets.independent_file.name
+    train_and_save(file, assets.judge, train, seed, assets.device, advance)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,14 +38,12 @@ class Run:
         return self.root / "increments" / f"{index:02d}"
 
     def increments(self, last: int) -> list[Path]:
-        """Return the folders of increments 1 to `last`."""
         return [self.increment(index) for index in range(1, last + 1)]
 
     def learner(self, increment: int, member: int) -> Path:
         return self.increment(increment) / "learners" / f"{member}.safetensors"
 
     def calibration(self, increment: int) -> Path:
-        """Return the table of the calibration before an increment."""
         return self.increment(increment) / "calibration.json"
 
     def read_calibration(self, increment: int) -> dict[str, Any] | None:
@@ -94,6 +94,17 @@ def class_groups(classes: int, size: int) -> list[range]:
     return [range(first, min(first + size, classes)) for first in range(0, classes, size)]
 
 
+COLUMNS = ("file_name", "label", "class_name", "increment", "slot", "score", "sha256")
+"""of the table of a set's images"""
+
+
+def image_table(rows: Iterable[Sequence[object]]) -> str:
+    """Return a table of images as CSV: a header and a row with the values of `COLUMNS` per image."""
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
+    return table.getvalue()
+
+
 COMBINATIONS = "combinations.json"
 """file of an ablation: the folder of each combination of values below `cells`, and the values in words"""
 
@@ -105,10 +116,7 @@ def record_combinations(root: Path, labels: Mapping[str, str]) -> None:
 
 
 def combinations(root: Path) -> dict[Path, str]:
-    """Return the compare directories of an ablation in order, each with its values in words; else none.
-
-    Errors: UserError for a file that lgd did not write.
-    """
+    """Return the compare directories of an ablation, each with its values in words. Errors: UserError."""
     path = root / COMBINATIONS
     with reading(path):
         labels = read_json(path).items() if path.is_file() else ()

@@ -62,7 +62,6 @@ class Assets:
 
     @property
     def real_folder(self) -> Path:
-        """Return the folder of measurements of the real images."""
         return self.root / "real"
 
 

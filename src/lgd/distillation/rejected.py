@@ -33,7 +33,6 @@ def read_rejected(folder: Path, file: str) -> Tensor | None:
 
 
 def small(image: Tensor) -> Tensor:
-    """Scale an image down to `SIDE` pixels, if it is larger."""
     if max(image.shape[1:]) <= SIDE:
         return image
     scaled = F.interpolate(image[None].float(), (SIDE, SIDE), mode="bilinear", antialias=True)

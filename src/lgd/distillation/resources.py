@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lgd.classifiers.architectures import Classifier
+from lgd.classifiers.architectures import Classifier, features_and_logits
 from lgd.classifiers.train import load_classifier
 from lgd.config import ClassifierConfig, DatasetConfig, GeneratorConfig, SamplingConfig, SurrogateConfig
 from lgd.data.imageset import Splits
@@ -49,10 +49,7 @@ class Resources:
 
     @cached_property
     def guiding(self) -> Autoencoder:
-        """The decoder that guidance differentiates; the generator's own decodes the images that are stored.
-
-        Errors: UserError for a configured small decoder that does not fit.
-        """
+        """The decoder that guidance differentiates, which may be a small one. Errors: UserError."""
         generator, sampling = self.generator, self.config.sampling
         if not self.config.guidance.decoder:
             return generator.autoencoder
@@ -83,6 +80,14 @@ class Resources:
         version = _version(folder / "checkpoints.json")
         return _surrogate(folder, version, assets.surrogate, assets.dataset, self.classes, self.device)
 
+    def real_outputs(self, label: int) -> tuple[Tensor, Tensor]:
+        """Return the reference's features (N, D) and logits (N, classes) of a class's training images, on the CPU.
+
+        The process keeps those of the last class, so that orders and losses of one class take one pass.
+        """
+        assets, path = self.assets, self.assets.reference_file
+        return _outputs(path, _version(path), assets.reference, assets.dataset, self.device, label)
+
     def memory(self) -> dict[int, Tensor]:
         """Return the latents of this unit's classes in earlier increments, oldest first, (M, C, H, W) each."""
         earlier = [read_latents(folder) for folder in self.growth.run.increments(self.increment - 1)]
@@ -110,6 +115,15 @@ def _generator(
 @lru_cache(maxsize=8)
 def _classifier(path: Path, version: int, config: ClassifierConfig, dataset: DatasetConfig, device: str) -> Classifier:
     return load_classifier(path, config, cached_splits(dataset).train, device)
+
+
+@lru_cache(maxsize=1)
+def _outputs(
+    path: Path, version: int, config: ClassifierConfig, dataset: DatasetConfig, device: str, label: int
+) -> tuple[Tensor, Tensor]:
+    train = cached_splits(dataset).train
+    reference = _classifier(path, version, config, dataset, device)
+    return features_and_logits(reference, train.subset(train.indices_of(label)))
 
 
 @lru_cache(maxsize=2)

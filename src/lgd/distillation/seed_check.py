@@ -14,6 +14,12 @@ LEAST_RECOGNISED = 0.5
 """share of the way from guessing to the judge's accuracy on real test images"""
 
 
+def shows_classes(found: float, real: float, classes: int) -> bool:
+    """Return whether the judge's accuracy on generated images is nearer to that on real ones than to guessing, in %."""
+    chance = 100 / classes
+    return found >= chance + LEAST_RECOGNISED * (real - chance)
+
+
 def seed_set_verdict(growth: Growth) -> str:
     """Return a sentence about the judge's accuracy on the generated seed set; empty where the seed set is real.
 
@@ -25,12 +31,11 @@ def seed_set_verdict(growth: Growth) -> str:
     assets, folder = growth.assets, growth.run.increment(1)
     judge, images = load_judge(assets), read_increment(folder, growth.class_names)
     found, real = accuracy(judge, images), accuracy(judge, cached_splits(assets.dataset).test)
-    chance = 100 / len(growth.class_names)
     shares = (
         f"{found:.1f} % of the {len(images)} generated images of increment 1, and {real:.1f} % of real test images"
-        f" (guessing: {chance:.1f} %)"
+        f" (guessing: {100 / len(growth.class_names):.1f} %)"
     )
-    if found >= chance + LEAST_RECOGNISED * (real - chance):
+    if shows_classes(found, real, len(growth.class_names)):
         return f"the judge recognises {shares}"
     longer = "" if assets.generator.source else ", one trained for longer (generator.steps)"
     return (

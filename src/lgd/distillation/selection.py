@@ -16,7 +16,6 @@ class CandidateScores:
     """Measurements of the 8-bit images of N candidates, each (N,), or of S slots, each (S, kappa)."""
 
     score: Tensor
-    """learnability"""
     learner_loss: Tensor
     """cross-entropy in nats, mean over the learners"""
     reference_loss: Tensor
@@ -24,25 +23,17 @@ class CandidateScores:
     valid: Tensor
     """bool: the reference classifies the image correctly"""
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> CandidateScores:
+        """Return the measurements, each changed by a function: moved, reshaped or chosen from."""
+        return CandidateScores(*map(change, vars(self).values()))
+
     def of(self, indices: Sequence[int] | Tensor) -> CandidateScores:
         """Return the measurements of some of N candidates, or of some of S slots."""
-        return CandidateScores(*(values[indices] for values in vars(self).values()))
-
-    def flat(self) -> CandidateScores:
-        """Return the same measurements as (N,), slot after slot."""
-        return CandidateScores(*(values.flatten() for values in vars(self).values()))
+        return self.map(lambda values: values[indices])
 
     def by_slot(self, kappa: int) -> CandidateScores:
         """Return the same measurements as (S, kappa), from candidates that are listed slot after slot."""
-        return CandidateScores(*(values.view(-1, kappa) for values in vars(self).values()))
-
-    def take(self, rows: Tensor) -> CandidateScores:
-        """Return the measurements of some candidates, by their numbers."""
-        return CandidateScores(*(values[rows] for values in vars(self).values()))
-
-    def cpu(self) -> CandidateScores:
-        """Return the same measurements on the CPU."""
-        return CandidateScores(*(values.cpu() for values in vars(self).values()))
+        return self.map(lambda values: values.view(-1, kappa))
 
 
 @dataclass(frozen=True)
@@ -52,7 +43,6 @@ class SelectionRule:
     choose: Callable[[CandidateScores, StagesConfig], Tensor]
     """takes measurements (S, kappa) and the settings; returns the index of the kept candidate of each slot, (S,)"""
     summary: str
-    """one line about the rule"""
 
 
 def highest_score(slots: CandidateScores, stages: StagesConfig) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lgd.classifiers.train import save_classifier, train_classifier
+from lgd.classifiers.train import train_and_save
 from lgd.config import ClassifierConfig
 from lgd.errors import naming
 from lgd.execution.receipts import receipt_of
@@ -78,12 +78,10 @@ def train_learner(
     """Train a classifier on the increments in the folders `earlier` and save it as `done`."""
     train = read_union(earlier, class_names)
     with naming(f"learner of increment {len(earlier) + 1}"):
-        classifier = train_classifier(train, learner, seed, device)
-    save_classifier(classifier, done, learner, train)
+        train_and_save(done, learner, train, seed, device)
 
 
 def sampling_units(growth: Growth, increment: int) -> list[Unit]:
-    """Return one unit for each group of classes of an increment."""
     groups = class_groups(len(growth.class_names), growth.recipe(increment).stages.classes_per_unit)
     return [
         Unit(f"increment {increment}, group {group}", sample_group, (growth, increment, labels, done), done)

@@ -6,7 +6,6 @@ RUN/dataset/<class>/02-0001.png         metadata.csv
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -39,7 +38,7 @@ from lgd.storage.files import (
 )
 from lgd.storage.object_store import fetched
 
-from .layout import Run, runs_below
+from .layout import Run, image_table, runs_below
 from .rejected import write_rejected
 
 
@@ -54,7 +53,6 @@ class Candidate:
     learner_loss: float | None = None
     """cross-entropy of the learner, the mean over learners"""
     reference_loss: float | None = None
-    """cross-entropy of the reference"""
     valid: bool | None = None
     """whether the reference classifies it correctly"""
     real: int | None = None
@@ -66,7 +64,6 @@ class Row:
     """One image of the manifest."""
 
     file: str
-    """path relative to the increment's folder"""
     class_name: str
     label: int
     """index of the class in classes.json"""
@@ -75,12 +72,9 @@ class Row:
     slot: Whole
     """place of the image in its class and increment, from 0"""
     chosen: int
-    """index of the kept image in `candidates`"""
     candidates: tuple[Candidate, ...]
     sha256: str
-    """digest of the file"""
     source: int | None = None
-    """position in the training set, for a real image"""
 
 
 @dataclass(frozen=True)
@@ -88,18 +82,14 @@ class SelectedImage:
     """One kept image, before it is written."""
 
     label: int
-    """index of the class in canonical order"""
     slot: int
-    """place of the image in its class and increment, from 0"""
     image: Tensor
     """uint8 (C, H, W)"""
     latent: Tensor | None
     """float (C, H, W); None without a generator"""
     candidates: tuple[Candidate, ...]
     chosen: int = 0
-    """index of this image in `candidates`"""
     source: int | None = None
-    """position in the training set, for a real image"""
     rejected: tuple[Tensor, ...] = ()
     """the other candidates, each as `image`, in their order; empty unless they are to be stored"""
 
@@ -147,10 +137,7 @@ def row_values(row: Row) -> dict[str, Any]:
 
 
 def finish_increment(folder: Path) -> None:
-    """Join the rows of an increment's groups into its manifest, ordered by class name and slot, and mark it done.
-
-    Files that already hold the right content are left alone.
-    """
+    """Join the rows of the groups into the manifest, ordered by class and slot, and mark the increment done."""
     rows = [row for path in sorted((folder / "groups").glob("*.json")) for row in read_rows(path, read_json(path))]
     rows.sort(key=lambda row: (row.class_name, row.slot))
     keep_or_write(folder / "manifest.jsonl", "".join(json.dumps(row_values(row)) + "\n" for row in rows))
@@ -221,10 +208,7 @@ def write_dataset(run: Run, increments: int) -> list[Path]:
 
     Copies that are already right are left alone. Returns the copies that were corrupt and are now right.
     """
-    corrupt = []
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["file_name", "label", "class_name", "increment", "slot", "score", "sha256"])
+    corrupt, table = [], []
     for index in range(1, increments + 1):
         folder = run.increment(index)
         for row in read_manifest(folder):
@@ -233,8 +217,8 @@ def write_dataset(run: Run, increments: int) -> list[Path]:
                 corrupt += [target] if target.exists() else []
                 copy_file(folder / row.file, target)
             score = row.candidates[row.chosen].score
-            writer.writerow([row.file, row.label, row.class_name, index, row.slot, score, row.sha256])
-    keep_or_write(run.dataset / "metadata.csv", table.getvalue())
+            table.append([row.file, row.label, row.class_name, index, row.slot, score, row.sha256])
+    keep_or_write(run.dataset / "metadata.csv", image_table(table))
     return corrupt
 
 
@@ -284,6 +268,6 @@ def load(run: str | Path, transform: Callable[[Tensor], Any] | None = None) -> D
         if not folders:
             raise UserError(f"{run}: no finished increment")
         rows = [row for folder in folders for row in read_manifest(folder)]
-        images = concatenate([read_increment(folder, names) for folder in folders])
+        images = read_union(folders, names)
         metrics = root / "metrics.json"
         return DistilledSet(images, rows, read_json(metrics) if metrics.exists() else None, transform)

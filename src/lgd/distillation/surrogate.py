@@ -94,10 +94,7 @@ def real_images(train: ImageSet, label: int, config: SurrogateConfig) -> Tensor:
 def load_surrogate(
     folder: Path, config: SurrogateConfig, train: ImageSet, labels: Iterable[int], device: str
 ) -> Surrogate:
-    """Read all checkpoints, and their gradients of the classes `labels`.
-
-    Errors: UserError naming the file that is missing, corrupt, or of another network.
-    """
+    """Read all checkpoints, and their gradients of the classes `labels`. Errors: UserError naming the file."""
     count = len(read_json(folder / "checkpoints.json")["epochs"])
     classifiers = [load_classifier(folder / f"{k}.safetensors", config.classifier, train, device) for k in range(count)]
     weights = [dict(classifier.named_parameters()) for classifier in classifiers]

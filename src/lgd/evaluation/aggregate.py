@@ -9,10 +9,9 @@ from typing import Any
 
 from lgd.classifiers.architectures import Classifier
 from lgd.classifiers.train import accuracy
-from lgd.data.imageset import concatenate
 from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
-from lgd.distillation.store import read_increment
+from lgd.distillation.store import read_union
 from lgd.errors import UserError
 from lgd.storage.files import read_json
 
@@ -30,7 +29,6 @@ def spread_of(values: Sequence[float]) -> dict[str, Any]:
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Return the values with their mean, standard deviation and number."""
     return {**spread_of(values), "values": list(values)}
 
 
@@ -59,7 +57,7 @@ def collect(evaluation: Evaluation, run: Run, judge: Classifier, reference: Clas
     increments: list[dict[str, Any]] = []
     images, before = 0, 0
     for i in evaluated_increments(config, stages):
-        added = concatenate([read_increment(run.increment(k), names) for k in range(before + 1, i + 1)])
+        added = read_union([run.increment(k) for k in range(before + 1, i + 1)], names)
         images, before = images + len(added), i
         by_architecture = {}
         for name in evaluators(config):
@@ -113,7 +111,6 @@ def redundancy(matrices: Sequence[Sequence[Sequence[float]]], classes: int) -> d
 
 
 def off_diagonal(matrix: Sequence[Sequence[float]]) -> list[float]:
-    """Return the entries of a square matrix that are not on its diagonal."""
     return [value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
 
 
@@ -123,10 +120,7 @@ def mean_matrix(matrices: Sequence[Sequence[Sequence[float]]]) -> list[list[floa
 
 
 def mean_validity(runs: Iterable[Mapping[str, Any]], key: str = "validity") -> float:
-    """Return the percentage of all images of some runs that the judge classifies as labelled.
-
-    runs: their metrics. key: `reference_validity` for the reference's share.
-    """
+    """Return the percentage of all images of some runs, by their metrics, that a network classifies as labelled."""
     valid, images = 0.0, 0
     for run in runs:
         before = 0
@@ -154,20 +148,14 @@ def compare(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any
 def lower_than_baseline(
     methods: Mapping[str, Mapping[str, Any]], above_chance: bool = False
 ) -> dict[str, float | None]:
-    """Return by how many percent each method's redundancy is lower than the baseline's; None where it is not known.
-
-    above_chance: compare what lies above chance.
-    """
+    """Return by how many percent each method's redundancy, or that above chance, is lower than the baseline's."""
     base = methods.get(BASELINE, {}).get("redundancy")
     chance = {name: method["chance"] or 0.0 if above_chance else 0.0 for name, method in methods.items()}
     return {name: reduction(base, method["redundancy"], chance[name]) for name, method in methods.items()}
 
 
 def reduction(base: float | None, value: float | None, chance: float = 0.0) -> float | None:
-    """Return by how many percent `value` is lower than `base`, both above `chance`; at most 100.
-
-    None where one is not known, or nothing of `base` lies above `chance`.
-    """
+    """Return by how many percent `value` is lower than `base` above `chance`; None where that is not known."""
     if base is None or value is None or base <= chance:
         return None
     return 100 * (base - max(value, chance)) / (base - chance)

@@ -12,10 +12,10 @@ from torch import Tensor
 from lgd.classifiers.architectures import Classifier, predict
 from lgd.classifiers.train import accuracy, train_classifier
 from lgd.config import DatasetConfig, EvaluationConfig, StagesConfig
-from lgd.data.imageset import ImageSet, concatenate
+from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits, cached_test
 from lgd.distillation.layout import Run
-from lgd.distillation.store import read_increment, read_manifest
+from lgd.distillation.store import read_increment, read_manifest, read_union
 from lgd.errors import naming
 from lgd.execution.units import Unit
 from lgd.rng import derive_seed
@@ -39,14 +39,12 @@ class Evaluation:
     config: EvaluationConfig
     stages: StagesConfig
     seed: int
-    """of the run"""
     device: str
     teacher: Teacher | None
     """whose soft labels the classifiers learn; None: hard labels"""
 
 
 def evaluation_units(evaluation: Evaluation, run: Run) -> list[Unit]:
-    """Return a unit for each cell of a run."""
     return [
         Unit(f"{run.root.name}: {cell.name}", function, (evaluation, run, cell, done), done)
         for cell in cells_of(evaluation.config, evaluation.stages)
@@ -58,7 +56,7 @@ def evaluation_units(evaluation: Evaluation, run: Run) -> list[Unit]:
 def accuracy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) -> None:
     """Measure the accuracy on real images after training on increments 1 to `cell.increment`."""
     test, folders = evaluation_images(evaluation), run.increments(cell.increment)
-    train = concatenate(read_parts(folders, test.class_names))
+    train = read_union(folders, test.class_names)
     teacher = teacher_for(evaluation, run, train, folders)
     write_json(done, train_and_test(evaluation, train, test, cell.architecture, cell.seed, teacher)[1])
 
@@ -66,7 +64,8 @@ def accuracy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) -> N
 def redundancy_cell(evaluation: Evaluation, run: Run, cell: Cell, done: Path) -> None:
     """Measure the accuracy on every increment after training on one of them alone."""
     folders = run.increments(evaluation.stages.increments)
-    parts = read_parts(folders, cached_splits(evaluation.dataset).train.class_names)
+    names = cached_splits(evaluation.dataset).train.class_names
+    parts = [read_increment(folder, names) for folder in folders]
     train = parts[cell.increment - 1]
     teacher = teacher_for(evaluation, run, train, [run.increment(cell.increment)])
     classifier, _ = train_and_test(evaluation, train, None, cell.architecture, cell.seed, teacher)
@@ -79,10 +78,6 @@ def evaluation_images(evaluation: Evaluation) -> ImageSet:
     side, resize = min(test.shape[1:]), protocol_named(evaluation.config.protocol).resize
     wanted = resize(side) if resize else side
     return test if wanted == side else cached_test(evaluation.dataset, wanted)
-
-
-def read_parts(folders: Sequence[Path], class_names: Sequence[str]) -> list[ImageSet]:
-    return [read_increment(folder, class_names) for folder in folders]
 
 
 def teacher_for(
@@ -147,10 +142,7 @@ def is_evaluated(epoch: int, epochs: int, evaluations: int) -> bool:
 
 
 def folder_units(evaluation: Evaluation, train: ImageSet, seeds: int, cells: Path, stored: Tensor | None) -> list[Unit]:
-    """Return the units of a set that is no run; each writes `cells`/ARCHITECTURE-SEED.json.
-
-    stored: logits that lie beside the images, if any.
-    """
+    """Return the units of a set that is no run, whose logits may be `stored`; they write `folder_done`."""
     return [
         Unit(f"{architecture}, seed {seed}", folder_cell, (evaluation, train, architecture, seed, done, stored), done)
         for architecture in evaluators(evaluation.config)

@@ -15,13 +15,11 @@ def all_ipcs(comparison: Mapping[str, Any]) -> list[str]:
 
 
 def protocol_of(comparison: Mapping[str, Any]) -> str:
-    """Return the protocol in words, for captions."""
     protocol = comparison["protocol"]
     return f"protocol {protocol['name']}, epochs x {protocol['epochs_factor']:g}"
 
 
 def judge_of(comparison: Mapping[str, Any]) -> str:
-    """Return the judge in words, for captions."""
     judge = comparison["judge"]
     return f"the judge ({judge['architecture']}, {judge['accuracy']:.1f} % of real test images)"
 
@@ -111,7 +109,6 @@ def cell_of(method: Mapping[str, Any], architecture: str, ipc: str, which: str) 
 
 
 def record(method: str, architecture: str, ipc: str, cell: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return one line of a CSV file."""
     values = {key: cell[key] if cell else None for key in ("mean", "std", "n")}
     return {"method": method, "architecture": architecture, "ipc": ipc, **values}
 

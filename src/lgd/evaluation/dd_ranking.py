@@ -82,12 +82,10 @@ class Scoring:
     evaluation: Evaluation
     synthetic: ImageSet
     stored: Tensor | None
-    """logits that lie beside the images, if any"""
     seeds: int
     cells: Path
     """folder of the evaluation's cells; those of the scores lie in `dd-ranking` below it"""
     real_accuracy: float | None
-    """of a classifier trained on all real images, in percent; None: measured"""
 
     def __post_init__(self) -> None:
         if self.stored is not None and self.evaluation.teacher is None:
@@ -144,10 +142,7 @@ def soft_labels(scoring: Scoring, train: ImageSet, source: str) -> Classifier | 
 
 
 def random_images(scoring: Scoring, seed: int) -> ImageSet:
-    """Return as many real training images of every class as the set has, chosen at random with the seed.
-
-    Errors: UserError naming a class with fewer real images.
-    """
+    """Choose as many real training images of every class as the set has, by the seed. Errors: UserError."""
     train, chosen = cached_splits(scoring.evaluation.dataset).train, []
     for label, name in enumerate(train.class_names):
         members, count = train.indices_of(label), len(scoring.synthetic.indices_of(label))

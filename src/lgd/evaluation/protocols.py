@@ -63,14 +63,12 @@ def training_for(config: EvaluationConfig, ipc: int, shape: Shape, classes: int)
 
 
 def protocol_named(name: str) -> Protocol:
-    """Return the protocol. Errors: UserError for an unknown one."""
     if name not in PROTOCOLS:
         raise UserError(f"evaluation.protocol: unknown {name!r}{nearest(name, PROTOCOLS)}")
     return PROTOCOLS[name]
 
 
 def configured(config: EvaluationConfig, ipc: int, shape: Shape, classes: int) -> TrainingConfig:
-    """Return `classifier.training` unchanged."""
     return config.classifier.training
 
 
@@ -101,10 +99,7 @@ def hard(config: EvaluationConfig, ipc: int, shape: Shape, classes: int) -> Trai
 
 
 def hard_epochs(ipc: int, classes: int) -> int:
-    """Return the epochs of the hard-label protocols at `ipc` images per class.
-
-    At exactly 100 classes two thirds of them, in whole hundreds.
-    """
+    """Return the hard-label epochs at `ipc`; at exactly 100 classes two thirds of them, in whole hundreds."""
     epochs = next((epochs for limit, epochs in EPOCHS if ipc <= limit), MOST_EPOCHS_BEYOND)
     return 2 * epochs // 300 * 100 if classes == 100 else epochs
 

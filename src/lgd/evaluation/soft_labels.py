@@ -63,10 +63,7 @@ def store_soft_labels(path: Path, teacher: Classifier, images: ImageSet, files: 
 
 
 def stored_soft_labels(path: Path, files: Sequence[str], class_names: Sequence[str]) -> Tensor:
-    """Return the logits (N, classes) of the given files, with a column for each of `class_names`.
-
-    Errors: UserError naming a corrupt file or an image without a label.
-    """
+    """Return the logits (N, classes) of the given files, ordered as `class_names`. Errors: UserError."""
     tensors, metadata = load_tensors_and_metadata(path)
     columns = columns_of(path, metadata, class_names)
     try:

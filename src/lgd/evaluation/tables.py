@@ -19,7 +19,6 @@ class Table:
     """A table with at least one row, and the plain numbers for its CSV file."""
 
     name: str
-    """of its files"""
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -41,7 +40,6 @@ def explained(table: Table) -> str:
 
 
 def captioned(table: Table) -> str:
-    """Return the caption and the Markdown table."""
     return f"{table.caption}\n\n{markdown(table)}"
 
 

@@ -12,7 +12,6 @@ from .ray import OnRay
 
 
 def engine_for(compute: ComputeConfig, root: Path) -> Local | OnRay:
-    """Return the configured engine for the units of a run in directory `root`."""
     if compute.engine == "ray":
         return OnRay(compute, root)
     return Local(worker_count(compute), root, compute.retries)

@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from lgd.config import ComputeConfig
-from lgd.errors import UserError
+from lgd.errors import UserError, first_line
 from lgd.progress import log
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -49,12 +49,16 @@ _warned: set[str] = set()
 
 @contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
-    """Compute with `count` CPU threads in the block; keep freed memory from then on."""
+    """Compute with `count` CPU threads in the block, at most one per core; keep freed memory from then on.
+
+    Two threads on one core wait for each other: a ResNet in bfloat16 then takes ten times as long.
+    """
     import torch
+    from loky import cpu_count
 
     keep_freed_memory()
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
+    torch.set_num_threads(min(count, cpu_count()))
     try:
         yield
     finally:
@@ -81,7 +85,7 @@ def check_device(name: str) -> None:
     try:
         torch.empty(1, device=resolve_device(name))
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"compute.device: {name!r} is not available: {str(error).splitlines()[0]}") from None
+        raise UserError(f"compute.device: {name!r} is not available: {first_line(error)}") from None
 
 
 def worker_count(compute: ComputeConfig) -> int:
@@ -94,10 +98,7 @@ def worker_count(compute: ComputeConfig) -> int:
 
 
 def computes_in_bfloat16(device: str = "") -> bool:
-    """Return whether a device has instructions for bfloat16; without them it is slower than float32.
-
-    device: a name, or empty for the best one.
-    """
+    """Return whether a device, empty for the best one, has instructions for bfloat16."""
     import torch
 
     if device.startswith("cuda") or (not device and torch.cuda.is_available()):
@@ -122,10 +123,7 @@ def bfloat16_factor(device: str) -> float:
 
 
 def warn_of_emulation(device: str, settings: Mapping[str, Any]) -> None:
-    """Warn, once per process, when settings ask for bfloat16 on a device that emulates it.
-
-    device: a name, not `auto`. settings: plain data of the configuration's sections that are used.
-    """
+    """Warn once per process when settings, as plain data, ask for bfloat16 on a device that emulates it."""
     asking = fields_in_bfloat16(settings)
     if asking and device not in _warned and not computes_in_bfloat16(device):
         _warned.add(device)
@@ -136,7 +134,6 @@ def warn_of_emulation(device: str, settings: Mapping[str, Any]) -> None:
 
 
 def fields_in_bfloat16(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return the dotted names of the settings whose value is bfloat16."""
     found = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -147,7 +144,6 @@ def fields_in_bfloat16(settings: Mapping[str, Any], prefix: str = "") -> list[st
 
 
 def device_name(device: str) -> str:
-    """Return the model name of a GPU or of the processor."""
     if device.startswith("cuda"):
         import torch
 

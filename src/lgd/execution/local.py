@@ -135,7 +135,6 @@ class Local:
 
 
 def _initialise(parent: int) -> None:
-    """Prepare a worker process."""
     threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()  # first: importing torch takes seconds
     keep_freed_memory()
     import torch
@@ -159,5 +158,4 @@ def _perform(unit: Unit, retries: int, mirror: Mirror | None) -> None:
 
 
 def import_everything() -> None:
-    """Import the modules that units need."""
     import lgd.distillation.methods  # noqa: F401  (imports torch and diffusers)

@@ -127,7 +127,6 @@ class Task:
 
 
 def _work(task: Task, *arguments: Any) -> None:
-    """Run a unit in a worker process."""
     if task.mirror:
         task.mirror.fetch(task.phase)
     elif not (task.root / LOCK).exists():
@@ -165,10 +164,7 @@ def connect(compute: ComputeConfig) -> bool:
 
 
 def check_cluster(address: str) -> None:
-    """Check within seconds that Ray is installed and that the cluster answers; Ray itself would wait for minutes.
-
-    Errors: UserError.
-    """
+    """Check within seconds that Ray is there and the cluster answers; Ray waits for minutes. Errors: UserError."""
     if find_spec("ray") is None:
         raise UserError("--engine ray needs Ray: pip install 'lgd[ray]'")
     if address == "local":
@@ -188,7 +184,6 @@ def check_cluster(address: str) -> None:
 
 
 def no_cluster(address: str, reason: str) -> UserError:
-    """Return the error for a cluster that cannot be reached."""
     return UserError(
         f"no Ray cluster at {address!r}: {reason}; start one with `ray start --head`, or give --address local"
     )

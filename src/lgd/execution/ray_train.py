@@ -52,7 +52,6 @@ def _storage(root: Path, mirror: Mirror | None) -> dict[str, Any]:
 
 
 def _tidy(root: Path, mirror: Mirror | None) -> None:
-    """Delete the files of Ray Train."""
     if mirror is None:
         shutil.rmtree(root / FOLDER, ignore_errors=True)
     else:

@@ -17,7 +17,6 @@ LINE = re.compile(r"([0-9a-f]{64})  ([^\0]+)")
 
 
 def receipt_of(done: Path) -> Path:
-    """Return the path of a unit's receipt."""
     return done.with_name(f".{done.name}.sha256")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from lgd.config import Config, to_dict, with_values
 from lgd.distillation.layout import record_combinations
+from lgd.distillation.methods import method_named
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.evaluation.tables import Table, explained, number, spread, write_tables
 from lgd.progress import log
@@ -19,6 +20,7 @@ from lgd.storage.files import write_json
 from lgd.storage.object_store import workspace
 
 from .auto import load_config
+from .auto_method import settled
 from .compare import compare_methods
 from .prepare import MADE_FROM
 from .resolve import resolve
@@ -40,10 +42,12 @@ def ablate(
     """
     if runs < 1:
         raise UserError(f"--runs must be at least 1, not {runs}")
-    base = replace(load_config(config) if isinstance(config, str) else config, minutes=0.0)
+    base = settled(replace(load_config(config) if isinstance(config, str) else config, minutes=0.0))
     axes = dict(parse_axis(text) for text in over)
     if not axes or len(axes) < len(over):
         raise UserError("--over needs at least one FIELD=VALUE,..., and no field twice")
+    if fixed := axes.keys() & method_named(base.method).fields.keys():
+        raise UserError(f"--over {min(fixed)}: method {base.method!r} sets this field; choose another --method")
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     configs = [with_values(base, values) for values in combinations]
     for single in configs:
@@ -98,12 +102,10 @@ def literal(text: str) -> Any:
 
 
 def show(value: Any) -> str:
-    """Format a value as the user wrote it."""
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def digest(values: dict[str, Any]) -> str:
-    """Return a short name for a configuration."""
     return sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 

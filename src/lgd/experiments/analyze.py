@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from lgd.analysis.adversarial import NETWORKS
 from lgd.analysis.collect import collect, units_of
 from lgd.analysis.context import AnalysisConfig, AnalysisContext, forget
 from lgd.analysis.inputs import SetSource, content_digest, expand, is_run, load_set, run_config
+from lgd.analysis.validity import NETWORKS
 from lgd.config import Config, differences, to_dict
 from lgd.data.class_names import canonical
 from lgd.data.imageset import Splits
@@ -81,10 +81,7 @@ def measured_by(config: Config) -> dict[str, Any]:
 
 
 def shared_config(paths: Sequence[Path], test: str | None) -> Config:
-    """Return the configuration whose dataset, judge, reference and evaluation classifier measure all sets.
-
-    Errors: UserError when two runs differ in them, or a plain folder comes without `test`.
-    """
+    """Return the configuration that measures all sets. Errors: UserError when runs differ in it, or none has one."""
     configs = {str(path): run_config(path) for path in paths if is_run(path)}
     plain = [path for path in paths if str(path) not in configs]
     if plain and test is None:

@@ -14,7 +14,7 @@ from lgd.data.labelled import LabelledImages
 from lgd.data.memory import image_set
 from lgd.distillation.layout import Run, runs_below
 from lgd.distillation.store import load as load_run
-from lgd.errors import UserError
+from lgd.errors import UserError, in_one_line
 from lgd.export.load import load_export
 from lgd.storage.object_store import fetched, is_remote
 
@@ -97,13 +97,12 @@ def load(source: str | Path, transform: Callable[[Tensor], Any] | None = None) -
 
 
 def downloaded(name: str) -> Path:
-    """Download a dataset of the Hub and return its folder. Errors: UserError."""
     import huggingface_hub
 
     try:
         return Path(huggingface_hub.snapshot_download(name, repo_type="dataset"))
     except Exception as error:  # of many kinds, from three libraries
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = in_one_line(error)
         raise UserError(f"{name}: no such directory, and not to be had from the Hub: {reason:.200}") from None
 
 

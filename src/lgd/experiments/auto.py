@@ -39,8 +39,6 @@ HALF_PRECISION_FROM = 28
 """side in pixels; for smaller images, conversions cost the processor more than bfloat16 gains"""
 AUTOMATIC = "automatic"
 """name of the configuration"""
-AUTO_METHODS = ("lgd", "lgd-real")
-"""methods that `--method auto` chooses from: with a new generator, and without one"""
 MINUTES = 10.0
 """the budget unless --minutes says another (budget.py)"""
 MOST_PATCHES = 11
@@ -108,8 +106,6 @@ def check_budget(config: Config) -> None:
         raise UserError(
             f"minutes: the settings of {config.name} are given; a budget fits those of images such as folder:PATH"
         )
-    if config.method == "auto" and not config.minutes:
-        raise UserError("method: auto needs a budget: --minutes, and images such as folder:PATH")
 
 
 def settings_for(found: Survey, half_precision: bool) -> Config:

@@ -27,7 +27,8 @@ from lgd.progress import begun, log
 from lgd.storage.files import read_json, write_json
 
 from .amounts import SHARES, Values, amounts_for, seconds_of_pieces
-from .auto import AUTO_METHODS, patch_for, settings_for
+from .auto import patch_for, settings_for
+from .auto_method import SYNTHETIC
 from .prepare import Settle
 from .resolve import Experiment, samples
 from .validation import Augmentation, augmentation
@@ -63,8 +64,7 @@ class Budget:
 
     def __init__(self, base: Experiment, root: Path | None, methods: Sequence[str] | None = None, runs: int = 1):
         config = self.asked = base.config
-        method = AUTO_METHODS[0] if config.method == "auto" else config.method
-        self.experiment = replace(base, config=replace(config, minutes=0.0, method=method))
+        self.experiment = replace(base, config=replace(config, minutes=0.0))
         self.root, self.given, self.runs, self.start = root, methods, runs, begun.get() or monotonic()
         self.record: dict[str, Any] = {}
         if not config.minutes or config.generator.source:
@@ -78,14 +78,20 @@ class Budget:
                     " another --out, or --overwrite to start anew"
                 )
             self.start -= self.record["spent"]
-            self.keep({})
+            self.choose({})
+            self.renew()
         else:
             self.plan()
 
     def run(self) -> Experiment:
-        """Return the experiment of a run of the configuration's own method and seed."""
+        """Return the experiment of a run of the configuration's own method, or the one that `auto` most needs."""
         config = self.experiment.config
-        return self.experiment.with_method(config.method, config.seed)
+        return self.experiment.with_method(SYNTHETIC[0] if config.method == "auto" else config.method, config.seed)
+
+    def decide(self, config: Config) -> None:
+        """Take the configuration with the method that `auto` stands for."""
+        self.experiment = replace(self.experiment, config=config)
+        self.renew()
 
     def settle(self, piece: str, step: float = 0.0) -> Experiment:
         """Return the experiment of a run, in which the numbers of a piece are final: by the time left, or as recorded.
@@ -133,8 +139,6 @@ class Budget:
             settings[f"{part}.training.precision"] = speed.precision
             settings[f"{part}.training.crop_padding"] = padding
             settings[f"{part}.training.flip"] = chosen.flips
-        if self.asked.method == "auto" and self.given is None:
-            settings["method"] = AUTO_METHODS[chosen.accuracy < RECOGNISED_FROM]
         self.choose(settings)
         values = self.amounts(self.left(), SHARES)
         if values.get("generator.steps", ENOUGH_STEPS) < ENOUGH_STEPS and not config.generator.autoencoder:
@@ -146,11 +150,11 @@ class Budget:
             values = self.amounts(self.left(), SHARES)
         spent = 60 * self.asked.minutes - self.left()
         self.keep(values)
-        tell(self.experiment.config, chosen, self.speed, sum(self.seconds({}).values()) + spent, self.asked)
+        tell(self.run().config, chosen, self.speed, sum(self.seconds({}).values()) + spent, self.asked)
 
     @property
     def methods(self) -> Sequence[str]:
-        return [self.experiment.config.method] if self.given is None else self.given
+        return [self.run().config.method] if self.given is None else self.given
 
     @property
     def speed(self) -> Speed:
@@ -173,7 +177,7 @@ class Budget:
     def free(self, values: Values) -> Values:
         """Return the values of the fields that the user has not set."""
         asked, plain = self.asked, self.plain
-        return {k: v for k, v in values.items() if k == "method" or attrgetter(k)(asked) == attrgetter(k)(plain)}
+        return {k: v for k, v in values.items() if attrgetter(k)(asked) == attrgetter(k)(plain)}
 
     def choose(self, values: Values) -> None:
         """Put values into the settings."""
@@ -185,11 +189,14 @@ class Budget:
         """Put values into the settings and into the files of the output directory."""
         self.choose(values)
         self.record["spent"] = round(monotonic() - self.start, 1)
-        if self.root is None:
-            return
-        write_json(self.root / FILE, self.record)
+        if self.root is not None:
+            write_json(self.root / FILE, self.record)
+        self.renew()
+
+    def renew(self) -> None:
+        """Repeat the settings in the files that were written before they were final."""
         now = to_dict(self.run().config)
-        for path in (self.root / name for name in WRITTEN):
+        for path in (self.root / name for name in WRITTEN if self.root and self.record):
             if path.exists():
                 there = read_json(path)
                 for field in self.free(self.record["settings"]):
@@ -229,16 +236,9 @@ def tell(config: Config, chosen: Augmentation, speed: Speed, seconds: float, ask
     )
     if seconds > 1.2 * 60 * asked.minutes:
         log.info("warning: the least amounts of work take longer than these minutes on this machine as it is now")
-    if chosen.accuracy >= RECOGNISED_FROM:
-        return
-    if sampled:
+    if sampled and chosen.accuracy < RECOGNISED_FROM:
         log.info(
             "warning: these images are hard: in this budget a new generator is not expected to show their classes"
-            f" (benchmarks/budget.md). --method {AUTO_METHODS[1]} chooses real images and needs none; or name a"
-            " trained --generator.source, or give more --minutes"
-        )
-    elif asked.method == "auto":
-        log.info(
-            f"method {config.method}: these images are too hard for a generator of this budget, so real images are"
-            " chosen (benchmarks/budget.md)"
+            " (benchmarks/budget.md). --method auto chooses real images and needs none; or name a trained"
+            " --generator.source, or give more --minutes"
         )

@@ -54,7 +54,7 @@ def compare_methods(
         engine.warm_up()
         used = [method for name in methods for method in methods_used(base.with_method(name, 0).config)]
         folder = assets or root
-        prepare(base.assets(folder), used, engine, compute.engine == "ray", budget.settling(folder))
+        prepare(base.assets(folder), used, engine, compute.engine == "ray", settle=budget.settling(folder))
         budget.settle("stages")
         budget.settle("evaluation")  # now, for the same numbers in all runs
         base = budget.experiment

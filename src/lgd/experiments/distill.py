@@ -32,6 +32,7 @@ from lgd.report import plots
 from lgd.storage.files import read_json, write_json
 from lgd.storage.object_store import workspace
 
+from .auto_method import choose_synthetic
 from .budget import Budget
 from .prepare import prepare
 from .resolve import Experiment, resolve
@@ -47,12 +48,19 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
     """
     base = resolve(config)
     with workspace(out, overwrite) as root, engine_for(base.config.compute, root) as engine:
-        budget = Budget(base, root)
-        run, compute = Run(root), base.config.compute
+        budget, run, on_ray = Budget(base, root), Run(root), base.config.compute.engine == "ray"
+
+        def assets() -> Assets:
+            """Make what the method, as it is known now, needs."""
+            now = budget.run()
+            prepare(now.assets(root), methods_used(now.config), engine, on_ray, settle=budget.settling(root))
+            return budget.run().assets(root)
+
+        if base.config.method == "auto":
+            budget.decide(choose_synthetic(budget.experiment.config, assets(), base.splits))
         claim(run.config, budget.run().record())
         engine.warm_up()
-        used = methods_used(budget.run().config)
-        prepare(budget.run().assets(root), used, engine, compute.engine == "ray", budget.settling(root))
+        assets()
         experiment = budget.settle("stages")
         complete(experiment, run, experiment.assets(root), engine, lambda: budget.settle("evaluation"))
     return run
@@ -74,8 +82,13 @@ def complete(
     write_json(run.root / "classes.json", list(growth.class_order))
     if decoder := experiment.config.guidance.decoder:
         pin_decoder(Path(decoder), run.root / "decoder.json", run.root)
+
+    def tell(increment: int) -> None:  # before anybody waits for the rest
+        if increment == 1 and (message := seed_set_verdict(growth)):
+            log.log(WARNING if message.startswith("warning") else INFO, message)
+
     with timed(run.root, "stages"):
-        for path in grow(growth, engine, lambda increment: judge_seed_set(growth, increment)):
+        for path in grow(growth, engine, tell):
             log.info(f"{path}: corrupt, not what was written; made again")
     experiment = settle() if settle else experiment
     config, evaluation = experiment.config, experiment.evaluation(assets)
@@ -115,13 +128,6 @@ def copies_in(run: Run, growth: Growth) -> dict[str, float | None]:
     return copies(growth.assets, read_union(folders, growth.class_names), torch.tensor(anchors))
 
 
-def judge_seed_set(growth: Growth, increment: int) -> None:
-    """Tell early how well the generator shows the classes, so that nobody waits for the rest of a poor set."""
-    message = seed_set_verdict(growth) if increment == 1 else ""
-    if message:
-        log.log(WARNING if message.startswith("warning") else INFO, message)
-
-
 def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...], engine: Engine) -> None:
     """Run the cells of the evaluation that are missing. Errors: IncompleteError."""
     labels = run.dataset / FILE
@@ -134,7 +140,6 @@ def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...],
 
 
 def plot_run(method: str, run: Run, growth: Growth, metrics: dict[str, Any]) -> None:
-    """Write the figures of one run."""
     folders = run.increments(run.last_increment(growth.later.stages.increments))
     parts = [read_increment(folder, growth.class_names) for folder in folders]
     figures = run.root / "figures"

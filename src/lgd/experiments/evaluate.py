@@ -59,7 +59,10 @@ def evaluate(
     if in_folder and "://" not in str(images) and not Path(images).exists():
         raise UserError(f"{images}: no such directory")
     with fetched(images) if in_folder else nullcontext(images) as given:
-        named = both_in_memory(given, image_set(test)) if in_memory else test
+        named = test
+        if in_memory:  # both are written as the test images are
+            real = image_set(test)
+            named = write_arrays(read_set(given, Splits(real, real, real.class_names), False)[0], real)
         config = with_values(settings_for(given, images, named), changes or {})
         experiment = resolve(config, methods=(), checks=[has_evaluation])
         evaluation, splits = experiment.evaluation(None), experiment.splits
@@ -95,11 +98,6 @@ def evaluate(
         "permutation": permuted and asdict(permuted),
         **ranking,
     }
-
-
-def both_in_memory(images: Any, real: ImageSet) -> str:
-    """Write a set and its test images, both as the test images are, and return their source. Errors: UserError."""
-    return write_arrays(read_set(images, Splits(real, real, real.class_names), False)[0], real)
 
 
 def read_set(images: Any, real: Splits, labelled: bool) -> tuple[ImageSet, Tensor | None]:

@@ -31,14 +31,19 @@ MADE_FROM = ("dataset", "generator", "reference", "judge")
 
 
 def prepare(
-    assets: Assets, methods: Sequence[Method], engine: Engine, shared: bool, settle: Settle | None = None
+    assets: Assets,
+    methods: Sequence[Method],
+    engine: Engine,
+    shared: bool,
+    judged: bool = True,
+    settle: Settle | None = None,
 ) -> None:
     """Make the assets that the methods need, unless they are there and undamaged.
 
     methods: of the runs and of their seed sets. shared: whether the engine trains reference and judge on other
-    machines. They are trained beside the others where there are cores for it, and their seconds are then part of
-    those; else before them. settle: called before each asset (budget.py). Errors: UserError when the assets were made
-    with another configuration.
+    machines. judged: whether a judge is needed, too. They are trained beside the others where there are cores for it,
+    and their seconds are then part of those; else before them. settle: called before each asset (budget.py). Errors:
+    UserError when the assets were made with another configuration.
     """
     root, own = assets.root, assets.generator
     root.mkdir(parents=True, exist_ok=True)
@@ -50,10 +55,10 @@ def prepare(
     if needs_generator:
         assets.generator_folder.mkdir(exist_ok=True)
     extra = list(dict.fromkeys(asset for method in methods for asset in method.assets))
-    fresh = not (assets.reference_file.exists() and assets.judge_file.exists())
-    beside = []
-    for name, unit_of in NETWORKS.items():
+    fresh, beside = False, []
+    for name, unit_of in list(NETWORKS.items())[: 1 + judged]:
         assets = settle(name, 0.0) if settle else assets
+        fresh |= not unit_of(assets).done.exists()
         copied = name == "reference" and assets.reference.weights
         if (extra or trains_generator) and not copied and engine.has_room(own.threads):
             beside.append(unit_of(assets))
@@ -70,7 +75,7 @@ def prepare(
                 check_source(own, splits.train, assets.generator_folder)
     for unit in beside:
         prepare_classifier(unit, getattr(assets, unit.name), engine, shared)
-    if fresh and (warning := guessing_warning(assets)):
+    if fresh and (warning := guessing_warning(assets, judged)):
         log.warning(warning)
 
 
@@ -80,10 +85,7 @@ def generator_of(settle: Settle) -> Callable[[float], GeneratorConfig]:
 
 
 def check_images(root: Path, splits: Splits) -> None:
-    """Record which images the assets are made from, or compare them with those that were recorded.
-
-    Errors: UserError when there are others, or some have changed.
-    """
+    """Record which images the assets are made from, or compare them with those recorded. Errors: UserError."""
     path = root / "images.json"
     now = {
         name: {"images": len(part), "sample": part.digest()}

@@ -9,12 +9,7 @@ from typing import Any
 import torch
 
 from lgd.classifiers.architectures import Classifier
-from lgd.classifiers.train import (
-    accuracy,
-    load_foreign_classifier,
-    save_classifier,
-    train_classifier,
-)
+from lgd.classifiers.train import accuracy, load_foreign_classifier, save_classifier, train_and_save
 from lgd.config import ReferenceConfig
 from lgd.data.imageset import Splits
 from lgd.data.splits import cached_splits
@@ -27,26 +22,22 @@ from lgd.rng import derive_seed
 
 
 def reference_unit(assets: Assets) -> Unit:
-    """Return the unit that makes the reference of an assets directory."""
     done = assets.reference_file
     return Unit("reference", make_reference, (assets,), done, assets.reference.training.shards)
 
 
 def make_reference(assets: Assets, advance: Callable[[], object] = lambda: None) -> None:
     """Train the reference, or copy the user's own, and save it. advance: called after every epoch."""
-    wanted, splits = assets.reference, cached_splits(assets.dataset)
-    with cpu_threads(assets.generator.threads):
+    wanted, splits, file = assets.reference, cached_splits(assets.dataset), assets.reference_file
+    with cpu_threads(assets.generator.threads), naming("reference"):
         if wanted.weights:
-            reference = foreign_reference(wanted, splits, assets.device)
+            save_classifier(foreign_reference(wanted, splits, assets.device), file, wanted, splits.train)
         else:
             seed = derive_seed("reference", wanted.seed)
-            with naming("reference"):
-                reference = train_classifier(splits.train, wanted, seed, assets.device, watch=lambda *_: advance())
-    save_classifier(reference, assets.reference_file, wanted, splits.train)
+            train_and_save(file, wanted, splits.train, seed, assets.device, advance)
 
 
 def judge_unit(assets: Assets) -> Unit:
-    """Return the unit that makes the judge of an assets directory."""
     return Unit("judge", make_judge, (assets,), assets.judge_file, assets.judge.training.shards)
 
 
@@ -54,8 +45,7 @@ def make_judge(assets: Assets, advance: Callable[[], object] = lambda: None) -> 
     """Train the judge on the reference's images, with another seed, and save it. advance: as `make_reference`."""
     train, seed = cached_splits(assets.dataset).train, derive_seed("judge", assets.judge.seed)
     with cpu_threads(assets.generator.threads), naming("judge"):
-        judge = train_classifier(train, assets.judge, seed, assets.device, watch=lambda *_: advance())
-    save_classifier(judge, assets.judge_file, assets.judge, train)
+        train_and_save(assets.judge_file, assets.judge, train, seed, assets.device, advance)
 
 
 def foreign_reference(config: ReferenceConfig, splits: Splits, device: str) -> Classifier:
@@ -79,10 +69,14 @@ def hardly_above_chance(found: float, classes: int) -> bool:
     return found < chance + (100 - chance) / 10
 
 
-def guessing_warning(assets: Assets) -> str:
-    """Return a warning when the reference or the judge hardly recognises the real test images, else an empty string."""
+def guessing_warning(assets: Assets, judged: bool) -> str:
+    """Return a warning when the reference hardly recognises the real test images, else an empty string.
+
+    judged: whether there is a judge, of which the same is said.
+    """
     test, classes = cached_splits(assets.dataset).test, len(cached_splits(assets.dataset).train.class_names)
-    found = {"reference": accuracy(load_reference(assets), test), "judge": accuracy(load_judge(assets), test)}
+    networks = {"reference": load_reference, **({"judge": load_judge} if judged else {})}
+    found = {name: accuracy(load(assets), test) for name, load in networks.items()}
     low = {name: share for name, share in found.items() if hardly_above_chance(share, classes)}
     if not low:
         return ""

@@ -33,7 +33,8 @@ from lgd.execution.ray import check_cluster
 from lgd.progress import log
 from lgd.rng import seeded_initialisation
 
-from .auto import AUTO_METHODS, check_budget, load_config
+from .auto import check_budget, load_config
+from .auto_method import SYNTHETIC, settled
 from .reference import foreign_reference
 
 LEAST_JUDGED = 2
@@ -67,10 +68,7 @@ class Experiment:
         return growth_of(self.config, run, assets, self.splits.class_order)
 
     def evaluation(self, assets: Assets | None) -> Evaluation:
-        """Return how sets are evaluated; the reference in `assets` is the teacher of soft labels by default.
-
-        Errors: UserError when soft labels have no teacher.
-        """
+        """Return how sets are evaluated; the reference in `assets` is the default teacher. Errors: UserError."""
         config = self.config
         reference = Teacher(assets.reference_file, config.reference) if assets else None
         teacher = teacher_of(config.evaluation, reference)
@@ -94,7 +92,8 @@ def resolve(
     """
     config = load_config(config) if isinstance(config, str) else check(config)
     if methods is None:
-        methods = AUTO_METHODS if config.method == "auto" else [config.method]
+        config = settled(config)
+        methods = SYNTHETIC if config.method == "auto" else [config.method]
     check_budget(config)
     check_device(config.compute.device)
     check_importable(config)
@@ -128,7 +127,7 @@ def checks_of(config: Config) -> list[Check]:
     if any(method.needs_learner for method in used):
         checks += [has_learner]
     if any(SURROGATE in method.assets for method in used):
-        checks += [has_surrogate]
+        checks += [lambda config, splits: probe(config.influence.surrogate.classifier, splits.train)]
     return checks
 
 
@@ -161,10 +160,6 @@ def has_judge(config: Config, splits: Splits) -> None:
 
 def has_learner(config: Config, splits: Splits) -> None:
     probe(config.learner, splits.train)
-
-
-def has_surrogate(config: Config, splits: Splits) -> None:
-    probe(config.influence.surrogate.classifier, splits.train)
 
 
 def has_evaluation(config: Config, splits: Splits) -> None:

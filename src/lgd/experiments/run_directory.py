@@ -20,10 +20,7 @@ from lgd.storage.files import read_json, write_json
 
 
 def claim(path: Path, config: dict[str, Any]) -> None:
-    """Write the configuration, or compare it with the one that was written here before.
-
-    Errors: UserError naming the fields that differ.
-    """
+    """Write the configuration, or compare it with the one written here before. Errors: UserError naming fields."""
     if path.exists():
         there = read_json(path)
         if not isinstance(there, dict):

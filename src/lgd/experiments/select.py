@@ -22,6 +22,7 @@ from lgd.execution.engines import engine_for
 from lgd.storage.files import write_json
 from lgd.storage.object_store import workspace
 
+from .auto_method import settled
 from .inputs import configuration
 from .prepare import prepare
 from .resolve import has_learner, has_reference, resolve
@@ -41,16 +42,17 @@ def select(
     images: Any,
     labels: Any = None,
     per_class: int = 10,
-    method: str = "herding",
+    method: str = "auto",
     out: str | Path | None = None,
     **settings: Any,
 ) -> Selection:
     """Select real images, `per_class` of each class, without a generator.
 
     images, labels, settings and errors: as `lgd.distill`; of a source with a test part, and of a preset, the training
-    images. method: random, herding, k-center, or another method of real images. out: a run directory to keep them in,
-    so that the same call continues; None: none is kept. The reference, whose features or losses decide, is trained on
-    all images, with the settings that `lgd distill` chooses. Selection takes no step that needs test images.
+    images. method: random, herding, k-center, or another method of real images; auto chooses one by `per_class` and
+    logs why. out: a run directory to keep them in, so that the same call continues; None: none is kept. The reference,
+    whose features or losses decide, is trained on all images, with the settings that `lgd distill` chooses. Selection
+    takes no step that needs test images.
     """
     if not isinstance(images, str | Path | Config):
         images, labels = image_set(images, labels), None
@@ -65,8 +67,9 @@ def selecting(config: Config, per_class: int) -> Config:
 
     Without a learner there is one increment. Errors: UserError.
     """
-    learns = any(method.needs_learner for method in methods_used(config))
-    sized = with_per_class(config, per_class, None if learns else 1)
+    sized = settled(with_per_class(config, per_class))
+    if not any(method.needs_learner for method in methods_used(sized)):
+        sized = with_per_class(sized, per_class, 1)
     return with_values(sized, {"compute.workers": config.compute.workers or 1})
 
 
@@ -85,7 +88,7 @@ def select_into(config: Config, out: str | Path, overwrite: bool = False) -> Sel
         write_json(root / "classes.json", list(growth.class_order))
         used = methods_used(experiment.config)
         if any(method.needs_reference for method in used):
-            prepare(assets, used, engine, compute.engine == "ray")
+            prepare(assets, used, engine, compute.engine == "ray", judged=False)
         with timed(root, "stages"):
             grow(growth, engine)
         folders = run.increments(stages.increments)
@@ -108,7 +111,7 @@ class ImageSelector(BaseEstimator):
     images[selector.get_support()], labels[selector.get_support()]
     """
 
-    def __init__(self, per_class: int = 10, method: str = "herding", seed: int = 0) -> None:
+    def __init__(self, per_class: int = 10, method: str = "auto", seed: int = 0) -> None:
         self.per_class = per_class
         self.method = method
         self.seed = seed

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from lgd.config import from_dict, with_defaults
 from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run, class_groups, combinations, runs_below
@@ -25,11 +24,8 @@ class Phase:
     name: str
     done: int
     total: int | None
-    """None where it is not known yet"""
     event: str
-    """phase in events.jsonl"""
     files: tuple[Path, ...] = ()
-    """the finished pieces"""
 
     @property
     def complete(self) -> bool:
@@ -70,12 +66,12 @@ def group_status(runs: Sequence[Path]) -> str:
 
 
 def progress(root: Path, phases: list[Phase]) -> str:
-    """Describe how far an unfinished run is."""
-    return f"{'running' if in_use(root) else 'not running'}; {_next(phases)}; {time_left(root, phases)}"
+    running = any(map(holder_of, (root, root.parent)))  # a comparison holds the directory around its runs
+    due = next((one.name for one in phases if not one.complete), "putting the results together")
+    return f"{'running' if running else 'not running'}; next: {due}; {time_left(root, phases)}"
 
 
 def run_status(root: Path) -> str:
-    """Describe one run in lines."""
     phases = run_phases(root)
     if (root / "metrics.json").is_file():
         metrics = read_json(root / "metrics.json")
@@ -156,13 +152,3 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def in_use(root: Path) -> bool:
-    """Return whether a process holds this directory or the compare directory around it."""
-    return any(holder_of(folder) for folder in (root, root.parent))
-
-
-def _next(phases: list[Phase]) -> str:
-    waiting: list[Any] = [one for one in phases if not one.complete]
-    return f"next: {waiting[0].name}" if waiting else "next: putting the results together"

@@ -17,10 +17,7 @@ from .run_directory import claim
 
 
 def train_reference(config: Config | str, out: str | Path, overwrite: bool = False) -> dict[str, Any]:
-    """Train the reference of a configuration into `out`/reference.safetensors, unless it is there.
-
-    Returns its accuracy in percent on the test images, and their number. Errors: as `distill`.
-    """
+    """Train the reference into `out`, unless it is there; return its accuracy in percent. Errors: as `distill`."""
     experiment = resolve(config, methods=(), checks=[has_reference])
     compute = experiment.config.compute
     with workspace(out, overwrite) as root, engine_for(compute, root) as engine:

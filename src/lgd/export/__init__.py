@@ -60,7 +60,6 @@ def export(
 
 
 def _refuse(out: Path, run: Path, overwrite: bool) -> None:
-    """Errors: UserError for a target that must not be replaced."""
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it")
     if out.is_file():

@@ -38,10 +38,7 @@ class Opened:
 
 
 def load_export(root: Path, transform: Callable[[Tensor], Any] | None = None) -> LabelledImages:
-    """Read an export of the format imagefolder, hf, parquet or webdataset.
-
-    Errors: UserError for another directory, and naming an image that cannot be read.
-    """
+    """Read an export of the format imagefolder, hf, parquet or webdataset. Errors: UserError."""
     with reading(root):
         if list(root.glob("data/*.parquet")):
             files, labels, names = read_parquet(root)
@@ -98,7 +95,6 @@ def read_tars(tars: Sequence[Path]) -> tuple[Encoded, Tensor]:
 
 
 def read_parquet(root: Path) -> tuple[Encoded, Tensor, tuple[str, ...]]:
-    """Read the images, labels and class names of Parquet files."""
     listing = find_tables(str(root / "data"), DatasetConfig())[0]
     part = listing.select(listing.class_names)
     assert not isinstance(part.files, Tensor)

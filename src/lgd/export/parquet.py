@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lgd.distillation.layout import COLUMNS
 from lgd.errors import UserError
 
 from .samples import Advance, Export, shards
@@ -28,7 +29,6 @@ def write_parquet(export: Export, root: Path, advance: Advance) -> str:
 
 
 def needs_hf_extra(form: str) -> tuple[Any, Any, Any]:
-    """Import datasets, pyarrow and pyarrow.parquet. Errors: UserError without the extra."""
     try:
         import datasets
         import pyarrow
@@ -56,5 +56,5 @@ def columns_of(export: Export) -> dict[str, Any]:
 def row_of(export: Export, place: int) -> dict[str, Any]:
     """Return the values of `columns_of` of one image."""
     sample = export.samples[place]
-    row = {name: getattr(sample, name) for name in ("label", "class_name", "increment", "slot", "score", "sha256")}
+    row = {name: getattr(sample, name) for name in COLUMNS[1:]}
     return row if export.logits is None else {**row, "logits": export.logits[place].tolist()}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lgd.distillation.layout import read_metrics
+from lgd.distillation.layout import COLUMNS, image_table, read_metrics
 from lgd.errors import UserError, reading
 from lgd.storage.files import read_json, sha256, write_text
 
@@ -72,12 +71,11 @@ def read_export(run: Path) -> Export:
             raise UserError(f"{sample.path}: corrupt: its SHA-256 differs from metadata.csv")
     from lgd.distillation.store import read_manifest  # which loads torch
 
-    environment = run / "environment.json"
-    if not environment.is_file():
-        environment = run.parent / "environment.json"
-    source = run / "generator" / "source.json"
-    if not source.is_file():
-        source = run.parent / "generator" / "source.json"
+    def recorded(name: str) -> dict[str, Any]:
+        """Read a file of the run or, where a comparison shares it, of the folder above."""
+        path = next((folder / name for folder in (run, run.parent) if (folder / name).is_file()), None)
+        return read_json(path) if path else {}
+
     return Export(
         run,
         samples,
@@ -85,8 +83,8 @@ def read_export(run: Path) -> Export:
         _read_logits(run, samples, names),
         read_json(run / "config.json"),
         read_metrics(run / "metrics.json"),
-        read_json(environment) if environment.is_file() else {},
-        read_json(source) if source.is_file() else {},
+        recorded("environment.json"),
+        recorded("generator/source.json"),
         sum(row.source is not None for done in run.glob("increments/*/done") for row in read_manifest(done.parent)),
     )
 
@@ -100,18 +98,9 @@ def _read_table(table: Path, names: tuple[str, ...]) -> list[Sample]:
                 if not 0 <= label < len(names) or path.is_absolute() or ".." in path.parts:
                     raise ValueError(row["file_name"])
                 score = float(row["score"]) if row["score"] else None
-                samples.append(
-                    Sample(
-                        table.parent / path,
-                        path.as_posix(),
-                        label,
-                        names[label],
-                        int(row["increment"]),
-                        int(row["slot"]),
-                        score,
-                        row["sha256"],
-                    )
-                )
+                place = int(row["increment"]), int(row["slot"])
+                own = table.parent / path, path.as_posix(), label, names[label]
+                samples.append(Sample(*own, *place, score, row["sha256"]))
             except (KeyError, TypeError, ValueError) as error:
                 raise UserError(f"{table}, line {number}: corrupt ({error})") from None
     if not samples:
@@ -133,10 +122,5 @@ def shards(export: Export) -> list[tuple[int, Sequence[Sample]]]:
 
 
 def write_order(export: Export, path: Path) -> None:
-    """Write a CSV row per image, in the order of the samples."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["file_name", "label", "class_name", "increment", "slot", "score", "sha256"])
-    for s in export.samples:
-        writer.writerow([s.file, s.label, s.class_name, s.increment, s.slot, s.score, s.sha256])
-    write_text(path, table.getvalue())
+    rows = [(s.file, *(getattr(s, name) for name in COLUMNS[1:])) for s in export.samples]
+    write_text(path, image_table(rows))

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lgd.errors import UserError
-from lgd.storage.files import write_file, write_json
+from lgd.storage.files import write_json, write_stream
 
 from .samples import Advance, Export
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 """mean and standard deviation per channel, of values in [0, 1]"""
@@ -49,18 +45,10 @@ def write_pt(export: Export, root: Path, advance: Advance) -> str:
     hard = torch.tensor([export.samples[i].label for i in order])
     soft = hard if export.logits is None else export.logits[order].clone()
     for name, tensor in (("images", values), ("hard_labels", hard), ("labels", soft)):
-        write_file(root / f"{name}.pt", partial(_save, tensor))
+        write_stream(root / f"{name}.pt", partial(torch.save, tensor))
     write_json(root / "classes.json", list(export.class_names))
     scale = f"normalised by mean {statistics[0]} and std {statistics[1]}" if statistics else "in [0, 1]"
     return f"`torch.load` of images.pt, {scale}, sorted by class, and of labels.pt, as DD-Ranking takes them."
-
-
-def _save(tensor: Tensor, path: Path) -> None:
-    """Save through a file of ours: torch does not say that a disk is full."""
-    import torch
-
-    with path.open("wb") as file:
-        torch.save(tensor, file)
 
 
 def normalisation(export: Export, shape: tuple[int, ...]) -> Statistics | None:

@@ -22,7 +22,6 @@ class Memory:
     """The latents that each of B samples avoids, padded to the largest number of them, M."""
 
     latents: Tensor
-    """flattened, (B, M, D)"""
     directions: Tensor
     """the latents scaled to length one, (B, M, D)"""
     present: Tensor
@@ -42,10 +41,7 @@ def padded(memory: Sequence[Tensor]) -> Memory:
 
 
 def nearest_memory(x_t: Tensor, memory: Memory) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the latent in each sample's memory that is nearest to it by cosine.
-
-    Returns m* (B, C, H, W), the cosine (B,) and whether the sample has a memory (B,).
-    """
+    """Return each sample's nearest latent m* (B, C, H, W), its cosine (B,) and whether there is one (B,)."""
     x = F.normalize(x_t.flatten(1), dim=1)
     cos = (memory.directions @ x[:, :, None]).squeeze(2).masked_fill(~memory.present, float("-inf"))  # (B, M)
     best = cos.argmax(1, keepdim=True)

@@ -9,11 +9,10 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from lgd import __version__
-from lgd.diffusion.types import Denoiser, Step
-from lgd.distillation.methods.candidates import SamplingContext
+from lgd.diffusion.types import Step
+from lgd.distillation.methods.candidates import Guide, SamplingContext
 from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SAMPLED, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
@@ -35,7 +34,6 @@ class Settings:
     """Settings of the measurement."""
 
     steps: int
-    """denoising steps"""
     rounds: int
     """measurements per variant"""
     every: int
@@ -119,14 +117,9 @@ def sample_classes(networks: Networks, config: Recipe, small: bool, guided: bool
         own.guiding = networks.generator.autoencoder
     memory = {label: torch.empty(0) for label in networks.classes}
     resources: Any = own
-    guide = by_learnability(resources) if guided else unguided
+    guide: Guide = by_learnability(resources) if guided else lambda denoiser, labels, slots: denoiser
     context = SamplingContext(resources, config, guide, memory, scored=guided)
     return sample_slots(context, [SAMPLED.begin(context)], [0])
-
-
-def unguided(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
-    """Return the denoiser unchanged: guidance of the unguided variant."""
-    return denoiser
 
 
 def row(config: Recipe, times: Times, kept: list[SelectedImage], guided: bool) -> dict[str, Any]:
@@ -206,7 +199,6 @@ COLUMNS = {
 
 
 def table(result: dict[str, Any]) -> str:
-    """Format the result as text and a Markdown table."""
     d, peaks = result["denoiser"], result["matmul"]
     lines = [
         f"{result['device']}, {result['threads']} threads, torch {result['torch']}",

@@ -54,7 +54,10 @@ def doctor() -> str:
         "processor": f"{device_name('cpu')}, {cpu_count()} cores here, {threads} threads,"
         f" {torch.backends.cpu.get_cpu_capability()}",
         "memory": f"{size(memory.total)}, {size(memory.available)} of it available",
-        **{f"device {name}": describe(name) for name in devices()},
+        **{
+            f"device {name}": describe(name)
+            for name in ("cpu", *map("cuda:{}".format, range(torch.cuda.device_count())))
+        },
         "cache": cache(cache_folder()),
         "variables": variables(),
     }
@@ -62,20 +65,13 @@ def doctor() -> str:
 
 
 def installed(name: str) -> str:
-    """Return the version of a package, or that it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
 
 
-def devices() -> list[str]:
-    """Return the devices that lgd can compute on here."""
-    return ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
-
-
 def describe(device: str) -> str:
-    """Return a GPU's name and memory, and how bfloat16 does on a device."""
     about = ""
     if device != "cpu":
         free, total = torch.cuda.mem_get_info(device)
@@ -92,11 +88,9 @@ def cache(folder: Path) -> str:
 
 
 def variables() -> str:
-    """Return the environment variables that change results, speed or places; they hold no secrets."""
     found = {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)}
     return ", ".join(f"{name}={value}" for name, value in found.items()) or "none that matter"
 
 
 def size(count: float) -> str:
-    """Format a number of bytes."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -42,10 +42,7 @@ def take_turns(
     clock: Clock = perf_counter,
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Times]:
-    """Time every function once per round, after one round that does not count if `warm_up`.
-
-    advance: called after every call of a function.
-    """
+    """Time every function once per round, after one that does not count if `warm_up`; then `advance` each time."""
     found: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(-1 if warm_up else 0, rounds):
         for name, function in functions.items():
@@ -66,6 +63,5 @@ def timed(function: Callable[[], Any], clock: Clock = perf_counter) -> float:
 
 
 def wait() -> None:
-    """Wait for the GPU, if there is one."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lgd.diffusion.autoencoder import Autoencoder, Latents
 from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.families.dit import SIZES, without_own_dropout
 from lgd.diffusion.generator import Generator
+from lgd.diffusion.vae_names import SD
 from lgd.distillation.layout import Run
 from lgd.distillation.recipe import Growth, Recipe, assets_of, recipe_of
 from lgd.distillation.resources import Resources
@@ -39,7 +40,6 @@ class Networks:
     config: Recipe
     generator: Generator
     guiding: Autoencoder
-    """the decoder of guidance"""
     learners: list[Classifier]
     reference: Classifier
     classes: range
@@ -53,11 +53,8 @@ class RandomNetworks:
     """Sizes of random networks."""
 
     denoiser: str
-    """one of SIZES, or xl"""
     vae: str
-    """one of WIDTHS"""
     image_size: int
-    """side in pixels"""
     candidates: int
     classes: int
     precision: Precision
@@ -88,7 +85,7 @@ def random_networks(sizes: RandomNetworks, device: str) -> Networks:
             activation_fn="gelu",
             num_embeds_ada_norm=classes,
         )
-        kl = sd_vae(WIDTHS[sizes.vae])
+        kl = AutoencoderKL(**{**SD, "block_out_channels": WIDTHS[sizes.vae]})
         tiny = AutoencoderTiny(
             encoder_block_out_channels=(16,) * 4,
             decoder_block_out_channels=(16,) * 4,
@@ -107,17 +104,6 @@ def random_networks(sizes: RandomNetworks, device: str) -> Networks:
     generator = Generator(without_own_dropout(dit), dict(DDPMScheduler().config), full, names, tuple(range(classes)))
     small = replace(full, network=tiny, std=(1.0,))
     return Networks(recipe_of(config), generator, small, [learner], reference, range(classes), device, 256)
-
-
-def sd_vae(widths: tuple[int, ...]) -> AutoencoderKL:
-    """Make an untrained AutoencoderKL of Stable Diffusion's form, with these channels."""
-    return AutoencoderKL(
-        block_out_channels=widths,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=2,
-        latent_channels=LATENT,
-    )
 
 
 def run_networks(folder: Path, candidates: int, classes: int, device: str, decoder: str) -> Networks:
@@ -142,14 +128,5 @@ def run_networks(folder: Path, candidates: int, classes: int, device: str, decod
     recipe = recipe_of(config)
     growth = Growth(run, assets_of(config, assets, resolve_device(device)), recipe, recipe, config.learner, names)
     resources = Resources(growth, last, range(min(classes, len(names))))
-    return Networks(
-        resources.config,
-        resources.generator,
-        resources.guiding,
-        resources.learners,
-        resources.reference,
-        resources.classes,
-        resources.device,
-        config.sampling.batch_size,
-        last + 1,  # so that the noise differs from the run's
-    )
+    found = Networks(**{field.name: getattr(resources, field.name) for field in fields(Networks)})
+    return replace(found, increment=last + 1)  # so that the noise differs from the run's

@@ -19,11 +19,14 @@ from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run
 from lgd.distillation.methods import growth_of, method_named, methods_used, real_image_units
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import learner_units, sampling_units
+from lgd.errors import reading
 from lgd.evaluation.protocols import training_for
 from lgd.evaluation.schedule import cells_of
 from lgd.evaluation.tables import Table, explained
 from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
+from lgd.storage.files import read_json
 
+from .bench import matmul_peaks
 from .counting import count
 from .measure import timed
 from .sizes import Sizes
@@ -44,7 +47,6 @@ class Phase:
     seconds: float
     """time of all its work on one core, or on one device"""
     workers: int
-    """number of processes that share the work"""
     bytes: int
     """peak memory of the tensors in one process, weights included; without the memory of the process itself"""
     tried: bool
@@ -52,7 +54,6 @@ class Phase:
 
     @property
     def wall(self) -> float:
-        """Return the seconds that pass."""
         return self.seconds / self.workers
 
 
@@ -66,7 +67,6 @@ class Plan:
 
     @property
     def seconds(self) -> float:
-        """Return the seconds that the run takes."""
         return sum(phase.wall for phase in self.phases)
 
     @property
@@ -83,13 +83,26 @@ class Rates:
     bfloat16: float
 
 
-def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
-    """Estimate a run.
+def rates_of(measured: Path | None, tflops: float, share: float, device: str) -> Rates:
+    """Return rates from a result of `lgd bench`, from a peak in TFLOP/s, or from matrix products timed here.
 
-    fake: compute nothing; for networks that are not on this machine, or too large for it.
+    share: of the peak that is reached; a result of `lgd bench` has that of its denoiser instead. Errors: UserError.
     """
+    if tflops:
+        return Rates(tflops * 1e12 * share / 4, tflops * 1e12 * share)
+    if measured is not None:
+        values = read_json(measured)
+        with reading(measured):
+            peaks, share = values["matmul"], float(values["denoiser"]["share_of_peak"])
+            return Rates(float(peaks["float32"]) * share, float(peaks["bfloat16"]) * share)
+    peaks = matmul_peaks(1024, resolve_device(device), 3)
+    return Rates(peaks["float32"] * share, peaks["bfloat16"] * share)
+
+
+def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
+    """Estimate a run. fake: count operations only, for networks that are not here or too large."""
     workloads = Workloads(config, sizes, "cpu" if fake else resolve_device(config.compute.device))
-    process = resident() + (0 if sizes.loaded else sizes.bytes)
+    process = int(psutil.Process().memory_info().rss) + (0 if sizes.loaded else sizes.bytes)
     workers = worker_count(config.compute)
 
     def assess(work: Workload) -> tuple[float, int, bool]:
@@ -117,10 +130,7 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
 
 
 def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tuple[str, Parts, int]]:
-    """Yield each phase of a run: its name, its work, and the number of units that workers can share.
-
-    The units come from the same functions as those of a run.
-    """
+    """Yield each phase of a run: name, work and number of units to share, from the functions that make the units."""
     own, used = config.generator, methods_used(config)
     assets = assets_of(config, Path(), workloads.device)
     names = tuple(map(str, range(sizes.classes)))
@@ -176,13 +186,7 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
     yield upto + "evaluation", evaluated, cells.total()
 
 
-def resident() -> int:
-    """Return the memory of this process in bytes."""
-    return int(psutil.Process().memory_info().rss)
-
-
 def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
-    """Format the estimate as text and a Markdown table."""
     lines = [
         f"{sizes.classes} classes, {sizes.images} training and {sizes.test} test images of {sizes.shape}",
         f"rates: {rates.float32 / 1e12:.2f} TFLOP/s in float32, {rates.bfloat16 / 1e12:.2f} in bfloat16",
@@ -203,7 +207,6 @@ def table(found: Plan, sizes: Sizes, rates: Rates) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -33,17 +33,12 @@ class Sizes:
 
     classes: int
     images: int
-    """number of training images"""
     test: int
-    """number of test images"""
     shape: tuple[int, int, int]
-    """(C, H, W)"""
     loaded: bool
-    """whether this process holds the images already"""
 
     @property
     def bytes(self) -> int:
-        """Return the memory that the images take."""
         C, H, W = self.shape
         whole = (self.images + self.test) * C * H * W
         return whole if whole < LARGEST_IN_MEMORY else 0

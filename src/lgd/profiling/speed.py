@@ -35,7 +35,6 @@ class Speed:
     classifier: float
     """an image in a classifier's training, in `precision`"""
     judge: float
-    """the same of the judge"""
     precision: Precision
     """in which classifiers train faster here"""
     unguided: float
@@ -121,7 +120,6 @@ def seconds_of(work: Workload) -> float:
 
 
 def phases_at(config: Config, sizes: Sizes, speed: Speed, device: str) -> dict[str, float]:
-    """Return the seconds that each phase of a run takes at this speed."""
     workers = worker_count(config.compute)
     prices = Prices(config, sizes, device, speed)
     return {

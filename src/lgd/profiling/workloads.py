@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import AutoencoderKL, DDPMScheduler
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn import functional as F
@@ -25,6 +25,7 @@ from lgd.diffusion.generator import Generator
 from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
+from lgd.diffusion.vae_names import SD
 from lgd.distillation.methods import Method, method_named, recipe_for
 from lgd.distillation.recipe import Recipe, first_step
 from lgd.errors import UserError
@@ -34,7 +35,6 @@ from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import guided_steps, learnability_guided
 from lgd.guidance.score import learnability
 
-from .networks import WIDTHS, sd_vae
 from .sizes import PIPELINES, Sizes
 
 Built = tuple[Callable[[], Any], list[nn.Module]]
@@ -50,7 +50,6 @@ class Workload:
     build: Callable[[], Built]
     """returns the call and its networks; within torch's fake tensors it computes nothing"""
     bfloat16: bool
-    """whether it computes in bfloat16"""
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,6 @@ class Workloads:
     device: str
 
     def classifier(self, config: ClassifierConfig) -> Classifier:
-        """Make an untrained classifier."""
         ones = torch.ones(self.sizes.shape[0])
         return self.on_device(new_classifier(config, self.sizes.shape, self.sizes.classes, ones / 2, ones / 4))
 
@@ -96,11 +94,9 @@ class Workloads:
         return self.classifier_training_step(config, images)
 
     def test_batch(self, architecture: str) -> Workload:
-        """Return the test of an architecture on one batch of test images."""
         return self.classified_batch(replace(self.config.evaluation.classifier, architecture=architecture))
 
     def classified_batch(self, config: ClassifierConfig) -> Workload:
-        """Return the classification of one batch of images."""
         batch = min(batch_size_for(self.sizes.shape), max(self.sizes.test, 1))
 
         def build() -> Built:
@@ -110,7 +106,6 @@ class Workloads:
         return Workload(batch, build, bfloat16=False)
 
     def generator_training_step(self) -> Workload:
-        """Return one training step of the generator."""
         own = self.config.generator
         half = half_precision(own, self.device.partition(":")[0])
 
@@ -151,7 +146,7 @@ class Workloads:
             family, sizes = FAMILIES[published[0]], published[1]
             with default_precision(precision):
                 denoiser = family.network(**sizes)
-                network = self.on_device(sd_vae(WIDTHS["sd"]).eval().requires_grad_(False))
+                network = self.on_device(AutoencoderKL(**SD).eval().requires_grad_(False))
             autoencoder = Latents(network, shape, 8 * sizes["sample_size"], (0.0,), (1 / 0.18215,))
         else:
             latent = shape
@@ -167,10 +162,7 @@ class Workloads:
         return with_conditions(made, names, family.placeholder(denoiser, classes))
 
     def candidates(self, method: str, kept: float, covers: bool = True) -> list[tuple[float, Workload]]:
-        """Return the work to choose `kept` images among the candidates of every source of a method.
-
-        covers: whether coverage, where it is configured, has not ended.
-        """
+        """Return the work to choose `kept` images. covers: whether configured coverage has not ended."""
         stages = self.config.stages if covers else replace(self.config.stages, coverage="none")
         found, recipe = method_named(method), recipe_for(replace(self.config, method=method, stages=stages))
         parts = []
@@ -235,8 +227,6 @@ class Workloads:
         return Workload(batch, build, half)
 
     def decoding_batch(self, batch: int) -> Workload:
-        """Return the decoding of a batch of latents."""
-
         def build() -> Built:
             generator = self.generator(self.config.sampling.precision)
             z = torch.randn(batch, *generator.latent_shape, device=self.device)
@@ -245,7 +235,6 @@ class Workloads:
         return Workload(batch, build, self.config.sampling.precision == "bfloat16")
 
     def guidance_decoder(self, generator: Generator) -> tuple[Any, list[nn.Module]]:
-        """Return the decoder of guidance, and its networks."""
         folder = self.config.guidance.decoder
         if not folder or not isinstance(generator.autoencoder, Latents):
             return generator.autoencoder, networks_of(generator.autoencoder)
@@ -255,7 +244,6 @@ class Workloads:
         return small, [small.network]
 
     def frozen_classifier(self, config: ClassifierConfig) -> Classifier:
-        """Make an untrained classifier without gradients."""
         return self.classifier(config).eval().requires_grad_(False)
 
     def surrogate(self) -> Surrogate:
@@ -281,7 +269,6 @@ def default_precision(precision: Precision) -> Iterator[None]:
 
 
 def networks_of(autoencoder: Any) -> list[nn.Module]:
-    """List the networks of an autoencoder; pixels have none."""
     return [autoencoder.network] if isinstance(autoencoder, Latents) else []
 
 

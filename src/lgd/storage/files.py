@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote
 
 from lgd.errors import UserError
@@ -81,6 +81,16 @@ def is_full_disk(error: BaseException | None) -> bool:
     return is_full_disk(error.__cause__ or error.__context__)
 
 
+def write_stream(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Call `write` with an open binary file, as `write_file` writes: libraries alone hide that a disk is full."""
+
+    def through(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            write(file)
+
+    write_file(path, through)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file, as `write_file` does."""
     write_file(path, lambda temporary: temporary.write_bytes(data))
@@ -145,7 +155,6 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """Return the hexadecimal digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -164,10 +173,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def load_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file, or only those in `names`; pickles are refused.
-
-    Errors: UserError naming a file that is missing or corrupt or lacks a tensor.
-    """
+    """Read the tensors of a safetensors file, or those in `names`. Errors: UserError naming the file."""
     return load_tensors_and_metadata(path, names)[0]
 
 
@@ -224,7 +230,6 @@ def is_reserved(name: str) -> bool:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, as `write_file` writes."""
     write_file(target, lambda temporary: shutil.copyfile(source, temporary))
 
 

@@ -23,10 +23,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a directory for the block. Symbolic links in place of its two files are not followed.
-
-    Errors: UserError naming the process that holds it, or why it cannot be locked.
-    """
+    """Hold a directory for the block, following no links of its two files. Errors: UserError naming the holder."""
     try:
         held = FileLock(folder / LOCK).acquire(timeout=PATIENCE)
     except Timeout:
@@ -59,7 +56,6 @@ def holder_of(folder: Path) -> str:
 
 
 def named(folder: Path) -> str:
-    """Return the name in a directory's holder file; empty without one."""
     try:
         with (folder / HOLDER).open("rb") as file:
             return file.read(100).decode(errors="replace").strip()

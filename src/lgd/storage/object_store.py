@@ -39,7 +39,6 @@ class Mirror:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """Upload every file that this process finishes in the block."""
         with on_written(self.send):
             yield
 
@@ -83,7 +82,9 @@ class Mirror:
             if marker.exists() and marker.read_text() == phase:
                 return
             store, base = self.open()
-            lacking = [name for name, size in self.listing().items() if _size(self.root / name) != size]
+            there = self.listing()
+            here = {name: (self.root / name).stat().st_size for name in there if (self.root / name).is_file()}
+            lacking = [name for name, size in there.items() if here.get(name) != size]
             for name in lacking:
                 (self.root / name).parent.mkdir(parents=True, exist_ok=True)
             if lacking:
@@ -116,21 +117,13 @@ class Mirror:
         return {name: size for name, size in sizes.items() if not is_private(Path(name))}
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else -1
-
-
 def active_mirror() -> Mirror | None:
-    """Return the mirror of the `workspace` that this process is in."""
     return _active
 
 
 @contextmanager
 def workspace(out: str | Path, overwrite: bool = False) -> Iterator[Path]:
-    """Open an output directory, as `files.output_directory` does. For a URL, it is a mirror until the block ends.
-
-    Errors: UserError, as there, and for a store that cannot be opened.
-    """
+    """Open an output directory, as `output_directory` does; a URL by its mirror. Errors: UserError."""
     if is_remote(out):
         with mirrored(str(out).rstrip("/"), overwrite) as root:
             yield root
@@ -153,7 +146,6 @@ def fetched(place: str | Path) -> Iterator[Path]:
 
 
 def is_remote(place: str | Path) -> bool:
-    """Return whether a place is a URL of an object store."""
     return "://" in str(place) and not str(place).startswith("file://")
 
 

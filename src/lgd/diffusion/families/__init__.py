@@ -7,6 +7,7 @@ from pathlib import Path
 from lgd.errors import UserError
 from lgd.storage.files import read_json
 
+from ..prediction_type import FLOW as FLOW_PREDICTION
 from .base import Conditions, Embeddings, Family, Request
 from .dit import DIT
 from .flow import FLOW, SCHEDULER
@@ -34,4 +35,9 @@ def family_of(folder: Path) -> Family:
     raise UserError(f"{folder}: {name}{with_scheduler} is not a supported pipeline; supported: {', '.join(known)}")
 
 
-__all__ = ["FAMILIES", "Conditions", "Embeddings", "Family", "Request", "family_of"]
+def transformer_predicting(kind: object) -> Family:
+    """Return the family of our own transformers, by the prediction type of their schedule."""
+    return FLOW if kind == FLOW_PREDICTION else DIT
+
+
+__all__ = ["FAMILIES", "Conditions", "Embeddings", "Family", "Request", "family_of", "transformer_predicting"]

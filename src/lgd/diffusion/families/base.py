@@ -22,11 +22,9 @@ class Embeddings:
     tensors: Mapping[str, Tensor]
     """by name, (P + 1, ...): the prompts of class 0, of class 1, ..., and last the negative prompt"""
     counts: tuple[int, ...]
-    """prompts per class"""
 
     @property
     def null(self) -> int:
-        """Row of the negative prompt."""
         return sum(self.counts)
 
     def to(self, device: torch.device) -> Embeddings:
@@ -49,7 +47,6 @@ class Request:
 
     config: GeneratorConfig
     folder: Path
-    """of the generator"""
     known: Vocabulary | None
     """names of the classes that the denoiser knows; None: conditions are prompts"""
     class_names: Sequence[str]
@@ -62,13 +59,11 @@ class Family:
     """A kind of generator in the layout of a diffusers pipeline: how its denoiser is loaded, called and conditioned."""
 
     summary: str
-    """one line about the family"""
     pipelines: tuple[str, ...]
     """`_class_name` of model_index.json of the pipelines that belong to it"""
     part: str
     """folder of the denoiser"""
     network: Callable[..., Any]
-    """makes an untrained denoiser of the sizes in a config.json"""
     load: Callable[[Path, str, Precision, TimeFrequencies], Any]
     """loads the denoiser of a pipeline's folder onto a device. Errors: UserError"""
     call: Callable[[Any, Tensor, Tensor, Tensor, Embeddings | None], Tensor]
@@ -84,13 +79,11 @@ class Family:
     vocabulary: Callable[[Path], Vocabulary] | None
     """reads the names of the classes that a pipeline knows; None: conditions are prompts. Errors: UserError"""
     describe: Callable[[Mapping[str, Any]], str]
-    """describes the denoiser in one line, from its config.json"""
     parts: tuple[str, ...] = ()
     """further files that a pipeline must have"""
     embeds_by_frequencies: bool = False
     """whether its timestep embedding has one of two sets of frequencies (time_embedding.py)"""
     velocity: bool = False
-    """whether the denoiser predicts the velocity of a flow"""
     tunes: tuple[str, ...] = ("full", "lora")
     """values of generator.tune that it can be trained with"""
     with_classes: Callable[[Any, Sequence[int | None]], Any] | None = None
@@ -105,6 +98,10 @@ def numbered(request: Request) -> Conditions:
     return Conditions(map_classes(request.class_names, request.known, table))
 
 
+def call_with_class(denoiser: Any, x_t: Tensor, t: Tensor, conditions: Tensor, embeddings: Embeddings | None) -> Tensor:
+    """Call a denoiser of diffusers that is conditioned by the number of a class."""
+    return denoiser(x_t, timestep=t, class_labels=conditions).sample
+
+
 def unet_channels(config: Mapping[str, Any]) -> str:
-    """Describe a U-Net by its config.json."""
     return f"U-Net of {', '.join(map(str, config['block_out_channels']))} channels"

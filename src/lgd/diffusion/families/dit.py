@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from diffusers import DiTTransformer2DModel
 from diffusers.models.attention_processor import Attention, AttnProcessor
-from torch import Tensor, nn
+from torch import nn
 
 from lgd.config import GeneratorConfig, Precision, TimeFrequencies
 from lgd.errors import UserError
@@ -21,17 +21,14 @@ from ..autoencoder import Shape
 from ..autoencoder_networks import load_part
 from ..class_map import Vocabulary, pipeline_vocabulary
 from ..time_embedding import saved_frequencies, set_frequencies
-from .base import Conditions, Embeddings, Family, Request, numbered
+from .base import Conditions, Embeddings, Family, Request, call_with_class, numbered
 
 SIZES = {"tiny": (8, 4, 64), "small": (12, 6, 64), "base": (12, 12, 64)}
 """blocks, heads, width of a head"""
 
 
 def check_patch(config: GeneratorConfig, shape: Shape) -> None:
-    """Check the patch size against latents of `shape` (C, H, W).
-
-    Errors: UserError when they are not square or the patch does not divide them.
-    """
+    """Errors: UserError for latents (C, H, W) that are not square or that the patch does not divide."""
     _, height, width = shape
     if height != width or height % config.patch_size:
         what = "latents" if config.autoencoder else "images"
@@ -94,10 +91,6 @@ def load(folder: Path, device: str, precision: Precision, frequencies: TimeFrequ
     return set_frequencies(load_denoiser(folder / "transformer", device, precision), kind)
 
 
-def call(denoiser: Any, x_t: Tensor, t: Tensor, conditions: Tensor, embeddings: Embeddings | None) -> Tensor:
-    return denoiser(x_t, timestep=t, class_labels=conditions).sample
-
-
 def null(denoiser: Any, embeddings: Embeddings | None) -> int:
     return int(denoiser.config.num_embeds_ada_norm)
 
@@ -120,7 +113,6 @@ def check(request: Request) -> None:
 
 
 def vocabulary(folder: Path) -> Vocabulary:
-    """Return the names of a pipeline's classes. Errors: UserError."""
     index, config = read_json(folder / "model_index.json"), read_json(folder / "transformer" / "config.json")
     size = config.get("num_embeds_ada_norm")
     if not isinstance(size, int):
@@ -144,7 +136,7 @@ DIT = Family(
     part="transformer",
     network=lambda **config: without_own_dropout(DiTTransformer2DModel(**config)),
     load=load,
-    call=call,
+    call=call_with_class,
     null=null,
     check=check,
     conditions=numbered,

@@ -34,10 +34,7 @@ def noise_levels(steps: int, shift: float) -> Tensor:
 
 
 def schedule(config: Mapping[str, Any], where: Path) -> dict[str, Any]:
-    """Return the configuration of a DDPM schedule with the noise levels of a flow's scheduler.
-
-    Errors: UserError for levels that depend on more than the step.
-    """
+    """Return a DDPM schedule with a flow's noise levels. Errors: UserError for levels that depend on more."""
     other = [name for name in UNSUPPORTED if config.get(name)]
     steps = config.get("num_train_timesteps", FLOW_TIME)
     if other or steps != FLOW_TIME:

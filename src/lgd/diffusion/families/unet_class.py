@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from diffusers import UNet2DModel
-from torch import Tensor, nn
+from torch import nn
 
 from lgd.config import Precision, TimeFrequencies
 from lgd.errors import UserError
@@ -18,7 +18,7 @@ from lgd.storage.files import read_json
 
 from ..autoencoder_networks import load_part
 from ..class_map import Vocabulary, pipeline_vocabulary
-from .base import Conditions, Embeddings, Family, numbered, unet_channels
+from .base import Conditions, Embeddings, Family, call_with_class, numbered, unet_channels
 
 
 def vocabulary(folder: Path) -> Vocabulary:
@@ -40,15 +40,10 @@ def has_null(labels: Mapping[str, str] | None, rows: int) -> bool:
 
 
 def load(folder: Path, device: str, precision: Precision, frequencies: TimeFrequencies) -> Any:
-    """Load the denoiser of a pipeline. Errors: UserError."""
     denoiser = load_part(UNet2DModel, folder / "unet", precision)
     labels, rows = read_json(folder / "model_index.json").get("id2label"), denoiser.config.num_class_embeds
     denoiser.register_to_config(null_class=rows - 1 if has_null(labels, rows) else None)
     return denoiser.eval().requires_grad_(False).to(device)
-
-
-def call(denoiser: Any, x_t: Tensor, t: Tensor, conditions: Tensor, embeddings: Embeddings | None) -> Tensor:
-    return denoiser(x_t, t, class_labels=conditions).sample
 
 
 def null(denoiser: Any, embeddings: Embeddings | None) -> int | None:
@@ -76,7 +71,7 @@ UNET_CLASS = Family(
     part="unet",
     network=UNet2DModel,
     load=load,
-    call=call,
+    call=call_with_class,
     null=null,
     check=numbered,
     conditions=numbered,

@@ -26,7 +26,6 @@ FACTOR = 8
 
 
 def load(folder: Path, device: str, precision: Precision, frequencies: TimeFrequencies) -> Any:
-    """Load the denoiser of a pipeline. Errors: UserError."""
     return load_part(UNet2DConditionModel, folder / "unet", precision).eval().requires_grad_(False).to(device)
 
 

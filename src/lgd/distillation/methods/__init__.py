@@ -4,10 +4,10 @@ A package adds a method by an entry point of the group `lgd.methods` that names 
 """
 
 from .base import Asset, Method
+from .checks import check_method
 from .registry import (
     METHODS,
     SURROGATE,
-    check_method,
     growth_of,
     is_calibrated,
     method_named,

@@ -74,7 +74,7 @@ def learnable_anchors(context: SamplingContext) -> Anchors:
     resources, kappa = context.resources, context.config.stages.candidates
     dealt, anchors = deal_and_measure(context), Anchors()
     for (slot, label), rows in dealt.rows.items():
-        scores = dealt.scores.take(rows)
+        scores = dealt.scores.of(rows)
         by_score = scores.score.argsort(descending=True, stable=True)
         best = by_score[scores.valid[by_score].int().argsort(descending=True, stable=True)][:kappa]
         positions = dealt.members[rows[best]]

@@ -64,7 +64,7 @@ class Method:
     fixed_size: bool = False
     """whether it takes the whole real set and ignores IPC and increments"""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """dotted fields of the configuration that the method sets"""
+    """dotted fields of the configuration that the method sets; a function returns a value for a configuration"""
     check: Callable[[Recipe], None] = lambda recipe: None
     """raises UserError for settings with which the method cannot work"""
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lgd.classifiers.architectures import features_of
 from lgd.distillation.coverage import cover, mean_distance
 from lgd.distillation.recipe import Growth
 from lgd.distillation.resources import Resources
@@ -111,8 +110,7 @@ def make_order(growth: Growth, name: str, label: int, count: int) -> None:
 
 def class_features(resources: Resources, label: int) -> Tensor:
     """Return the reference's features of a class's images, (N, D), in float64."""
-    train = resources.splits.train
-    return features_of(resources.reference, train.subset(train.indices_of(label))).double()
+    return resources.real_outputs(label)[0].double()
 
 
 def herding(features: Tensor, count: int) -> Tensor:

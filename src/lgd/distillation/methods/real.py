@@ -113,7 +113,7 @@ def begin_real(context: SamplingContext) -> Propose:
             for (slot, label), own in zip(keys, rows, strict=True)
             for member in dealt.members[own].tolist()
         ]
-        members, scores = dealt.members[torch.cat(rows)], dealt.scores.take(torch.cat(rows))
+        members, scores = dealt.members[torch.cat(rows)], dealt.scores.of(torch.cat(rows))
         return Proposals(specs, scores, lambda index: pixels(members[index, None])[0], lambda index: None)
 
     return propose
@@ -203,7 +203,9 @@ def measure_class(growth: Growth, real: RealConfig, label: int) -> None:
     if measured_pool(real):
         draw = rng("real pool", train.class_names[label])
         members = members[torch.randperm(len(members), generator=draw)[: real.pool]].sort().values
-    logits = predict(resources.reference, train.subset(members))
+        logits = predict(resources.reference, train.subset(members))
+    else:
+        logits = resources.real_outputs(label)[1]
     labels = torch.full_like(members, label)
     loss = F.cross_entropy(logits, labels, reduction="none")
     tensors = {"members": members, "loss": loss, "valid": logits.argmax(1) == label}

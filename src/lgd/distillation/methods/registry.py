@@ -10,18 +10,13 @@ from operator import attrgetter
 from typing import Any
 
 from lgd.config import Config, with_values
-from lgd.data.imageset import ImageSet
-from lgd.distillation.independent import make_independent
+from lgd.distillation.judge import make_independent
 from lgd.distillation.layout import Run
-from lgd.distillation.recipe import Assets, Growth, Recipe, first_step, recipe_of
-from lgd.distillation.selection import rule_named
+from lgd.distillation.recipe import Assets, Growth, Recipe, recipe_of
 from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
 from lgd.execution.units import Unit
-from lgd.guidance.learnability import guided_steps
-from lgd.progress import log
 
-from .anchors import anchor_count
 from .base import Asset, Method
 from .candidates import CandidateSource
 from .igd import influence_guidance, sample_igd
@@ -65,6 +60,10 @@ def ordered(order: str, summary: str) -> Method:
 LGD_REAL = competing((REAL,), "real images by learnability", one_real_image_each=True, seed_field="real.seed_method")
 
 
+ANCHOR_STEP = (15, 50)
+"""t0 of `lgd-anchored`, and of how many steps: another number of steps has the same noise at the same share"""
+
+
 def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
     """Return an ablation of LGD: the method with other values of some fields."""
     return replace(LGD, summary=f"lgd, {summary}", fields=fields)
@@ -81,6 +80,14 @@ METHODS = {
     "lgd-no-coverage": lgd_without("without coverage of the class", {"stages.coverage": "none"}),
     "lgd-fixed-schedule": lgd_without("with the fixed number of increments", {"stages.schedule": "fixed"}),
     "lgd-fixed-strength": lgd_without("with the default strength of guidance", {"guidance.strength": 0.3}),
+    "lgd-anchored": replace(
+        LGD,
+        summary="lgd that starts from the real images of highest score",
+        fields={
+            "stages.anchor": "learnability",
+            "stages.anchor_step": lambda config: ANCHOR_STEP[0] * config.sampling.steps // ANCHOR_STEP[1],
+        },
+    ),
     "dit": Method(sample_unguided, "unguided diffusion"),
     "igd": Method(
         sample_igd,
@@ -141,7 +148,9 @@ def with_method(config: Config, name: str) -> Config:
 
     Errors: UserError for an unknown method.
     """
-    return with_values(replace(config, method=name), method_named(name).fields)
+    fields = method_named(name).fields
+    values = {field: value(config) if callable(value) else value for field, value in fields.items()}
+    return with_values(replace(config, method=name), values)
 
 
 def seed_method(config: Config) -> str:
@@ -198,10 +207,13 @@ def needs_independent(recipe: Recipe) -> bool:
 
 
 def real_image_units(growth: Growth) -> list[Unit]:
-    """Return the units that measure or order the real images for a run's method and for that of its seed set."""
+    """Return the units that measure or order the real images for a run's method and for that of its seed set.
+
+    Those of a class follow each other, as one pass of the reference serves them all.
+    """
     recipes = {recipe.method: recipe for recipe in (growth.seed, growth.later)}.values()
     units = [unit for recipe in recipes for unit in method_named(recipe.method).units(growth, recipe)]
-    return list({unit.done: unit for unit in units}.values())
+    return sorted({unit.done: unit for unit in units}.values(), key=lambda unit: unit.done.name)
 
 
 def sections_used(used: Sequence[Method]) -> set[str]:
@@ -218,83 +230,3 @@ def sections_used(used: Sequence[Method]) -> set[str]:
     return {
         field.name for field in fields(Config) if is_dataclass(field.default_factory) and read.get(field.name, True)
     }
-
-
-def check_method(config: Config, train: ImageSet) -> None:
-    """Check before any work that the method and the seed method can make the set.
-
-    Errors: UserError for an unknown method or selection rule; for a seed method that needs a seed set itself or ignores
-    the number of images; for settings that a method refuses; and for a class with fewer real images than it needs.
-    """
-    config = with_method(config, config.method)
-    rule_named(config.stages.selection)
-    check_budget(config, train)
-    method = method_named(config.method)
-    method.check(recipe_for(config))
-    if method.needs_learner:
-        name = seed_method(config)
-        if not makes_seed_sets(method_named(name), method):
-            known = [name for name, other in METHODS.items() if makes_seed_sets(other, method)]
-            raise UserError(f"{method.seed_field}: {name!r} cannot make a seed set; use one of {', '.join(known)}")
-        check_budget(seed_config(config), train)
-        method_named(name).check(recipe_for(seed_config(config)))
-    check_anchors(config, train)
-
-
-def makes_seed_sets(seed: Method, of: Method) -> bool:
-    """Return whether a method makes seed sets of another: without a learner, in any size, with no other generator."""
-    return not (seed.needs_learner or seed.fixed_size) and (of.needs_generator or not seed.needs_generator)
-
-
-def check_budget(config: Config, train: ImageSet) -> None:
-    """Check that no class has fewer real images than the method needs. Errors: UserError naming the smallest class."""
-    if not method_named(config.method).one_real_image_each:
-        return
-    ipc = config.stages.increments * config.stages.images_per_increment
-    size, name = smallest_class(train)
-    if size < ipc:
-        raise UserError(
-            f"{config.method}: class {name!r} has {size} real images, fewer than the {ipc} asked for;"
-            " lower stages.increments or stages.images_per_increment"
-        )
-    if REAL not in method_named(config.method).sources:
-        return
-    if 0 < config.real.pool < ipc:
-        raise UserError(f"real.pool: {config.real.pool} images are fewer than the {ipc} per class asked for; raise it")
-    n, kappa = config.stages.images_per_increment, config.real.candidates
-    left = min(size, config.real.pool or size) - ipc + n
-    if left < n * kappa:
-        log.info(
-            f"{config.method}: class {name!r} has {left} real images left for the last increment, fewer than the"
-            f" {n * kappa} candidates asked for; all of them compete"
-        )
-
-
-def check_anchors(config: Config, train: ImageSet) -> None:
-    """Warn when anchors leave no guided step, and tell when there are fewer than a run uses.
-
-    Errors: UserError naming a class with too few images to anchor every slot.
-    """
-    method, recipe, anchor = method_named(config.method), recipe_for(config), config.stages.anchor
-    if anchor == "none" or not method.needs_generator:
-        return
-    guidance, first = method.guidance(recipe) if method.guidance else None, first_step(recipe)
-    if guidance and guidance.strength and not guided_steps(guidance, first):
-        log.warning(
-            f"{config.method}: no step is guided, because sampling starts from anchors at step {first} and the window"
-            f" of guidance begins at {guidance.window[0]}; lower guidance.window or raise stages.anchor_step"
-        )
-    size, name = smallest_class(train)
-    slots, asked = recipe.stages.images_per_increment, anchor_count(recipe)
-    if anchor == "learnability" and min(size, config.real.pool or size) < slots:
-        raise UserError(f"stages.anchor: class {name!r} has fewer real images than the {slots} slots")
-    if size < asked:
-        log.info(
-            f"{config.method}: class {name!r} has {size} real images, fewer than the {asked} anchors asked for; all of"
-            " them serve, in turn"
-        )
-
-
-def smallest_class(train: ImageSet) -> tuple[int, str]:
-    """Return the number of images of the smallest class, and its name."""
-    return min((len(train.indices_of(label)), name) for label, name in enumerate(train.class_names))

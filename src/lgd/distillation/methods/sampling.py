@@ -110,7 +110,7 @@ def best_covering(
         competing = list(range(len(pool)))
         if context.scored:
             half = max(len(slots), -(-len(pool) // 2))
-            competing = ranked(scores.of(own).flat(), half, rule_named(stages.selection), stages)
+            competing = ranked(scores.of(own).map(torch.flatten), half, rule_named(stages.selection), stages)
         images = torch.stack([proposals.image(index) for proposals, index in (pool[i] for i in competing)])
         chosen = coverage.keep(label, coverage.features(images.to(context.resources.device)), len(slots))
         kept = [competing[k] for k in chosen]
@@ -141,7 +141,9 @@ def begin_sampling(context: SamplingContext) -> Propose:
         latents = in_batches(lambda part: sample_candidates(context, specs[part]), len(specs), resources)
         images = in_batches(lambda part: decode(resources, latents[part]), len(specs), resources)
         scores = score_candidates(resources, images, labels, context.config.guidance.omega, context.scored)
-        return Proposals(specs, scores.cpu(), lambda index: images[index].cpu(), lambda index: latents[index].cpu())
+        return Proposals(
+            specs, scores.map(Tensor.cpu), lambda index: images[index].cpu(), lambda index: latents[index].cpu()
+        )
 
     return propose
 
