@@ -31,12 +31,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what was not asked for, and give the tests that share a module's fixture to one worker: it is made once."""
     for mark, option in (("slow", "--run-slow"), ("gpu", "--run-gpu")):
         if not config.getoption(option):
             skip = pytest.mark.skip(reason=f"needs {option}")
             for item in items:
                 if item.get_closest_marker(mark):  # not item.keywords, which has the names of folders, too
                     item.add_marker(skip)
+    for item in items:
+        fixtures = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
+        shared = any(definition.scope == "module" for definitions in fixtures for definition in definitions)
+        if shared and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,16 +1,30 @@
-"""Fixtures: a Ray cluster of two one-core machines, and an S3 server, both on the loopback interface."""
+"""Fixtures: a Ray cluster of two one-core machines, an S3 server, both on the loopback interface; quick workers."""
 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import loky
 import pytest
 from moto.server import ThreadedMotoServer
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the local engine's workers, so that none has to import torch and diffusers: seven seconds for each.
+
+    They are loky's workers in everything else. tests/execution/test_local.py and
+    test_workers_do_not_change_a_byte start them as users do.
+    """
+    executor = partial(loky.ProcessPoolExecutor, context=multiprocessing.get_context("fork"))
+    monkeypatch.setattr("loky.ProcessPoolExecutor", executor)
 
 
 @pytest.fixture(scope="session")

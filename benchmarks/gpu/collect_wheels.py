@@ -1,6 +1,6 @@
 """Download the wheels that a machine with a CUDA build of torch may lack, for a machine without a network.
 
-    python benchmarks/gpu/collect_wheels.py [--python 3.12] [PACKAGE ...]
+    python benchmarks/gpu/collect_wheels.py [--python 3.12] [--without-ray] [PACKAGE ...]
 
 Fills benchmarks/gpu/wheels, which git ignores, for x86-64 Linux. PACKAGE: other packages, instead of the default ones.
 Ray's wheel loses its parts for Java, its dashboard's pages and its libraries for reinforcement learning and language
@@ -29,21 +29,19 @@ PACKAGES = [
     "typeguard",
     "loky",
     "cloudpickle",
-    "ray",
-    "jsonschema",
-    "jsonschema-specifications",
-    "referencing",
-    "rpds-py",
 ]
 """without torch, numpy, scipy, scikit-learn, matplotlib, torchmetrics and other packages of most such machines"""
+FOR_RAY = ["ray", "jsonschema", "jsonschema-specifications", "referencing", "rpds-py"]
 UNUSED = ("ray/jars/", "ray/dashboard/client/build/", "ray/rllib/", "ray/llm/")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("packages", nargs="*", default=PACKAGES)
+    parser.add_argument("packages", nargs="*", default=[])
+    parser.add_argument("--without-ray", action="store_true", help="enough for run.sh train")
     parser.add_argument("--python", default="3.12")
     options = parser.parse_args()
+    packages = options.packages or PACKAGES + FOR_RAY * (not options.without_ray)
     WHEELS.mkdir(exist_ok=True)
     for old in WHEELS.glob("*.whl"):
         old.unlink()
@@ -56,7 +54,7 @@ def main() -> None:
         "--implementation=cp",
         *platforms,
     ]
-    command = [sys.executable, "-m", "pip", "download", "-q", *choice, *platforms, "-d", str(WHEELS), *options.packages]
+    command = [sys.executable, "-m", "pip", "download", "-q", *choice, *platforms, "-d", str(WHEELS), *packages]
     subprocess.run(command, check=True)
     for wheel in WHEELS.glob("ray-*.whl"):
         without(wheel, UNUSED)

@@ -258,6 +258,7 @@ TABLE_OF = "lgd distill parquet:T.parquet --out OUT --quiet"
 PROMPTED = f"{FOLDER} --generator.source pretrained:SD"
 ARRAYS = "lgd distill arrays:x.npz --out OUT --quiet"
 TRAIN = "lgd generator train PRESET --out GEN --quiet"
+RECORD = '{"dataset": {"source": ""}, "evaluation": {}, "accuracy": {}}'
 IMPORT = "lgd generator import --quiet --out GEN --heads 2"
 TUNE = f"{TRAIN} --generator.source RUN/generator --generator.tune difffit"
 SAMPLE = "lgd generator sample RUN/generator --out OUT.png --quiet"
@@ -361,6 +362,8 @@ CASES = [
     Case("a folder that does not exist", "lgd evaluate none --test PRESET"),
     Case("a folder of other classes", "lgd evaluate D --test PRESET", image("D/cat/1.png", "L", (8, 8))),
     Case("a folder without images", "lgd evaluate D --test PRESET", written("D/0/readme", "")),
+    Case("an export whose record is a list", "lgd evaluate D --test PRESET", written("D/evaluation.json", "[]")),
+    Case("an export of images at a path, without them", "lgd evaluate D", written("D/evaluation.json", RECORD)),
     Case("an image of another size", EVALUATE, image("RUN/dataset/3/x.png", "L", (9, 8))),
     Case("an image with colours", EVALUATE, image("RUN/dataset/3/x.png", "RGB", (8, 8))),
     Case("an image that is text", EVALUATE, written("RUN/dataset/3/x.png", "hello")),
@@ -414,6 +417,8 @@ CASES = [
     Case("a checkpoint that is a pickle", TRAIN, both(half_trained, written("GEN/checkpoint.safetensors", PICKLE))),
     Case("... of another network", TRAIN,
          both(half_trained, lambda place: save_tensors(place / "GEN/checkpoint.safetensors", {"x": torch.ones(2)}))),
+    Case("an offset of an SNR that weighs nothing", f"{TRAIN} --generator.snr-offset 1"),
+    Case("a flow of 500 steps", f"{TRAIN} --generator.prediction flow_prediction --generator.train-timesteps 500"),
     Case("fine-tuning without a source", f"{TRAIN} --generator.tune full"),
     Case("an unknown kind of fine-tuning", f"{TRAIN} --generator.tune some"),
     Case("fine-tuning of a generator that does not exist", f"{TRAIN} --generator.tune full --generator.source none"),
@@ -512,7 +517,7 @@ CASES = [
     Case("a factory that cannot be imported", f"{DISTILL} --evaluation.architectures convnet nowhere:net"),
     Case("a selection by a method that samples", "lgd select PRESET --method dit --out OUT"),
     Case("a selection of no image", "lgd select PRESET --per-class 0 --out OUT"),
-    Case("a selection of more images than there are", "lgd select PRESET --per-class 900 --out OUT"),
+    Case("a selection of more images than there are", "lgd select PRESET --per-class 900 --out OUT --quiet"),
     Case("an image folder that does not exist", "lgd distill folder:none --out OUT"),
     Case("a folder without a name", "lgd distill folder: --out OUT"),
     Case("three folders", "lgd distill folder:a,b,c --out OUT"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.kills import killed_when
 
@@ -120,25 +122,39 @@ def test_a_mistake_is_one_line_and_code_2(
     assert (tmp_path / "FOREIGN" / "notes.txt").read_text() == "mine"
 
 
-def lgd(*arguments: str | Path, **options: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "lgd", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)  # type: ignore[call-overload,no-any-return]
-
-
 def digests(root: Path) -> dict[str, str]:
     return {str(p.relative_to(root)): sha256(p) for p in sorted(root.glob("dataset/**/*")) if p.is_file()}
 
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def test_the_module_is_the_command() -> None:
+    command = [sys.executable, "-m", "lgd"]
+    assert subprocess.check_output([*command, "--version"], text=True) == f"lgd {__version__}\n"
+    done = subprocess.run([*command, "destill"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lgd: unknown command 'destill'")
+
+
+def wait_for(path: Path, process: multiprocessing.process.BaseProcess) -> None:
     """Wait until `path` exists; the process must not end before."""
     while not path.exists():
-        assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+        assert process.is_alive()
         time.sleep(0.005)
 
 
-def forked(*arguments: str | Path) -> multiprocessing.process.BaseProcess:
-    """Run the command in a fork of this process, which can be killed and need not import torch again."""
-    process = multiprocessing.get_context("fork").Process(target=lambda: os._exit(main([*map(str, arguments)])))
+def forked(*arguments: str | Path, errors: Path | None = None) -> multiprocessing.process.BaseProcess:
+    """Run the command in a fork of this process, which can be killed and need not import torch again.
+
+    errors: a file for its standard error and that of its workers.
+    """
+
+    def run() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a process of its own
+        if errors:
+            os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+            sys.stderr = io.TextIOWrapper(open(2, "wb", buffering=0, closefd=False), write_through=True)  # noqa: SIM115
+        os._exit(main([*map(str, arguments)]))
+
+    process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
     return process
 
@@ -166,33 +182,44 @@ def test_killed_at_several_moments_ends_with_the_same_bytes(tiny: Config, finish
     assert digests(out) == digests(finished)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_ctrl_c_stops_cleanly_and_can_be_resumed(tiny: Config, finished: Path, tmp_path: Path) -> None:
-    preset, out = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "run"
-    process = lgd("distill", preset, "--out", out, "--compute.workers", "2")
+    preset, out, errors = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "run", tmp_path / "errors"
+    process = forked("distill", preset, "--out", out, "--compute.workers", "2", errors=errors)
     wait_for(out / "increments/02/learners/0.safetensors", process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.splitlines()[-1].startswith("lgd: interrupted")
-    assert "Traceback" not in errors
+    workers = workers_of(process)
+    os.kill(process.pid or 0, signal.SIGINT)
+    process.join(60)
+    assert process.exitcode == 130
+    assert not any(map(alive, workers))
+    assert errors.read_text().splitlines()[-1].startswith("lgd: interrupted")
+    assert "Traceback" not in errors.read_text()
     assert main(["distill", str(preset), "--out", str(out), "--quiet"]) == 0
     assert digests(out) == digests(finished)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_workers_die_with_a_killed_parent(tiny: Config, tmp_path: Path) -> None:
-    process = lgd("distill", toml(tiny, tmp_path / "tiny.toml"), "--out", tmp_path / "run", "--compute.workers", "2")
-    wait_for(tmp_path / "run/reference.safetensors", process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    preset, out = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "run"
+    process = forked("distill", preset, "--out", out, "--compute.workers", "2", "--quiet")
+    wait_for(out / "reference.safetensors", process)
+    workers = workers_of(process)
     process.kill()
-    process.communicate()
+    process.join()
     deadline = time.monotonic() + 20
-    while any(alive(pid) for pid in children):
+    while any(map(alive, workers)):
         assert time.monotonic() < deadline, "worker processes outlive their parent"
         time.sleep(0.1)
-    assert len(children) >= 2
 
 
-def alive(pid: str) -> bool:
+def workers_of(process: multiprocessing.process.BaseProcess) -> list[int]:
+    """Return the process numbers of the two workers of a command."""
+    workers = [child.pid for child in psutil.Process(process.pid).children()]
+    assert len(workers) >= 2
+    return workers
+
+
+def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except FileNotFoundError:
@@ -248,7 +275,7 @@ def test_evaluate_a_run_on_its_own_test_set(
     assert f"{other} evaluates otherwise than {finished} did: evaluation.classifier.width (8 there, 4 here)" in told
 
 
-def test_a_full_disk_is_one_line(tiny: Config, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line(tiny: Config, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Uses a file system of 256 KiB, if this machine allows one."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -258,11 +285,11 @@ def test_a_full_disk_is_one_line(tiny: Config, tmp_path: Path) -> None:
     ):
         pytest.skip("cannot mount a tmpfs here")
     try:
-        process = lgd("distill", toml(tiny, tmp_path / "tiny.toml"), "--out", disk / "run", "--quiet")
-        _, errors = process.communicate()
-        assert process.returncode == 2
+        preset = toml(tiny, tmp_path / "tiny.toml")
+        assert main(["distill", str(preset), "--out", str(disk / "run"), "--quiet"]) == 2
+        errors = capfd.readouterr().err
         assert "No space left on device" in errors.splitlines()[-1]
         assert "Traceback" not in errors
         assert not list((disk / "run").rglob("*.tmp"))
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "--lazy", disk], check=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.cli.test_main import forked, toml
 from tests.conftest import tiny_config
@@ -83,7 +84,9 @@ def killed_runs(preset: Path, folder: Path, count: int, expected: dict[str, str]
         root, moment = folder / f"run{killed}", draw.uniform(0, whole)
         process = forked(*command, root)
         time.sleep(moment)
+        workers = psutil.Process(process.pid).children(recursive=True) if process.is_alive() else []
         process.kill()
+        psutil.wait_procs(workers, timeout=10)  # each ends soon after its parent
         if ended(process) != -signal.SIGKILL:  # it was quicker than the first, and is not counted
             shutil.rmtree(root)
             continue
@@ -99,6 +102,7 @@ def ended(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("count", [1, pytest.param(30, marks=pytest.mark.slow)])
 def test_killed_at_random_moments(count: int, tiny: Config, finished: Path, tmp_path: Path) -> None:
     kills = list(killed_runs(toml(tiny, tmp_path / "tiny.toml"), tmp_path, count, digests(finished)))

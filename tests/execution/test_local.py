@@ -42,7 +42,7 @@ def test_a_worker_begins_while_the_block_computes(tmp_path: Path) -> None:
     assert int(done.read_text()) != os.getpid()
 
 
-@pytest.mark.usefixtures("cores")
+@pytest.mark.usefixtures("cores", "forked_workers")
 def test_the_block_is_followed_by_the_wait_and_by_what_failed(tmp_path: Path) -> None:
     slow, broken = tmp_path / "slow", tmp_path / "broken"
     units = [Unit("slow", work, (slow,), slow), Unit("bad", break_down, (broken,), broken)]

@@ -57,6 +57,7 @@ def test_what_is_the_units_own_is_not_tried_again_and_stops_no_other(error: Exce
     assert (tmp_path / LOG).exists() is not isinstance(error, UserError)
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("error", [TypeError("f() takes 2 arguments"), KeyError("x"), AssertionError()])
 def test_a_mistake_in_the_code_stops_at_once_and_its_traceback_is_kept(
@@ -85,16 +86,24 @@ def die_once(done: Path) -> None:
 
 
 def always_die(done: Path) -> None:
+    done.with_suffix(".tries").write_text(str(tries(done) + 1))
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("work", [die_once, always_die])
-def test_the_work_of_a_killed_worker_is_done_again(work: Callable[[Path], None], tmp_path: Path) -> None:
-    jobs = [Unit(f"u{i}", work, (tmp_path / f"{i}",), tmp_path / f"{i}") for i in range(2)]
+def jobs(work: Callable[[Path], None], root: Path) -> list[Unit]:
+    return [Unit(f"u{i}", work, (root / f"{i}",), root / f"{i}") for i in range(2)]
+
+
+def test_the_work_of_a_killed_worker_is_done_again(tmp_path: Path) -> None:
+    units = jobs(die_once, tmp_path)
     with Local(2, tmp_path, retries=2) as engine:
-        if work is die_once:
-            engine.run(jobs, "u")
-            assert all(job.done.exists() for job in jobs)
-        else:
-            with pytest.raises(UserError, match="a worker process was killed, perhaps for lack of memory"):
-                engine.run(jobs, "u")
+        engine.run(units, "u")
+    assert all(job.done.exists() for job in units)
+
+
+@pytest.mark.usefixtures("forked_workers")
+def test_work_that_always_kills_its_worker_ends_after_its_retries(tmp_path: Path) -> None:
+    died = pytest.raises(UserError, match="a worker process was killed, perhaps for lack of memory")
+    with Local(2, tmp_path, retries=2) as engine, died:
+        engine.run(jobs(always_die, tmp_path), "u")
+    assert 3 <= sum(tries(tmp_path / f"{i}") for i in range(2)) <= 6  # three rounds; one death may prevent another

@@ -120,10 +120,14 @@ def test_random_images_are_selected_by_their_positions() -> None:
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.needs_generator])
-def test_every_method_of_real_images_selects(method: str) -> None:
+def test_every_method_of_real_images_selects(method: str, tmp_path: Path) -> None:
+    """With a reference at most: nothing asks the judge."""
     if METHODS[method].fixed_size:
         pytest.skip("takes every image")
-    chosen = lgd.select((IMAGES, LABELS), per_class=2, method=method, learner__training__epochs=1, **QUICK).indices
+    settings = {**QUICK, "learner__training__epochs": 1}
+    chosen = lgd.select((IMAGES, LABELS), per_class=2, method=method, out=tmp_path / "run", **settings).indices
+    assert (tmp_path / "run/reference.safetensors").exists() == METHODS[method].needs_reference
+    assert not (tmp_path / "run/judge.safetensors").exists()
     assert np.bincount(LABELS[chosen]).tolist() == [2] * 10
     assert len(set(chosen)) == 20
 

@@ -147,7 +147,7 @@ def test_an_accuracy_within_its_standard_error_is_no_worse() -> None:
 
 def test_a_trial_gives_seconds_per_item() -> None:
     calls: list[int] = []
-    work = Workload(4, lambda: (lambda: calls.append(1), []), bfloat16=False)
+    work = Workload(4, lambda: (lambda: calls.append(1), []), bfloat16=False, key=())
     assert 0 < seconds_of(work) < 0.01
     assert 3 <= len(calls) <= 10
 

@@ -84,6 +84,21 @@ def test_plan_of_images_that_are_not_on_this_machine(capsys: pytest.CaptureFixtu
     assert "1000 classes, 1281167 training" in capsys.readouterr().out
 
 
+def test_equal_work_is_counted_once(tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More increments are more of the same steps."""
+
+    def kinds(increments: int) -> int:
+        counted = []
+        monkeypatch.setattr("lgd.profiling.plan.count", lambda *work: counted.append(work) or (1, 1))
+        batches = dict.fromkeys(("learner.training.batch_size", "evaluation.classifier.training.batch_size"), 16)
+        config = with_values(tiny, {"stages.increments": increments, "evaluation.ipc": (), **batches})
+        found = plan(config, Sizes(10, 1347, 450, (1, 8, 8), loaded=True), Rates(1e11, 3e11), fake=True)
+        assert [phase.name for phase in found.phases][-2:] == ["images", "evaluation"]
+        return len(counted)
+
+    assert kinds(9) == kinds(3) < 20
+
+
 def test_plan_counts_through_an_existing_generator_and_small_decoder(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

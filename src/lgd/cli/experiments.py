@@ -75,6 +75,14 @@ def evaluate(arguments: Sequence[str]) -> int:
         print(
             f"{name}: {plus_minus(last, 2)} % over {last['n']} seeds after the last epoch; best {plus_minus(best, 2)} %"
         )
+    for name, card in (result["stated"] or {}).items():
+        held = {None: "one classifier has no interval", True: "it lies there", False: "it does not lie there"}
+        between = (
+            ""
+            if card["low"] is None
+            else f", {options.seeds} new classifiers {card['low']:.1f} to {card['high']:.1f} %"
+        )
+        print(f"{name}: the card states {card['mean']:.1f} %{between}: {held[card['within']]}")
     for name, ranking in result.get("dd_ranking", {}).items():
         lrs, ars = (" and ".join(plus_minus(ranking[at][score]) for at in ("last", "best")) for score in ("lrs", "ars"))
         print(f"{name}: DD-Ranking at the last and the best: label-robust {lrs} %, augmentation-robust {ars} %")

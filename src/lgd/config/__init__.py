@@ -1,6 +1,6 @@
 """The configuration of a run: read from TOML, changed by command-line options, written as JSON."""
 
-from .changes import differences, with_defaults, with_per_class, with_values
+from .changes import differences, upgraded, with_defaults, with_per_class, with_values
 from .checks import check, from_dict, refuse_former_field, to_dict
 from .classifiers import ClassifierConfig, JudgeConfig, ReferenceConfig, TrainingConfig
 from .dataset import DatasetConfig
@@ -48,6 +48,7 @@ __all__ = [
     "presets",
     "refuse_former_field",
     "to_dict",
+    "upgraded",
     "with_defaults",
     "with_per_class",
     "with_values",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -29,13 +30,19 @@ def from_dict(values: Any, where: str) -> Config:
             refuse_former_field(name, where)
     try:
         # Through JSON: strict about types, yet a list may fill a tuple and an integer a float.
-        config = TypeAdapter(Config).validate_json(json.dumps(values), strict=True, extra="forbid")
+        config = validator().validate_json(json.dumps(values), strict=True, extra="forbid")
     except ValidationError as error:
         raise UserError(f"{where}: {_explain(error.errors())}") from None
     except (TypeError, ValueError, RecursionError) as error:  # a TOML date, say
         raise UserError(f"{where}: {error}") from None
     _check(config, where)
     return config
+
+
+@cache
+def validator() -> TypeAdapter[Config]:
+    """Return pydantic's validator of configurations, which takes 25 ms to build."""
+    return TypeAdapter(Config)
 
 
 def to_dict(part: Any) -> dict[str, Any]:

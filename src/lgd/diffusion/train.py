@@ -94,7 +94,8 @@ def train(
     batch = min(config.batch_size, images)
     while state.step < config.steps:
         if len(state.order) < batch:
-            state.order = torch.cat([state.order, torch.randperm(images, generator=state.draw)])
+            again = torch.randperm(images, generator=state.draw, device=state.draw.device)
+            state.order = torch.cat([state.order, again.cpu()])
         ahead = state.order.split(batch)[: min(len(state.order) // batch, config.steps - state.step)]
         items = source.stream(ahead)
         for chosen in ahead:
@@ -116,13 +117,14 @@ def one_step(
     """Take one step on a batch of a source with its labels (B,)."""
     denoiser, draw, batch = state.denoiser, state.draw, len(labels)
     device = next(denoiser.parameters()).device
-    t = torch.randint(scheduler.config.num_train_timesteps, (batch,), generator=draw).to(device)
-    eps = torch.randn((batch, *source.shape), generator=draw).to(device)
-    dropped = torch.rand(batch, generator=draw) < config.label_dropout
-    flipped = torch.rand(batch, generator=draw) < 0.5 if config.flip else None
+    place = draw.device
+    t = torch.randint(scheduler.config.num_train_timesteps, (batch,), generator=draw, device=place).to(device)
+    eps = torch.randn((batch, *source.shape), generator=draw, device=place).to(device)
+    dropped = torch.rand(batch, generator=draw, device=place) < config.label_dropout
+    flipped = torch.rand(batch, generator=draw, device=place) < 0.5 if config.flip else None
     null = state.family.null(denoiser, state.embeddings)
     assert null is not None  # as tables are made with a null class
-    y = conditions_of(state, labels).masked_fill(dropped, null).to(device)
+    y = conditions_of(state, labels).to(device).masked_fill(dropped.to(device), null)
     x0 = source.latents(item, flipped).to(device)
     x_t = scheduler.add_noise(x0, eps, t)
     kind, alpha_bars = scheduler.config.prediction_type, scheduler.alphas_cumprod.to(device)

@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -145,10 +146,16 @@ def finish_increment(folder: Path) -> None:
         write_text(folder / "done", "")
 
 
+@cache
+def validator() -> TypeAdapter[list[Row]]:
+    """Return pydantic's validator of manifest rows."""
+    return TypeAdapter(list[Row])
+
+
 def read_rows(path: Path, values: Any) -> list[Row]:
     """Check plain data against `Row`. Errors: UserError naming the file and the first wrong field."""
     try:
-        rows = TypeAdapter(list[Row]).validate_python(values)
+        rows = validator().validate_python(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"{path}: corrupt manifest: row {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

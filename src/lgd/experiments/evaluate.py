@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -23,16 +24,18 @@ from lgd.errors import UserError
 from lgd.evaluation.aggregate import summarise
 from lgd.evaluation.cells import folder_done, folder_units
 from lgd.evaluation.dd_ranking import Ranking, Scoring, score_units, scores
+from lgd.evaluation.intervals import prediction_interval
 from lgd.evaluation.permutation import agreed, described
 from lgd.evaluation.released import read_released
 from lgd.evaluation.schedule import evaluators
 from lgd.evaluation.soft_labels import FILE, needs_teacher, stored_soft_labels
 from lgd.execution.engines import engine_for
+from lgd.export.record import Stated, same_evaluation, stated_in
 from lgd.progress import log
 from lgd.storage.files import read_json
 from lgd.storage.object_store import fetched, workspace
 
-from .auto import load_config
+from .auto import as_source, is_source, load_config
 from .resolve import has_evaluation, resolve
 from .run_directory import claim
 
@@ -63,7 +66,8 @@ def evaluate(
         if in_memory:  # both are written as the test images are
             real = image_set(test)
             named = write_arrays(read_set(given, Splits(real, real, real.class_names), False)[0], real)
-        config = with_values(settings_for(given, images, named), changes or {})
+        stated = stated_in(given) if isinstance(given, Path) else None
+        config = with_values(settings_for(given, images, named, stated), changes or {})
         experiment = resolve(config, methods=(), checks=[has_evaluation])
         evaluation, splits = experiment.evaluation(None), experiment.splits
         labelled = in_folder and needs_teacher(evaluation.config) and evaluation.config.teacher.stored
@@ -89,15 +93,29 @@ def evaluate(
         log.warning(described(permuted, splits.test.class_names, splits.class_order, first["mean"]))
     return {
         "dataset": str(images),
-        "test": str(named or experiment.config.name),
+        "test": str(named or (experiment.config.dataset.source if stated else experiment.config.name)),
         "test_images": len(experiment.splits.test),
         "images": len(train),
         "protocol": {"name": evaluation.config.protocol, "epochs_factor": evaluation.config.epochs_factor},
         "accuracy": first,
         "architectures": accuracies,
         "permutation": permuted and asdict(permuted),
+        "stated": compared(stated, accuracies, seeds) if stated and same_evaluation(stated, config) else None,
         **ranking,
     }
+
+
+def compared(
+    stated: Stated, accuracies: Mapping[str, Mapping[str, Any]], count: int
+) -> dict[str, dict[str, float | bool | None]]:
+    """Compare accuracies by architecture with those of the card: its mean, the interval of `count` new classifiers."""
+    found: dict[str, dict[str, float | bool | None]] = {}
+    for name in stated.accuracy.keys() & accuracies.keys():
+        interval = prediction_interval(stated.accuracy[name], count)
+        low, high = interval or (None, None)
+        within = None if interval is None else interval[0] <= accuracies[name]["mean"] <= interval[1]
+        found[name] = {"mean": fmean(stated.accuracy[name]), "low": low, "high": high, "within": within}
+    return found
 
 
 def read_set(images: Any, real: Splits, labelled: bool) -> tuple[ImageSet, Tensor | None]:
@@ -116,12 +134,18 @@ def read_set(images: Any, real: Splits, labelled: bool) -> tuple[ImageSet, Tenso
     return train, stored_soft_labels(place / FILE, folder_files(place, names), names) if labelled else None
 
 
-def settings_for(given: Any, images: Any, test: str | Path | None) -> Config:
+def settings_for(given: Any, images: Any, test: str | Path | None, stated: Stated | None) -> Config:
     """Return the configuration that `test` names, or that of the run in `given`; log how the two differ.
 
-    given: the folder of the run or images, or images in memory. images: as the user gave them. Errors: UserError
-    without both.
+    given: the folder of the run or images, or images in memory. images: as the user gave them. stated: by the card of
+    an export, whose settings serve where `test` is a source of images or its own is public. Errors: UserError without
+    all of them.
     """
+    if stated is not None and (test is None or is_source(as_source(str(test)))):
+        source = stated.config.dataset.source if test is None else as_source(str(test))
+        if not source:
+            raise UserError(f"{images}: name the real images of the card with --test, for example parquet:TRAIN,TEST")
+        return with_values(stated.config, {"dataset.source": source})
     own = load_config(str(given / "config.json")) if isinstance(given, Path) and is_run(given) else None
     if test is None:
         if own is None:

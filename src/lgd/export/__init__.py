@@ -12,7 +12,7 @@ from typing import Any
 from lgd import CallablePackage
 from lgd.errors import UserError, nearest
 from lgd.progress import log, progress_bar
-from lgd.storage.files import write_text
+from lgd.storage.files import write_json, write_text
 
 
 def export(
@@ -28,6 +28,7 @@ def export(
     """
     from .card import card
     from .formats import FORMATS
+    from .record import FILE, record_of
     from .samples import read_export
 
     if to not in FORMATS:
@@ -43,6 +44,7 @@ def export(
         temporary.mkdir(parents=True)
         with progress_bar(len(content.samples), f"export to {to}") as advance:
             how_to_read = FORMATS[to].write(content, temporary, advance)
+        write_json(temporary / FILE, record_of(own))
         write_text(temporary / "README.md", card(content, FORMATS[to], how_to_read, temporary))
         if out.exists():
             shutil.rmtree(out)

@@ -15,6 +15,7 @@ from lgd.storage.files import sha256
 
 from .formats import ExportFormat
 from .parquet import columns_of
+from .record import interval_text
 from .samples import Export
 
 LICENCES = {"digits": "the generator is trained here on scikit-learn's digits (UCI, CC BY 4.0)"}
@@ -63,6 +64,9 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
                 "scores", "", ["images per class", "accuracy, %", "valid, %", "valid by reference, %"], scores, words=0
             )
         ),
+        again=markdown(Table("again", "", ["architecture", "accuracy, %", "interval, %"], repeated(increments[-1]))),
+        evaluation=config["evaluation"],
+        size=config["dataset"]["size"],
         eval_split=_line(config["dataset"]["eval_split"]),
         reference=metrics["reference"]["accuracy"],
         judge=metrics["judge"],
@@ -73,6 +77,14 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         checksums=_checksums(form, root),
     )
     return str(made)
+
+
+def repeated(last: dict[str, Any]) -> list[list[str]]:
+    """Return a row for each architecture: its accuracy, and where that of as many new classifiers lies."""
+    return [
+        [_line(name), plus_minus(own), interval_text(own["values"], own["n"])]
+        for name, own in last["architectures"].items()
+    ]
 
 
 def kinds_of(export: Export) -> str:

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import psutil
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -105,8 +106,15 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
     process = int(psutil.Process().memory_info().rss) + (0 if sizes.loaded else sizes.bytes)
     workers = worker_count(config.compute)
 
+    known: dict[tuple[Any, ...], tuple[float, int, bool]] = {}
+
     def assess(work: Workload) -> tuple[float, int, bool]:
-        """Return the seconds per item, the peak memory, and whether the time was measured."""
+        """Return the seconds per item, the peak memory, and whether the time was measured; of equal work, once."""
+        if work.key not in known:
+            known[work.key] = measure(work)
+        return known[work.key]
+
+    def measure(work: Workload) -> tuple[float, int, bool]:
         with FakeTensorMode(allow_non_fake_inputs=True) if fake else nullcontext():
             function, networks = work.build()
             flops, most = count(function, networks)

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn import functional as F
 
 from lgd.classifiers.architectures import Classifier, batch_size_for, new_classifier
-from lgd.config import ClassifierConfig, Config, Precision
+from lgd.config import ClassifierConfig, Config, Precision, TrainingConfig
 from lgd.diffusion.autoencoder import Latents, Pixels, open_latents, small_decoder
 from lgd.diffusion.families import FAMILIES
 from lgd.diffusion.families.dit import DIT, new_denoiser
@@ -50,6 +50,8 @@ class Workload:
     build: Callable[[], Built]
     """returns the call and its networks; within torch's fake tensors it computes nothing"""
     bfloat16: bool
+    key: tuple[Any, ...]
+    """equal for equal work of one configuration"""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Workloads:
 
             return step, [network]
 
-        return Workload(batch, build, half)
+        # Epochs, rates and the like change no step.
+        return Workload(batch, build, half, ("training", replace(config, training=TrainingConfig()), half, batch))
 
     def evaluation_training_step(self, architecture: str, images: int) -> Workload:
         """Return one training step of the evaluation, for an architecture on a set of `images` images."""
@@ -103,7 +106,7 @@ class Workloads:
             network, x = self.classifier(config).eval(), torch.rand(batch, *self.sizes.shape, device=self.device)
             return torch.no_grad()(lambda: network(x)), [network]
 
-        return Workload(batch, build, bfloat16=False)
+        return Workload(batch, build, False, ("classification", replace(config, training=TrainingConfig()), batch))
 
     def generator_training_step(self) -> Workload:
         own = self.config.generator
@@ -127,7 +130,7 @@ class Workloads:
 
             return step, [denoiser, nn.ParameterList(extra)]
 
-        return Workload(1, build, half)
+        return Workload(1, build, half, ("training of the generator",))
 
     def generator(self, precision: Precision) -> Generator:
         """Open the generator, or make an untrained one of its size. Errors: UserError when its size is unknown."""
@@ -224,7 +227,7 @@ class Workloads:
             guided = learnability_guided(inner, score, own)
             return torch.no_grad()(lambda: guided(x, here)), networks
 
-        return Workload(batch, build, half)
+        return Workload(batch, build, half, ("sampling", batch, guidance))
 
     def decoding_batch(self, batch: int) -> Workload:
         def build() -> Built:
@@ -232,7 +235,8 @@ class Workloads:
             z = torch.randn(batch, *generator.latent_shape, device=self.device)
             return torch.no_grad()(lambda: generator.autoencoder.decode(z)), networks_of(generator.autoencoder)
 
-        return Workload(batch, build, self.config.sampling.precision == "bfloat16")
+        half = self.config.sampling.precision == "bfloat16"
+        return Workload(batch, build, half, ("decoding", batch))
 
     def guidance_decoder(self, generator: Generator) -> tuple[Any, list[nn.Module]]:
         folder = self.config.guidance.decoder

@@ -1,0 +1,180 @@
+"""Train a DiT on packed images in one go, for as many minutes as given; weights, samples and losses in small files.
+
+    benchmarks/gpu/run.sh train --images PACKED --autoencoder TAEF2 [--minutes 9] [--size small]
+
+Encodes the images and their mirror images on the device and keeps the latents there. Measures a step, sets the number
+of steps so that the learning rate reaches zero in time, and samples from the averaged weights. Writes into $OUT
+(default: benchmarks/gpu/out) report.json, training.jsonl, samples.png, and the generator in half precision as
+generator.tar.0, generator.tar.1, ...: `cat generator.tar.* | tar x` joins them to a folder for generator.source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from typing import Any
+
+import torch
+from pack_images import unpack
+from torch import Tensor
+
+from lgd.config import Config, GeneratorConfig, SamplingConfig, with_values
+from lgd.diffusion.autoencoder import Latents, Shape
+from lgd.diffusion.checkpoint import trained
+from lgd.diffusion.folder import save_generator
+from lgd.diffusion.generator import Generator
+from lgd.diffusion.latents import LatentSource, encode_latents
+from lgd.diffusion.starts import new_start
+from lgd.diffusion.train import Training, begin, train
+from lgd.diffusion.train_generator import Meter, Row
+from lgd.execution.hardware import device_name, resolve_device
+from lgd.experiments.preview import preview_samples, write_grid
+
+PART = 15_000_000
+"""bytes of the largest file"""
+PROBE = 40
+"""steps by which a step's time is measured, the second half of them"""
+SAMPLING_STEPS = 50
+SAMPLING = 30.0
+"""seconds kept for samples and files"""
+
+
+@dataclass
+class OnDevice:
+    """Normalised latents in the device's memory, float16 (views, N, C, H, W); the second view is the mirrored one."""
+
+    views: Tensor
+    shape: Shape
+
+    def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+        return iter(chunks)
+
+    def latents(self, item: Tensor, flipped: Tensor | None) -> Tensor:
+        view = torch.zeros_like(item) if flipped is None else flipped.long()
+        return self.views[view.to(self.views.device), item.to(self.views.device)].float()
+
+
+def on_device(source: LatentSource, device: str) -> OnDevice:
+    """Return the latents of a source, normalised, in the memory of a device."""
+    columns = (value.to(device).view(-1, 1, 1) for value in (source.mean, source.std))
+    views, (mean, std) = torch.from_numpy(source.array).to(device), columns
+    for view in views:
+        for part in view.split(256):
+            part.copy_((part.float() - mean) / std)
+    return OnDevice(views, source.shape)
+
+
+def learn(
+    state: Training, source: OnDevice, labels: Tensor, scheduler: Any, own: GeneratorConfig, until: float
+) -> list[Row]:
+    """Train until a time of `monotonic`, with a learning rate that falls to zero by then; return rows of losses."""
+    rows: list[Row] = []
+    meter = Meter(min(own.batch_size, len(labels)))
+    half = 0.0
+
+    def take(config: GeneratorConfig) -> None:
+        nonlocal half
+        for progress in train(state, source, labels, scheduler, config):
+            meter.add(progress)
+            half = monotonic() if progress.step == PROBE // 2 else half
+            if progress.step % PROBE == 0 or progress.step == config.steps:
+                rows.append(meter.row())
+            if monotonic() > until:
+                return
+
+    take(replace(own, steps=PROBE, schedule="constant"))
+    seconds = (monotonic() - half) / (PROBE - PROBE // 2)
+    steps = state.step + int(0.97 * max(0.0, until - monotonic()) / seconds)
+    print(f"{1000 * seconds:.1f} ms a step: {steps} steps", flush=True)
+    take(replace(own, steps=steps))
+    return rows
+
+
+def write_parts(folder: Path, out: Path) -> None:
+    """Write a folder as a tar in files of at most PART bytes: NAME.tar.0, NAME.tar.1, ..."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w") as tar:
+        tar.add(folder, folder.name)
+    content = whole.getvalue()
+    for number, start in enumerate(range(0, len(content), PART)):
+        (out / f"{folder.name}.tar.{number}").write_bytes(content[start : start + PART])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    begun = monotonic()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--autoencoder", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=9.0, help="of the whole command")
+    parser.add_argument("--size", default="small", help="generator.size: tiny, small or base")
+    parser.add_argument("--image-size", type=int, default=256, help="side in pixels that the autoencoder sees")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--per-class", type=int, default=8, help="samples on the picture")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    device, images = resolve_device("auto"), unpack(options.images)
+    values = {
+        "autoencoder": str(options.autoencoder),
+        "image_size": options.image_size,
+        "size": options.size,
+        "batch_size": options.batch,
+        "learning_rate": options.rate,
+        "warmup_steps": 500,
+        "ema_decay": 0.9995,
+        "prediction": "sample",
+        "min_snr": 5.0,
+        "snr_offset": 1.0,
+        "flip": True,
+        "precision": "bfloat16",
+    }
+    own = with_values(Config(), {f"generator.{name}": value for name, value in values.items()}).generator
+    start = new_start(own, images)
+    assert isinstance(start.autoencoder, Latents)
+    start.autoencoder.network.to(device)
+    with TemporaryDirectory() as folder:
+        kept = encode_latents(images, start.autoencoder, True, Path(folder), {}, lambda count: None)
+        source = on_device(kept, device)
+        autoencoder = start.autoencoder.normalised(kept.mean.tolist(), kept.std.tolist())
+    print(f"{len(images)} images encoded after {monotonic() - begun:.0f} s", flush=True)
+    denoiser = start.denoiser.to(device)
+    state = begin(denoiser, own, len(images))
+    state.draw = torch.Generator(device).manual_seed(own.seed)
+    rows = learn(state, source, images.labels, start.scheduler, own, begun + 60 * options.minutes - SAMPLING)
+    (options.out / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    state.average.copy_to(trained(state))
+    schedule, names = dict(start.scheduler.config), images.class_names
+    generator = Generator(
+        denoiser.eval().requires_grad_(False), schedule, autoencoder, names, start.conditions.class_ids
+    )
+    sampling = SamplingConfig(steps=SAMPLING_STEPS, classifier_free_scale=2.0, batch_size=40)
+    write_grid(
+        preview_samples(generator, range(len(names)), options.per_class, sampling, 0), options.out / "samples.png"
+    )
+    with TemporaryDirectory() as folder:
+        save_generator(replace(generator, denoiser=denoiser.half()), Path(folder) / "generator", options.autoencoder)
+        write_parts(Path(folder) / "generator", options.out)
+    report = {
+        "device": torch.cuda.get_device_name() if device != "cpu" else device_name("cpu"),
+        "parameters": sum(parameter.numel() for parameter in denoiser.parameters()),
+        "images": len(images),
+        "latents": list(source.shape),
+        "steps": state.step,
+        "epochs": state.step * min(own.batch_size, len(images)) / len(images),
+        "loss": rows[-1]["loss"],
+        "seconds": round(monotonic() - begun, 1),
+    }
+    (options.out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The GPU training of a generator in its small form: packed images in, a generator in parts out."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+from tests.diffusion.pipelines import new_vae
+
+from lgd.config import DatasetConfig
+from lgd.data.datasets import load_splits
+from lgd.data.imageset import ImageSet
+from lgd.diffusion.folder import load_generator
+from lgd.rng import seeded_initialisation
+
+
+def test_packed_images_become_a_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks/gpu"))
+    packing, training = import_module("pack_images"), import_module("train_generator")
+    digits = load_splits(DatasetConfig("digits")).train.subset(range(60))
+    images = ImageSet(digits.pixels(torch.arange(60)), digits.labels, digits.class_names)
+    packing.pack(images, tmp_path / "images.safetensors", 90)
+    unpacked = packing.unpack(tmp_path / "images.safetensors")
+    assert torch.equal(unpacked.labels, images.labels)
+    assert unpacked.class_names == images.class_names
+    assert (unpacked.images.float() - images.images.float()).abs().mean() < 6
+
+    with seeded_initialisation("vae"):
+        new_vae().save_pretrained(tmp_path / "vae")
+    monkeypatch.setattr(training, "PART", 20_000)
+    monkeypatch.setattr(training, "PROBE", 4)
+    monkeypatch.setattr(training, "SAMPLING", 0.0)
+    monkeypatch.setattr(training, "SAMPLING_STEPS", 2)
+    small = ["--size", "custom", "--image-size", "8", "--batch", "8", "--per-class", "1", "--minutes", "0.03"]
+    paths = {"images": "images.safetensors", "autoencoder": "vae", "out": "out"}
+    training.main([*small, *(word for name, path in paths.items() for word in (f"--{name}", str(tmp_path / path)))])
+
+    out = tmp_path / "out"
+    report = json.loads((out / "report.json").read_text())
+    rows = [json.loads(line) for line in (out / "training.jsonl").read_text().splitlines()]
+    assert report["steps"] == rows[-1]["step"] > 0
+    assert rows[-1]["loss"] == report["loss"] > 0
+    assert (out / "samples.png").stat().st_size > 0
+    parts = sorted(out.glob("generator.tar.*"), key=lambda path: int(path.suffix[1:]))
+    assert len(parts) > 1
+    assert all(path.stat().st_size <= 20_000 for path in parts)
+    with tarfile.open(fileobj=io.BytesIO(b"".join(path.read_bytes() for path in parts))) as tar:
+        tar.extractall(tmp_path, filter="data")
+    generator = load_generator(tmp_path / "generator")
+    assert generator.latent_shape == tuple(report["latents"]) == (4, 4, 4)
+    assert generator.class_names == images.class_names
+    assert generator.predicts == "sample"
