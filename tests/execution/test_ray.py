@@ -96,22 +96,6 @@ def when_started(done: Path, act: Callable[[int, str], None]) -> threading.Threa
     return thread
 
 
-@pytest.mark.parametrize("cores_per_worker", [1.0, 0.5], ids=["two workers", "four workers"])
-def test_the_bytes_are_those_of_one_process(
-    cores_per_worker: float, finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines
-) -> None:
-    config = with_values(
-        tiny,
-        {
-            "compute.engine": "ray",
-            "compute.address": machines.address,
-            "compute.cpus_per_unit": cores_per_worker,
-        },
-    )
-    distill(config, tmp_path / "run")
-    assert made(tmp_path / "run") == made(finished)
-
-
 def test_anchored_candidates_are_the_same_and_resume(tiny: Config, tmp_path: Path, machines: TwoMachines) -> None:
     """Orders, measured losses and encoded anchors are units, too."""
     values = {"method": "lgd-anchored", "stages.increments": 2, "evaluation.redundancy_seeds": 0}
@@ -126,20 +110,6 @@ def test_anchored_candidates_are_the_same_and_resume(tiny: Config, tmp_path: Pat
         shutil.rmtree(together / part)
     distill(on_ray, together)
     assert made(together) == made(alone)
-
-
-def test_two_workers_train_one_reference_to_the_bytes_of_one(
-    tiny: Config, tmp_path: Path, machines: TwoMachines
-) -> None:
-    """Through Ray Train, two shards of every batch."""
-    config = with_values(tiny, {"reference.training.shards": 2, "reference.training.epochs": 1})
-    alone = train_reference(config, tmp_path / "alone")
-    on_ray = with_values(config, {"compute.engine": "ray", "compute.address": machines.address})
-    together = train_reference(on_ray, tmp_path / "together")
-    assert together["accuracy"] == alone["accuracy"]
-    found = {sha256(tmp_path / name / "reference.safetensors") for name in ("alone", "together")}
-    assert len(found) == 1
-    assert not (tmp_path / "together" / ".train").exists()
 
 
 @pytest.mark.slow
@@ -173,6 +143,40 @@ def test_a_worker_loads_its_models_once(finished: Path, tiny: Config, engine: On
 def load_generator(done: Path, folder: Path, config: Config) -> None:
     resources._generator(folder, 0, config.generator, config.dataset, "cpu", config.sampling)
     write_json(done, [os.getpid(), resources._generator.cache_info().misses])
+
+
+def test_two_workers_train_one_reference_to_the_bytes_of_one(
+    tiny: Config, tmp_path: Path, machines: TwoMachines
+) -> None:
+    """Through Ray Train, two shards of every batch, with the workers that the test above started."""
+    config = with_values(tiny, {"reference.training.shards": 2, "reference.training.epochs": 1})
+    alone = train_reference(config, tmp_path / "alone")
+    on_ray = with_values(config, {"compute.engine": "ray", "compute.address": machines.address})
+    together = train_reference(on_ray, tmp_path / "together")
+    assert together["accuracy"] == alone["accuracy"]
+    found = {sha256(tmp_path / name / "reference.safetensors") for name in ("alone", "together")}
+    assert len(found) == 1
+    assert not (tmp_path / "together" / ".train").exists()
+
+
+def test_a_core_has_as_many_workers_as_their_share_allows(engine: OnRay, machines: TwoMachines) -> None:
+    """Four units of half a core run at the same time on two cores, in four processes."""
+    compute = replace(engine.compute, cpus_per_unit=0.5)
+    with OnRay(compute, engine.root) as halves:
+        units = [unit(engine.root, f"u{i}", meet, engine.root, 4) for i in range(4)]
+        halves.run(units, "test")
+    assert len({tries(one.done)[0] for one in units}) == 4
+    assert len({node for one in units for _, node in tries(one.done)}) == 2
+
+
+def meet(done: Path, root: Path, count: int) -> None:
+    """Wait until `count` units have begun."""
+    note(done)
+    end = time.monotonic() + 100
+    while len(list(root.glob("*.tries"))) < count:
+        assert time.monotonic() < end, "the units do not run at the same time"
+        time.sleep(0.02)
+    write_json(done, {})
 
 
 def test_a_worker_killed_in_mid_unit_is_replaced(engine: OnRay) -> None:

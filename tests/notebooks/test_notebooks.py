@@ -10,7 +10,9 @@ from typing import Any
 
 import matplotlib
 import pytest
+from tests.cli.test_main import toml
 
+from lgd.config import load_config, presets, with_values
 from lgd.distillation.methods import METHODS
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
@@ -20,6 +22,17 @@ def code_cells(path: Path) -> list[dict[str, Any]]:
     return [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
+@pytest.fixture
+def small_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replace the preset `digits` by one of narrow networks that train for one epoch."""
+    narrow = dict.fromkeys(("reference.width", "judge.width", "learner.width", "evaluation.classifier.width"), 8)
+    short = dict.fromkeys(("reference.training.epochs", "judge.training.epochs"), 1)
+    file = toml(with_values(load_config("digits"), {**narrow, **short}), tmp_path / "digits.toml")
+    known = {**presets(), "digits": file}
+    monkeypatch.setattr("lgd.config.reading.presets", lambda: known)
+
+
+@pytest.mark.usefixtures("small_digits")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The cells run as one module __main__, as in a kernel."""

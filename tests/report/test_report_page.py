@@ -57,14 +57,14 @@ def grow(run: Path, template: Path, images: int, side: int) -> None:
         write_text(folder / "done", "")
 
 
-@pytest.mark.parametrize(("images", "megabytes"), [(1000, 15), (50_000, 40)])
+@pytest.mark.parametrize(("images", "megabytes"), [(1000, 15), (20_000, 40)])
 def test_size(finished: Path, tmp_path: Path, images: int, megabytes: int) -> None:
     grow(tmp_path / "run", finished, images, side=128)
     out = tmp_path / "report.html"
     assert main(["report", str(tmp_path / "run"), "--out", str(out), "--quiet"]) == 0
     assert out.stat().st_size < megabytes * 2**20
     text = out.read_text()
-    assert ("A sample of 1000 of 50000 images" in text) == (images > LIMIT)
+    assert (f"A sample of 1000 of {images} images" in text) == (images > LIMIT)
 
 
 def test_sample_is_even(finished: Path) -> None:
