@@ -22,11 +22,11 @@ from lgd.experiments.budget import FILE, Budget
 from lgd.experiments.resolve import resolve
 from lgd.experiments.validation import augmentation, first, no_worse
 from lgd.profiling.sizes import Sizes
-from lgd.profiling.speed import FORWARD_SHARE, Speed, phases_at, seconds_of
+from lgd.profiling.speed import Speed, phases_at, seconds_of
 from lgd.profiling.workloads import Workload
 from lgd.storage.files import read_json, sha256, write_json
 
-SPEED = Speed(0.05, 1, 0.001, 0.003, "float32", 0.0005, 0.001)
+SPEED = Speed(0.05, 1, 0.001, 0.003, "float32", 0.0005, 0.001, 0.0004)
 SIZES = Sizes(3, 90, 30, (1, 8, 8), loaded=True)
 
 
@@ -51,7 +51,7 @@ def test_phases_count_the_work_of_a_run(tiny: Config) -> None:
     learned = sum((i - 1) * each for i in range(2, stages.increments + 1))
     accuracy = sum(i * each for i in range(1, stages.increments + 1)) * own.seeds
     redundancy = stages.increments * each * own.redundancy_seeds
-    tests = stages.increments * own.seeds * own.evaluations * 30 * FORWARD_SHARE
+    tests = stages.increments * own.seeds * own.evaluations * 30 * 0.4
     guided = config.guidance.window[1] - config.guidance.window[0] + 1
     steps = config.sampling.steps
     later = (stages.increments - 1) * each * stages.candidates
@@ -91,7 +91,9 @@ def test_sets_share_the_networks(tiny: Config) -> None:
 @pytest.mark.parametrize("factor", [0.1, 1.0, 10.0])
 def test_amounts_fit_and_grow_with_the_budget(tiny: Config, factor: float) -> None:
     config = replace(tiny, compute=replace(tiny.compute, workers=2))
-    speed = Speed(0.05 * factor, 1, 0.0004 * factor, 0.001 * factor, "float32", 0.0002 * factor, 0.0004 * factor)
+    speed = Speed(
+        0.05 * factor, 1, 0.0004 * factor, 0.001 * factor, "float32", 0.0002 * factor, 0.0004 * factor, 0.0002 * factor
+    )
     seconds, before = pieces(config, speed), 0
     for left in (60.0, 300.0, 1200.0):
         values = amounts_for(left, seconds, config, SHARES)
@@ -99,7 +101,7 @@ def test_amounts_fit_and_grow_with_the_budget(tiny: Config, factor: float) -> No
         assert whole <= left or steps == LEAST_STEPS
         assert whole > 0.97 * left or steps == MOST_STEPS
         assert steps >= before
-        assert values["evaluation.seeds"] in {seeds for _, (seeds, _) in EVALUATIONS}
+        assert values["evaluation.seeds"] in {seeds for _, (seeds, *_) in EVALUATIONS}
         before = steps
     real = pieces(config, speed, ("lgd-real",))
     alone = amounts_for(120.0, real, config, SHARES)
@@ -114,7 +116,7 @@ def test_a_busy_machine_gets_less_to_do(tiny: Config, slower: float) -> None:
     order = list(SHARES)
     for index, piece in enumerate(order):
         if piece == "judge":
-            names = ("generator", "classifier", "judge", "unguided", "guided")
+            names = ("generator", "classifier", "judge", "unguided", "guided", "classified")
             now = replace(SPEED, **{name: slower * getattr(SPEED, name) for name in names})
         base = with_values(tiny, values)
         chosen = amounts_for(300.0 - spent, pieces(base, now), base, order[index:])

@@ -17,8 +17,9 @@ OF_STAGES = ("real images", "learners", "calibration and fresh candidates", "ima
 """phases of profiling that are the stages of a set"""
 CANDIDATES = ((0.4, (3,)), (0.0, (2,)))
 """stages.candidates, each with the least factor on the epochs of the learners"""
-EVALUATIONS = ((0.6, (3, 2)), (0.4, (3, 1)), (0.25, (2, 1)), (0.0, (1, 1)))
-"""evaluation.seeds and evaluation.redundancy_seeds, each with the least factor on the epochs"""
+EVALUATIONS = ((0.6, (3, 2, 5)), (0.4, (3, 1, 5)), (0.25, (2, 1, 2)), (0.0, (1, 1, 1)))
+"""evaluation.seeds, evaluation.redundancy_seeds and the most evaluation.evaluations, each with the least factor on the
+epochs"""
 LEAST_TRAINED = 5
 """epochs of learners and evaluation"""
 LEAST_EPOCHS, MOST_EPOCHS = 2, 60
@@ -98,8 +99,9 @@ def evaluation(allowed: float, seconds: Callable[[Values], float], config: Confi
     """Choose the evaluations and their epochs."""
     epochs, field = config.evaluation.classifier.training.epochs, "evaluation.classifier.training.epochs"
 
-    def at(factor: float, seeds: int, redundancy: int) -> Values:
+    def at(factor: float, seeds: int, redundancy: int, tests: int) -> Values:
         counts = {"evaluation.seeds": seeds, "evaluation.redundancy_seeds": redundancy}
+        counts["evaluation.evaluations"] = min(tests, config.evaluation.evaluations)
         return {field: max(LEAST_TRAINED, round(factor * epochs)), **counts}
 
     return best(EVALUATIONS, at, allowed, seconds)

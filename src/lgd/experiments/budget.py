@@ -46,8 +46,8 @@ RECOGNISED_FROM = 0.6
 """accuracy in the short validation from which a generator of minutes is expected to show its classes: an assumption, as
 no set was measured between those that it shows and those that it does not (benchmarks/budget.md)"""
 TRAININGS = ("reference", "judge", "learner", "evaluation.classifier", "influence.surrogate.classifier")
-RATES = ("classifier", "unguided", "guided")
-MEASURED = {"judge": ("judge",), "generator": RATES, "stages": RATES, "evaluation": ("classifier",)}
+RATES = ("classifier", "classified", "unguided", "guided")
+MEASURED = {"judge": ("judge",), "generator": RATES, "stages": RATES, "evaluation": ("classifier", "classified")}
 """kinds of work that are tried again before a piece is made"""
 WRITTEN = ("config.json", "assets.json")
 """files of the output directory that repeat the settings"""
@@ -101,7 +101,7 @@ class Budget:
         if self.record and piece not in self.record["settled"]:
             config, speed = self.experiment.config, self.speed
             sampled = any(samples(with_method(config, name)) for name in self.methods)
-            names = [name for name in MEASURED.get(piece, ()) if name in ("classifier", "judge") or sampled]
+            names = [name for name in MEASURED.get(piece, ()) if sampled or name not in ("unguided", "guided")]
             names = names if self.methods else []
             speed = replace(speed, generator=step or speed.generator)
             speed = measure_again(speed, names, config, self.sizes, self.experiment.device)

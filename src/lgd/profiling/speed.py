@@ -20,8 +20,6 @@ from .workloads import Workload, Workloads
 
 TRIAL_SECONDS = 0.7
 """longest time that one kind of work is tried"""
-FORWARD_SHARE = 0.4
-"""seconds of a classified image, relative to those of an image in training: gradients cost twice the forward pass"""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,8 @@ class Speed:
     """a sampling step of an image without guidance"""
     guided: float
     """the same with guidance"""
+    classified: float
+    """an image that a classifier is tested on"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Prices(Workloads):
         return self.speed.judge if isinstance(config, JudgeConfig) else self.speed.classifier
 
     def classified_batch(self, config: ClassifierConfig) -> Any:
-        return FORWARD_SHARE * self.speed.classifier
+        return self.speed.classified
 
     def sampling_step(self, batch: int, guidance: str | None) -> Any:
         return self.speed.guided if guidance else self.speed.unguided
@@ -82,12 +82,12 @@ def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
             work = workloads.classifier_training_step(replace(config.reference, training=training), batch)
             found[precision] = seconds_of(work)
         best = min(found, key=found.__getitem__)
-    begun = Speed(steps[threads], threads, found[best], 0.0, best, 0.0, 0.0)
-    return measure_again(begun, ("judge", "unguided", "guided"), config, sizes, device)
+    begun = Speed(steps[threads], threads, found[best], 0.0, best, 0.0, 0.0, 0.0)
+    return measure_again(begun, ("judge", "unguided", "guided", "classified"), config, sizes, device)
 
 
 def measure_again(speed: Speed, names: Sequence[str], config: Config, sizes: Sizes, device: str) -> Speed:
-    """Try some kinds of work anew: generator, classifier, judge, unguided, guided. Errors: as `measure_speed`."""
+    """Try some kinds of work, named as fields of `Speed`, anew. Errors: as `measure_speed`."""
     workloads, batch = Workloads(config, sizes, device), config.reference.training.batch_size
     images = min(config.stages.classes_per_unit, sizes.classes) * config.stages.candidates
 
@@ -101,6 +101,7 @@ def measure_again(speed: Speed, names: Sequence[str], config: Config, sizes: Siz
         "judge": lambda: trained(config.judge),
         "unguided": lambda: workloads.sampling_step(images, None),
         "guided": lambda: workloads.sampling_step(images, "score"),
+        "classified": lambda: workloads.classified_batch(config.evaluation.classifier),
     }
     found: dict[str, Any] = {}
     for name in names:
