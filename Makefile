@@ -21,15 +21,15 @@ docs: install
 	$(BIN)/python docs/check_site.py site
 
 lint: install
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs hatch_build.py
+	$(BIN)/ruff format --check src tests benchmarks docs hatch_build.py
 
 type: install
 	$(BIN)/mypy
 
 format: install
-	$(BIN)/ruff check --fix src tests benchmarks docs
-	$(BIN)/ruff format src tests benchmarks docs
+	$(BIN)/ruff check --fix src tests benchmarks docs hatch_build.py
+	$(BIN)/ruff format src tests benchmarks docs hatch_build.py
 
 install: $(VENV)/.installed
 

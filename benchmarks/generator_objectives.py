@@ -31,6 +31,7 @@ from lgd.diffusion.generator import Generator
 from lgd.diffusion.starts import new_start
 from lgd.diffusion.train import begin, half_precision, train
 from lgd.diffusion.train_generator import GeneratorTraining, learning_source
+from lgd.evaluation.tables import number
 from lgd.execution.hardware import keep_freed_memory
 from lgd.experiments.preview import preview_samples, write_grid
 from lgd.storage.files import read_json, write_json
@@ -93,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
                 labels = range(len(splits.train.class_names))
                 samples = preview_samples(generator, labels, options.per_class, sampling, config.seed)
                 recognised = 100 * predict(judge, samples).argmax(1).eq(samples.labels).float().mean().item()
-                cells += [f"{recognised:.1f}", f"{fid(real, features_of(judge, samples)):.1f}"]
+                cells += [f"{recognised:.1f}", number(fid(real, features_of(judge, samples)))]
                 write_grid(samples, folder / f"samples-{scale:g}.png")
             print(f"| {' | '.join(cells)} |", flush=True)
 

@@ -1,7 +1,7 @@
 # lgd on the CPU. Build in the root of the repository:  docker build -f docker/cpu.Dockerfile -t lgd:cpu .
 # Run:  docker run --rm -v "$PWD:/data" lgd:cpu distill digits --out runs/mine
 FROM python:3.12-slim
-COPY pyproject.toml constraints.txt README.md LICENSE /src/
+COPY pyproject.toml hatch_build.py constraints.txt README.md LICENSE /src/
 COPY src /src/src
 RUN pip install --no-cache-dir -c /src/constraints.txt --extra-index-url https://download.pytorch.org/whl/cpu "/src[hf,s3]" \
     && rm -r /src

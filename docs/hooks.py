@@ -73,7 +73,8 @@ def python_page() -> str:
     """Return the reference of the names that `lgd` exports, from their docstrings."""
     package = import_module("lgd")
     parts = ["# Functions and classes\n\nThe names of `dir(lgd)`. [Python](../python.md) shows how to use them.\n"]
-    for name, home in package._HOMES.items():
+    for name in [name for name in package.__all__ if name in package._HOMES]:
+        home = package._HOMES[name]
         path = f"lgd.{home}" if home == name else f"lgd.{home}.{name}"
         parts.append(f"::: {path}\n    options:\n      heading: lgd.{name}\n      toc_label: {name}\n")
     return "\n".join(parts)

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 import dataclasses
+import email
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import hatchling.build
 import pytest
 from docs import hooks
 from docs.check_site import problems
@@ -49,6 +52,47 @@ def test_the_links_and_pictures_of_the_readme_exist() -> None:
     local = [target for target in targets if not target.startswith("https://")]
     assert len(local) > 10
     assert not [target for target in local if not (ROOT / target).is_file()]
+
+
+@pytest.mark.parametrize("address", ["https://github.com/owner/lgd", ""])
+def test_the_package_has_absolute_links(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The metadata of a wheel, built with and without the address that pyproject.toml has a place for."""
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "src/lgd/__init__.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    line = f'Repository = "{address}"\n' if address else ""
+    changed = re.sub(r'^(# )?Repository = ".*"\n', line, project, flags=re.MULTILINE)
+    assert changed != project
+    (tmp_path / "pyproject.toml").write_text(changed, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    folder = hatchling.build.prepare_metadata_for_build_wheel(str(tmp_path))
+    metadata = email.message_from_bytes((tmp_path / folder / "METADATA").read_bytes())
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    found = metadata.get_payload(decode=True).decode()  # type: ignore[union-attr]
+    if not address:
+        assert found == readme
+        return
+    targets = [match["target"] for match in hooks.LINK.finditer(found)]
+    assert len(targets) == len(hooks.LINK.findall(readme))
+    assert all(target.startswith("https://") for target in targets)
+    blobs, raws = (
+        [t.removeprefix(start) for t in targets if t.startswith(start)]
+        for start in (f"{address}/blob/HEAD/", f"{address}/raw/HEAD/")
+    )
+    assert "docs/python.md" in blobs
+    assert raws == ["docs/pictures/digits-images.png"]
+    assert all((ROOT / path).is_file() for path in [*blobs, *raws])
+
+
+def test_every_term_of_the_glossary_is_linked() -> None:
+    rows = re.findall(r"^\| (?!term|---)(.*)", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    terms = [re.match(r'<a id="([\w-]+)">', row) for row in rows]
+    assert all(terms)
+    pages = [ROOT / "README.md", *(page for page in ROOT.glob("docs/**/*.md") if page.name != "glossary.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    assert [term[1] for term in terms if term and f"glossary.md#{term[1]})" not in text] == []
 
 
 def test_links_in_code_stay() -> None:

@@ -11,6 +11,7 @@ torch is imported when a function is first used.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module 'lgd' has no attribute {name!r}")
+        raise AttributeError(f"module 'lgd' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     module = import_module(f".{_HOMES[name]}", __name__)
     return module if name == _HOMES[name] else getattr(module, name)
 

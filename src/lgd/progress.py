@@ -67,4 +67,4 @@ def progress_bar(total: int, what: str) -> Iterator[Callable[..., None]]:
                 log.info(f"{what}: {done} of {total}, about {left:.0f} s left" + (f" ({note})" if note else ""))
 
         yield advance
-    log.info(f"{what}: {total} in {time.monotonic() - start:.1f} s")
+    log.info(f"{what}: {f'{total} in ' if total > 1 else ''}{time.monotonic() - start:.1f} s")

@@ -44,6 +44,10 @@ HEAD = """\
 
 `tests/cli/test_bad_inputs.py` runs every case and compares its output with this table. Each case prints at most one line on
 standard error and changes no file that existed before. RUN is a finished run; OUT does not exist.
+
+In Python the same text is that of an `lgd.UserError`. `tests/data/test_memory.py` has the cases of images in memory, and
+`tests/guidance/test_own_denoisers.py` those of denoisers, for example `network: returned (2, 1, 2, 4) for x_t (2, 1, 4, 4);
+expected the shape of x_t`.
 """
 
 Damage = Callable[[Path], object]
@@ -362,8 +366,8 @@ CASES = [
     Case("a folder that does not exist", "lgd evaluate none --test PRESET"),
     Case("a folder of other classes", "lgd evaluate D --test PRESET", image("D/cat/1.png", "L", (8, 8))),
     Case("a folder without images", "lgd evaluate D --test PRESET", written("D/0/readme", "")),
-    Case("an export whose record is a list", "lgd evaluate D --test PRESET", written("D/evaluation.json", "[]")),
-    Case("an export of images at a path, without them", "lgd evaluate D", written("D/evaluation.json", RECORD)),
+    Case("an export whose record is a list", "lgd evaluate D --test PRESET", written("D/accuracy.json", "[]")),
+    Case("an export of images at a path, without them", "lgd evaluate D", written("D/accuracy.json", RECORD)),
     Case("an image of another size", EVALUATE, image("RUN/dataset/3/x.png", "L", (9, 8))),
     Case("an image with colours", EVALUATE, image("RUN/dataset/3/x.png", "RGB", (8, 8))),
     Case("an image that is text", EVALUATE, written("RUN/dataset/3/x.png", "hello")),

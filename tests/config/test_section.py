@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 import pytest
+import torch
 
 import lgd
 from lgd.config import ClassifierConfig, Config, EvaluationConfig, GuidanceConfig, with_per_class
@@ -42,6 +43,10 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "in a dict": (lambda: Config(guidance={"omgea": 1}), "GuidanceConfig: unknown field 'omgea'"),  # type: ignore[arg-type]
     "replaced": (lambda: Config().replace("guidance.omgea", 1), "no field 'omgea'; did you mean 'omega'?"),
     "a preset": (lambda: Config("digits"), "Config('digits'): give fields by name; lgd.load_config('digits')"),  # type: ignore[misc]
+    "a network": (
+        lambda: ClassifierConfig(torch.nn.Linear(2, 2)),  # type: ignore[arg-type]
+        "Linear: an object; give a function (shape, classes) -> network",
+    ),
     "a lambda": (lambda: ClassifierConfig(lambda: 1), "worker processes cannot import it; define it with `def`"),  # type: ignore[arg-type,return-value]
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from tests.factories import no_network, perceptron, three_logits
 from torch import Tensor
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 import lgd
 from lgd.classifiers.architectures import Classifier, features_and_logits
@@ -75,7 +77,7 @@ def test_a_set_is_distilled_from_memory_and_continues(run: Path, tiny: Config) -
         lgd.distill(IMAGES[:200], run, labels=LABELS[:200])
 
 
-@pytest.mark.parametrize("to", ["imagefolder", "hf", "parquet", "webdataset"])
+@pytest.mark.parametrize("to", ["imagefolder", "hf", "parquet", "webdataset", "pt"])
 def test_an_export_is_loaded_as_the_run_is(to: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, data = lgd.export(run, to, tmp_path / to), lgd.load(run)
 
@@ -89,6 +91,70 @@ def test_an_export_is_loaded_as_the_run_is(to: str, run: Path, tmp_path: Path, m
         assert loaded.classes == data.classes
         kept = {(label, image.numpy().tobytes()) for image, label in ((1 - x, y) for x, y in data)}
         assert {(label, image.numpy().tobytes()) for image, label in loaded} == kept
+
+
+def test_tensors_are_loaded(finished: Path, tmp_path: Path) -> None:
+    """Normalised ones exactly; those of other programs without class names; unknown statistics are told."""
+    data = lgd.load(finished)
+    out = lgd.export(finished, "pt", tmp_path / "out", statistics="0.4/0.3")
+    assert torch.load(out / "images.pt").min() < -1
+    loaded = lgd.load(out)
+    assert sorted((y, x.numpy().tobytes()) for x, y in loaded) == sorted((y, x.numpy().tobytes()) for x, y in data)
+    (out / "normalisation.json").unlink()
+    with pytest.raises(UserError, match=r"images.pt: values from -1.33 to .*, normalised by statistics that"):
+        lgd.load(out)
+    assert lgd.evaluate(out, "digits", 1, ONCE)["images"] == len(data)
+    pixels, labels = torch.rand(6, 5, 5, 3), torch.tensor([0, 1, 2, 0, 1, 2])
+    for labels_or_logits in (labels, torch.nn.functional.one_hot(labels) - 0.5):
+        torch.save({"images": pixels, "labels": labels_or_logits}, tmp_path / "theirs.pt")
+        theirs = lgd.load(tmp_path / "theirs.pt")
+        assert (theirs.classes, theirs.targets) == (["0", "1", "2"], labels.tolist())
+        assert torch.allclose(theirs[4][0], pixels[4].permute(2, 0, 1), atol=0.5 / 255)
+    torch.save(pixels, tmp_path / "theirs.pt")
+    with pytest.raises(UserError, match=r"theirs.pt: no pair of images and labels"):
+        lgd.load(tmp_path / "theirs.pt")
+
+
+def test_the_folder_of_images_of_a_run_is_loaded(finished: Path) -> None:
+    assert lgd.load(finished / "dataset").targets == lgd.load(finished).targets
+
+
+def test_a_set_is_one_for_a_data_loader() -> None:
+    images = lgd.ImageSet.from_arrays(IMAGES, LABELS)
+    batch, labels = next(iter(DataLoader(images, batch_size=4)))
+    assert torch.allclose(batch[:, 0], torch.from_numpy(IMAGES[:4]), atol=0.5 / 255)
+    assert labels.tolist() == LABELS[:4].tolist()
+    assert images[-1][1] == LABELS[-1]
+    with pytest.raises(IndexError):
+        images[300]
+
+
+PLAUSIBLE: dict[str, tuple[Callable[[], Any], str]] = {
+    "another word for a setting": (
+        lambda: lgd.distill("digits", "out", ipc=3),
+        "unknown setting 'ipc'; known: compute, .*per_class, .*; fields inside: guidance__omega=0.5",
+    ),
+    "a folder's path as a source": (lambda: lgd.ImageSet.from_source("/"), "unknown '/'; did you mean folder:/"),
+    "a validation part": (lambda: lgd.ImageSet.from_source("digits", "val"), "part: must be train or test, not 'val'"),  # type: ignore[arg-type]
+    "no test images": (lambda: lgd.evaluate((IMAGES, LABELS)), "images in memory: no run of lgd; name the test set"),
+    "one method as text": (lambda: lgd.compare("digits", "ldg", "out"), "unknown method 'ldg'; did you mean 'lgd'"),
+    "too many": (lambda: lgd.select(IMAGES, LABELS, 99, "random"), "fewer than the 99 asked for; lower the number of"),
+}
+
+
+@pytest.mark.parametrize("case", PLAUSIBLE)
+def test_plausible_mistakes_are_told(case: str) -> None:
+    call, message = PLAUSIBLE[case]
+    with pytest.raises(UserError, match=message):
+        call()
+
+
+def test_a_misspelt_name_and_an_unfitted_selector() -> None:
+    with pytest.raises(AttributeError) as found:
+        lgd.destill  # noqa: B018
+    assert (found.value.name, found.value.obj) == ("destill", lgd)  # with which Python proposes `distill`
+    with pytest.raises(NotFittedError):
+        lgd.ImageSelector().get_support()
 
 
 def test_what_is_no_set_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,6 +231,10 @@ def test_select_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert capsys.readouterr().out == f"{out}/dataset: 20 real images of 10 classes by herding\n"
     assert len(lgd.load(out)) == 20
     assert not (tmp_path / "out" / "judge.safetensors").exists()  # nothing is judged
+    assert main(["export", out, "--to", "hf", "--out", out + "-export"]) == 2
+    assert f"{out}: not evaluated, so it has no card yet; {out}/dataset is a folder" in capsys.readouterr().err
+    assert main([*command[:2], "--ipc", "3", "--out", out, "--quiet", *quick]) == 2
+    assert "stages.images_per_increment (2 there, 3 here)" in capsys.readouterr().err
     assert main([*command, *quick, "--method", "dit"]) == 2
     assert "method 'dit' samples from a generator; to select real images: " in capsys.readouterr().err
 
@@ -248,7 +318,7 @@ def test_settings_that_do_not_fit_are_told(tmp_path: Path) -> None:
             lambda: lgd.distill("digits", tmp_path, labels=LABELS),
             "labels, test: only with images in memory; digits",
         ),
-        (lambda: lgd.distill("digits", tmp_path, sede=1), "no field 'sede'; did you mean 'seed'?"),
+        (lambda: lgd.distill("digits", tmp_path, sede=1), "unknown setting 'sede'; did you mean 'seed'?"),
         (lambda: lgd.distill(IMAGES, tmp_path, labels=LABELS, dataset__sise=1), "DatasetConfig: unknown field 'sise'"),
         (lambda: lgd.distill(IMAGES, tmp_path, labels=LABELS, dataset__test_fraction=0.0), "leaves no test images"),
         (lambda: lgd.distill("digits", tmp_path, per_class=7), "7 images per class cannot be divided into 5 equal"),

@@ -61,7 +61,7 @@ def test_a_path_stays_on_its_machine(finished: Path, released: Path, tmp_path: P
     dataset = {**own.config["dataset"], "source": "parquet:/home/me/train.parquet,/home/me/test.parquet"}
     record = record_of(replace(own, config={**own.config, "dataset": dataset}))
     assert "/home" not in json.dumps(record)
-    write_json(tmp_path / "evaluation.json", record)
+    write_json(tmp_path / "accuracy.json", record)
     stated = stated_in(tmp_path)
     assert stated
     assert stated.config.dataset.source == ""
@@ -69,8 +69,8 @@ def test_a_path_stays_on_its_machine(finished: Path, released: Path, tmp_path: P
     with pytest.raises(UserError, match="name the real images of the card with --test"):
         evaluate(tmp_path)
     assert stated_in(released / "0") is None
-    (tmp_path / "evaluation.json").write_text("[]")
-    with pytest.raises(UserError, match=r"evaluation\.json: corrupt, not a record of an evaluation"):
+    (tmp_path / "accuracy.json").write_text("[]")
+    with pytest.raises(UserError, match=r"accuracy\.json: corrupt, not a record of an evaluation"):
         evaluate(tmp_path)
 
 

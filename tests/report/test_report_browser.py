@@ -120,6 +120,10 @@ def test_classes_beside_real_images(browser: Any, page: Path) -> None:
     assert [item["named"][1] for item in items] == sorted(item["named"][1] for item in items)
     marked = ["doubtful" in (button.get_attribute("class") or "") for button in buttons]
     assert marked == [item["named"][0] != item["label"] for item in items]
+    choose(browser, "by-order", "near")
+    buttons = browser.find_elements("css selector", "#grid button")
+    distances = [data["items"][int(button.get_attribute("data-index"))]["near"][2] for button in buttons]
+    assert distances == sorted(distances)
 
 
 @pytest.mark.parametrize("width", [400, 1400])

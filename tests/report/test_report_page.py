@@ -134,6 +134,8 @@ def test_several_methods_in_the_order_asked(finished: Path, tmp_path: Path) -> N
     assert table.rows[0][-1] == f"-10.5 [{-high:+.1f}, {-low:+.1f}]"
     assert f"<td>{table.rows[0][-1]}</td>" in text
     assert "lgd compare digits" in text
+    copies = json.loads((finished / "metrics.json").read_text())["copies"]
+    assert f"<td>{copies['exact']:.1f} / {copies['near']:.1f} / -</td></tr>" in text
     assert text.index("</i>lgd</h3>") < text.index("</i>dit</h3>")
 
 
@@ -227,6 +229,15 @@ def test_unfinished_and_foreign_directories(finished: Path, tmp_path: Path, caps
     ):
         assert main(["report", *arguments, "--quiet"]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_runs_of_other_classes_have_no_report_together(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(finished, tmp_path / "other", ignore=shutil.ignore_patterns("dataset"))
+    write_text(tmp_path / "other" / "classes.json", '["a", "b"]')
+    assert main(["report", str(finished), str(tmp_path / "other"), "--out", str(tmp_path / "report.html")]) == 2
+    assert f"{tmp_path / 'other'}: other classes than {finished}; a report is about" in capsys.readouterr().err
 
 
 def test_missing_images_are_told(finished: Path, tmp_path: Path) -> None:

@@ -77,11 +77,8 @@ def evaluate(arguments: Sequence[str]) -> int:
         )
     for name, card in (result["stated"] or {}).items():
         held = {None: "one classifier has no interval", True: "it lies there", False: "it does not lie there"}
-        between = (
-            ""
-            if card["low"] is None
-            else f", {options.seeds} new classifiers {card['low']:.1f} to {card['high']:.1f} %"
-        )
+        ends = "" if card["low"] is None else f"{card['low']:.1f} to {card['high']:.1f} %"
+        between = f", {options.seeds} new classifiers {ends}" if ends else ""
         print(f"{name}: the card states {card['mean']:.1f} %{between}: {held[card['within']]}")
     for name, ranking in result.get("dd_ranking", {}).items():
         lrs, ars = (" and ".join(plus_minus(ranking[at][score]) for at in ("last", "best")) for score in ("lrs", "ars"))

@@ -142,7 +142,8 @@ def table(rows: Sequence[Action]) -> str:
     short = {long: word for word, long in SHORT.items()}
     lines = []
     for action in rows:
-        name = action.option_strings[0] if action.option_strings else action.dest.upper()
+        spellings = [name for name in action.option_strings[::-1] if not re.search(r"[-.]no-", name)]
+        name = ", ".join(spellings) or action.dest.upper()
         names = f"{short[name]}, {name}" if short.get(name, "--").count("-") == 1 else short.get(name, name)
         value = f" {kind(action)}" if action.metavar and action.option_strings else ""
         text = " ".join(NO_DEFAULT.sub("", str(action.help)).split())

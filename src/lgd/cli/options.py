@@ -35,7 +35,7 @@ class Output(Quiet):
 class SetOptions(Quiet):
     """The options of commands that make a set, or plan one."""
 
-    per_class: int | None = None
+    per_class: Annotated[int | None, arg(aliases=("--ipc",))] = None
     """Images per class of the whole set, in equal parts over the increments. Default: increments times
     stages.images_per_increment."""
     config: Fields = field(default_factory=Config)

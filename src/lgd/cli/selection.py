@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from tyro.conf import arg
 
 from lgd.config import Config
 
@@ -17,7 +20,7 @@ class SelectOptions(Output):
 
     out: str
     """Directory or URL of the selected images, which lie in its folder dataset."""
-    per_class: int = 10
+    per_class: Annotated[int, arg(aliases=("--ipc",))] = 10
     """Number of images to select of each class."""
     config: Fields = field(default_factory=Config)
     """The configuration, of which selection reads dataset, method, seed, reference, learner and compute."""

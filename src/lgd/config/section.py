@@ -54,7 +54,10 @@ def plain(value: Any) -> Any:
     """Return a value of a field, functions in it by their import paths. Errors: as `import_path`."""
     if isinstance(value, tuple):
         return tuple(map(plain, value))
-    return import_path(value) if callable(value) and hasattr(value, "__qualname__") else value
+    if callable(value) and not hasattr(value, "__qualname__"):
+        kind = type(value).__name__
+        raise UserError(f"{kind}: an object; give a function (shape, classes) -> network, defined at a module's top")
+    return import_path(value) if callable(value) else value
 
 
 def import_path(function: Callable[..., Any]) -> str:

@@ -33,6 +33,12 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Return an image as floats in [0, 1], (C, H, W), and its label, so that the set is one for a DataLoader."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return to_float(self.pixels(torch.tensor([index]))[0]), int(self.labels[index])
+
     def __repr__(self) -> str:
         C, H, W = self.shape
         names = ", ".join(self.class_names[:5]) + ", ..." * (len(self.class_names) > 5)
@@ -99,6 +105,8 @@ class ImageSet:
 
         dataset: other fields of `dataset`, such as size. Errors: UserError, as `load_splits`.
         """
+        if part not in ("train", "test"):
+            raise UserError(f"part: must be train or test, not {part!r}")
         config, data = import_module("lgd.config"), import_module("lgd.data.datasets")
         splits = data.load_splits(config.check(config.Config(dataset=config.DatasetConfig(source, **dataset))).dataset)
         found: ImageSet = getattr(splits, part)

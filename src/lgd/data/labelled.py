@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .imageset import ImageSet, to_float
+from .imageset import ImageSet
 
 
 class LabelledImages(Dataset[tuple[Any, int]]):
@@ -39,10 +38,8 @@ class LabelledImages(Dataset[tuple[Any, int]]):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        image = to_float(self.images.pixels(torch.tensor([index]))[0])
-        return image if self.transform is None else self.transform(image), int(self.images.labels[index])
+        image, label = self.images[index]
+        return image if self.transform is None else self.transform(image), label
 
     def __repr__(self) -> str:
         told = str(self.images).partition(": ")[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from lgd.config import DatasetConfig
 from lgd.errors import UserError, nearest
@@ -45,7 +46,8 @@ def source_of(text: str) -> tuple[Source, str]:
     source = SOURCES.get(name)
     if source is None or bool(colon) != bool(source.argument):
         known = [f"{name}:..." if source.argument else name for name, source in SOURCES.items()]
-        raise UserError(f"dataset.source: unknown {text!r}{nearest(text, known)}")
+        meant = f"; did you mean folder:{text}?" if Path(text).is_dir() else nearest(text, known)
+        raise UserError(f"dataset.source: unknown {text!r}{meant}")
     if colon and not argument:
         raise UserError(f"dataset.source: {text!r} needs a path or name after the colon")
     return source, argument

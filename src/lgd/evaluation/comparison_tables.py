@@ -8,6 +8,11 @@ from typing import Any
 from .aggregate import lower_than_baseline
 from .tables import Table, number, spread
 
+COPIES = (
+    "Copies, %: images that equal a real one / lie nearer to one than 99 % of real images to another, in the judge's"
+    " features / of the anchored images, those as near to their anchor."
+)
+
 
 def all_ipcs(comparison: Mapping[str, Any]) -> list[str]:
     """Return every number of images per class (IPC) at which a method was evaluated, ascending."""
@@ -44,19 +49,21 @@ def overview(comparison: Mapping[str, Any]) -> Table:
         cells = [method["accuracy"].get(ipc) for ipc in ipcs]
         shares = {key: method[key] for key in ("redundancy", "validity", "reference_validity")}
         copies = {f"{key}_copies": value for key, value in method["copies"].items()}
-        copied = " / ".join(map(number, copies.values()))
-        rows.append([name, *map(spread, cells), *map(number, shares.values()), copied])
+        rows.append([name, *map(spread, cells), *map(number, shares.values()), copied(method)])
         values = {f"accuracy_{ipc}": cell and cell["mean"] for ipc, cell in zip(ipcs, cells, strict=True)}
         records.append({"method": name, **values, **shares, **copies})
     caption = (
         f"Test accuracy after the last epoch, %, {spread_words(comparison)}; {protocol_of(comparison)}. Validity, %:"
-        f" images that {judge_of(comparison)} classifies as labelled; by reference: that the reference does. Copies, %:"
-        " images that equal a real one / lie nearer to one than 99 % of real images to another, in the judge's features"
-        " / of the anchored images, those as near to their anchor."
+        f" images that {judge_of(comparison)} classifies as labelled; by reference: that the reference does. {COPIES}"
     )
     others = ["validity", "by reference", "copies, %"]
     header = ["method", *(f"{ipc} IPC" for ipc in ipcs), redundancy_title(comparison), *others]
     return Table("overview", caption, header, rows, records)
+
+
+def copied(method: Mapping[str, Any]) -> str:
+    """Return the cell of a method's copies: exact / near / of anchors."""
+    return " / ".join(map(number, method["copies"].values()))
 
 
 def tables(comparison: Mapping[str, Any]) -> list[Table]:

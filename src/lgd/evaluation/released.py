@@ -83,28 +83,40 @@ def tensor_files(place: Path) -> list[Path]:
 
 def read_tensors(files: Sequence[Path], real: Splits) -> ImageSet:
     """Return images and labels of torch's files, as 8-bit images. Errors: UserError for those that do not fit."""
-    values = [unpickled(path) for path in files]
-    images, labels = pair_in(files[0], values[0]) if len(values) == 1 else tuple(values)
+    images, labels = tensors_in(files)
     shape, where = real.train.shape, files[0]
-    if not (isinstance(images, Tensor) and isinstance(labels, Tensor) and images.ndim == 4):
-        raise UserError(f"{where}: no pair of tensors, images (N, C, H, W) and labels (N,)")
     if images.shape[-1] == shape[0] != images.shape[1]:
         images = images.permute(0, 3, 1, 2)
     if tuple(images.shape[1:]) != shape:
         raise UserError(f"{where}: {describe(images.shape[1:])}, but the test images are {describe(shape)}")
-    if len(labels) != len(images):
-        raise UserError(f"{files[-1]}: {len(labels)} labels for {len(images)} images")
     order, classes = real.class_order, len(real.class_order)
-    if labels.ndim == 2 and labels.shape[1] not in (1, classes):
-        raise UserError(f"{files[-1]}: labels over {labels.shape[1]} classes; the test images have {classes}")
-    hard = labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.flatten().long()
-    if not 0 <= int(hard.min()) <= int(hard.max()) < classes:
-        raise UserError(
-            f"{files[-1]}: labels from {int(hard.min())} to {int(hard.max())}; the classes are 0 to {classes - 1}"
-        )
+    hard = hard_labels(files[-1], labels, classes, "the test images have")
     log.info(f"{files[-1]}: label 0 is read as {order[0]!r}, label {classes - 1} as {order[-1]!r}")
     names = real.train.class_names
     return ImageSet(in_bytes(where, images, real.train), places(order, names, where)[hard], names)
+
+
+def tensors_in(files: Sequence[Path]) -> tuple[Tensor, Tensor]:
+    """Return images (N, C, H, W) or (N, H, W, C), and labels, of one file or two. Errors: UserError for others."""
+    values = [unpickled(path) for path in files]
+    images, labels = pair_in(files[0], values[0]) if len(values) == 1 else tuple(values)
+    if not (isinstance(images, Tensor) and isinstance(labels, Tensor) and images.ndim == 4):
+        raise UserError(f"{files[0]}: no pair of tensors, images (N, C, H, W) and labels (N,)")
+    if len(labels) != len(images):
+        raise UserError(f"{files[-1]}: {len(labels)} labels for {len(images)} images")
+    return images, labels
+
+
+def hard_labels(path: Path, labels: Tensor, classes: int, whose: str) -> Tensor:
+    """Return labels (N,) of labels, or of logits over the classes. Errors: UserError for those of other classes."""
+    if labels.ndim == 2 and labels.shape[1] not in (1, classes):
+        raise UserError(f"{path}: labels over {labels.shape[1]} classes; {whose} {classes}")
+    hard = labels.argmax(1) if labels.ndim == 2 and labels.shape[1] > 1 else labels.flatten().long()
+    if not 0 <= int(hard.min()) <= int(hard.max()) < classes:
+        raise UserError(
+            f"{path}: labels from {int(hard.min())} to {int(hard.max())}; the classes are 0 to {classes - 1}"
+        )
+    return hard
 
 
 def pair_in(path: Path, value: Any) -> tuple[Any, Any]:
@@ -127,15 +139,9 @@ def in_bytes(path: Path, images: Tensor, real: ImageSet) -> Tensor:
     all leave a fifth outside, the channels get the mean and the deviation of the real images. Errors: UserError for
     values that are not finite.
     """
-    if images.dtype == torch.uint8:
-        return images
+    if (plain := unnormalised(path, images)) is not None:
+        return plain
     images = images.float()
-    if not images.isfinite().all():
-        raise UserError(f"{path}: values that are not finite")
-    if images.max() > 16 and images.min() >= 0:
-        return to_bytes(images / 255)
-    if images.min() >= 0 and images.max() <= 1:
-        return to_bytes(images)
     mean, std = channel_statistics(real)
     known = {"the real images'": (mean, std)}
     for name, one in STATISTICS.items():
@@ -160,3 +166,18 @@ def in_bytes(path: Path, images: Tensor, real: ImageSet) -> Tensor:
         told = "unknown statistics: its channels get the mean and the deviation of the real images"
     log.info(f"{path}: values from {images.min():.2f} to {images.max():.2f}: normalised by {told}, which are undone")
     return to_bytes(images * s.view(-1, 1, 1) + m.view(-1, 1, 1))
+
+
+def unnormalised(path: Path, images: Tensor) -> Tensor | None:
+    """Return images in 0 to 255 or in [0, 1] as uint8; None for normalised ones.
+
+    Errors: UserError for values that are not finite.
+    """
+    if images.dtype == torch.uint8:
+        return images
+    images = images.float()
+    if not images.isfinite().all():
+        raise UserError(f"{path}: values that are not finite")
+    if images.max() > 16 and images.min() >= 0:
+        return to_bytes(images / 255)
+    return to_bytes(images) if images.min() >= 0 and images.max() <= 1 else None

@@ -60,7 +60,8 @@ def compare(
 
     images, test, settings and errors: as `distill`, arrays as the pair (images, labels). Accuracies are in percent.
     """
-    return compare_methods(configuration(images, None, test, settings), methods, out, runs, overwrite)[0]
+    names = [methods] if isinstance(methods, str) else methods
+    return compare_methods(configuration(images, None, test, settings), names, out, runs, overwrite)[0]
 
 
 def analyze(
@@ -81,18 +82,19 @@ def analyze(
 
 
 def load(source: str | Path, transform: Callable[[Tensor], Any] | None = None) -> LabelledImages:
-    """Read a set as a torch dataset: a run, an export of any image format, or such an export on the Hub.
+    """Read a set as a torch dataset: a run, an export of any format, or such an export on the Hub.
 
-    source: directory, URL or OWNER/NAME. transform: applied to each float image in [0, 1], (C, H, W). The set has
-    `classes`, `class_to_idx` and `targets` as torchvision's; a run's also has `metrics` and `rows`. Errors: UserError.
+    source: directory, URL or OWNER/NAME; or a file of torch with images and labels. transform: applied to each float
+    image in [0, 1], (C, H, W). The set has `classes`, `class_to_idx` and `targets` as torchvision's; a run's also has
+    `metrics` and `rows`. Errors: UserError.
     """
     if not is_remote(source) and not Path(source).exists() and str(source).count("/") == 1:
         return load_export(downloaded(str(source)), transform)
     with fetched(source) as root:
         if runs_below(root) or ((root / "classes.json").is_file() and (root / "config.json").is_file()):
             return load_run(root, transform)
-        if not root.is_dir():
-            raise UserError(f"{source}: no such directory")
+        if not root.exists():
+            raise UserError(f"{source}: no such directory; lgd.ImageSet.from_source reads sources of real images")
         return load_export(root, transform)
 
 
@@ -123,15 +125,18 @@ def report(
     return Path(out)
 
 
-def export(run: str | Path, to: str, out: str | Path, overwrite: bool = False, push: str | None = None) -> Path:
+def export(
+    run: str | Path, to: str, out: str | Path, overwrite: bool = False, push: str | None = None, statistics: str = ""
+) -> Path:
     """Write the dataset of a finished run to the directory `out` in a format of other software, with a card.
 
     to: imagefolder, hf, parquet, webdataset or pt. push: a dataset repository on the Hugging Face Hub to upload it to.
+    statistics: what pt normalises by: cifar, imagenet, none, or MEAN,.../STD,...; empty: by what the data set is.
     Returns `out`. Errors: UserError.
     """
     from lgd.export import export as write
 
-    return write(Path(run), to, Path(out), overwrite, push)
+    return write(Path(run), to, Path(out), overwrite, push, statistics)
 
 
 __all__ = ["Config", "analyze", "compare", "distill", "export", "load", "report"]

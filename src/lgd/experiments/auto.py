@@ -84,18 +84,10 @@ def load_config(name: str, dataset: DatasetConfig | None = None) -> Config:
 
     found = survey(check(Config(dataset=replace(dataset or DatasetConfig(), source=name))).dataset)
     config = settings_for(found, computes_in_bfloat16())
-    generator, training, stages = config.generator, config.reference.training, config.stages
     size, colours = found.dataset.size, "grey" if found.dataset.channels == 1 else "RGB"
     log.info(
         f"{name}: {found.train} training and {found.test} test images, {len(found.class_names)} classes; read as"
-        f" {size} x {size} {colours}"
-    )
-    log.info(
-        f"settings before a budget is fitted (--minutes): generator {generator.blocks} blocks of width"
-        f" {generator.heads * generator.head_width}, patch {generator.patch_size}, {generator.steps} steps;"
-        f" classifiers in {training.precision}, with random crops, no flips; reference {training.epochs} epochs;"
-        f" {stages.increments} increments of {stages.images_per_increment} images per class. Each is an option;"
-        " config.json has them all"
+        f" {size} x {size} {colours}. Settings follow from them; config.json has all"
     )
     return config
 

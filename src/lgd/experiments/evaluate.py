@@ -93,7 +93,7 @@ def evaluate(
         log.warning(described(permuted, splits.test.class_names, splits.class_order, first["mean"]))
     return {
         "dataset": str(images),
-        "test": str(named or (experiment.config.dataset.source if stated else experiment.config.name)),
+        "test": str(named or experiment.config.dataset.source),
         "test_images": len(experiment.splits.test),
         "images": len(train),
         "protocol": {"name": evaluation.config.protocol, "epochs_factor": evaluation.config.epochs_factor},
@@ -149,7 +149,8 @@ def settings_for(given: Any, images: Any, test: str | Path | None, stated: State
     own = load_config(str(given / "config.json")) if isinstance(given, Path) and is_run(given) else None
     if test is None:
         if own is None:
-            raise UserError(f"{images!s:.200}: no run of lgd; name the test set with --test, for example --test digits")
+            what = images if isinstance(images, str | Path) else "images in memory"
+            raise UserError(f"{what}: no run of lgd; name the test set with --test, for example --test digits")
         return own
     named = load_config(str(test))
     if own is not None:

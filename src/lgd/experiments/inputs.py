@@ -9,10 +9,13 @@ from typing import Any
 from lgd.config import Config, DatasetConfig, with_per_class, with_values
 from lgd.data.arrays import write_arrays
 from lgd.data.memory import image_set, matched
-from lgd.errors import UserError
+from lgd.errors import UserError, nearest
 from lgd.progress import log
 
 from .auto import load_config
+
+BUDGET = ("per_class", "increments")
+"""settings that are no fields of the configuration"""
 
 
 def configuration(images: Any, labels: Any, test: Any, settings: Mapping[str, Any]) -> Config:
@@ -23,13 +26,16 @@ def configuration(images: Any, labels: Any, test: Any, settings: Mapping[str, An
     and fields of the configuration by their names, with `__` or `.` between section and field. Errors: UserError.
     """
     values = {name.replace("__", "."): value for name, value in settings.items()}
-    budget = {name: values.pop(name) for name in ("per_class", "increments") if name in values}
+    budget = {name: values.pop(name) for name in BUDGET if name in values}
     if isinstance(images, Config | str | Path):
         if labels is not None or test is not None:
             raise UserError(f"labels, test: only with images in memory; {images!s:.80} says where they are itself")
         config = images if isinstance(images, Config) else load_config(str(images), dataset_of(values))
     else:
         config = load_config(in_memory(image_set(images, labels), test), dataset_of(values))
+    for name in values:
+        if (first := name.partition(".")[0]) not in (known := [*BUDGET, *Config.__dataclass_fields__]):
+            raise UserError(f"unknown setting {first!r}{nearest(first, known)}; fields inside: guidance__omega=0.5")
     config = with_values(config, values)
     if "per_class" in budget:
         config = with_per_class(config, budget["per_class"], budget.get("increments"))

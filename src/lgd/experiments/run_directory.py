@@ -18,6 +18,11 @@ from lgd.progress import log
 from lgd.report import events
 from lgd.storage.files import read_json, write_json
 
+MOST_LISTED = 5
+"""fields of two configurations that an error names"""
+LONG_WAIT = 0.05
+"""share of a phase spent on waiting for image files from which a message tells it"""
+
 
 def claim(path: Path, config: dict[str, Any]) -> None:
     """Write the configuration, or compare it with the one written here before. Errors: UserError naming fields."""
@@ -27,8 +32,9 @@ def claim(path: Path, config: dict[str, Any]) -> None:
             raise UserError(f"{path}: corrupt, not a configuration")
         changed = differences(with_defaults(there, config), config)
         if changed:
+            more = f"; and {len(changed) - MOST_LISTED} more" if len(changed) > MOST_LISTED else ""
             raise UserError(
-                f"{path.parent} was made with another configuration: {'; '.join(changed)}."
+                f"{path.parent} was made with another configuration: {'; '.join(changed[:MOST_LISTED])}{more}."
                 " Choose another --out, or --overwrite to start anew"
             )
     else:
@@ -40,7 +46,7 @@ def claim(path: Path, config: dict[str, Any]) -> None:
 def timed(folder: Path, phase: str) -> Iterator[None]:
     """Add the block's wall time to `seconds.json`, also when it ends in an error; a killed process is not counted.
 
-    The part spent on waiting for image files is recorded and logged, too.
+    The part spent on waiting for image files is recorded, too, and logged where it is long.
     """
     path = folder / "seconds.json"
     start, waited_before = time.monotonic(), waiting.seconds
@@ -55,7 +61,7 @@ def timed(folder: Path, phase: str) -> Iterator[None]:
             name = f"{phase}, waiting for images"
             seconds[name] = round(seconds.get(name, 0.0) + waited, 2)
         write_json(path, seconds)
-        if waited:
+        if waited >= LONG_WAIT * taken:
             log.info(f"{phase}: {100 * waited / taken:.1f} % of the time waiting for images")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 from lgd.config import Config, with_per_class, with_values
 from lgd.data.imageset import ImageSet, Splits
@@ -125,6 +126,7 @@ class ImageSelector(BaseEstimator):
 
     def get_support(self, indices: bool = False) -> np.ndarray:
         """Return the mask of the selected images, bool (N,), or their sorted positions."""
+        check_is_fitted(self)
         if indices:
             return self.indices_
         mask = np.zeros(self.n_images_, dtype=bool)

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from lgd.config import DatasetConfig
 from lgd.data.decode import header
-from lgd.data.imageset import ImageSet
+from lgd.data.imageset import ImageSet, to_bytes
 from lgd.data.labelled import LabelledImages
 from lgd.data.parquet import find_tables
 from lgd.data.stores import Encoded, EncodedImages
 from lgd.errors import UserError, reading
+from lgd.evaluation.released import hard_labels, tensor_files, tensors_in, unnormalised
 from lgd.storage.files import read_json
 
 
@@ -38,7 +39,7 @@ class Opened:
 
 
 def load_export(root: Path, transform: Callable[[Tensor], Any] | None = None) -> LabelledImages:
-    """Read an export of the format imagefolder, hf, parquet or webdataset. Errors: UserError."""
+    """Read an export of any format, or a pair of tensors in torch's files. Errors: UserError."""
     with reading(root):
         if list(root.glob("data/*.parquet")):
             files, labels, names = read_parquet(root)
@@ -46,12 +47,14 @@ def load_export(root: Path, transform: Callable[[Tensor], Any] | None = None) ->
             files, labels = read_tars(tars)
             names = class_names(root)
         elif tables := [root / name for name in ("order.csv", "metadata.csv") if (root / name).is_file()]:
-            files, labels = read_table(tables[0])
-            names = class_names(root)
-        elif (root / "images.pt").is_file():
-            raise UserError(f"{root}: an export of tensors, which torch.load(..., weights_only=True) reads")
+            files, labels, names = read_table(tables[0])
+        elif tensor_files(root) and (root.is_dir() or root.suffix in (".pt", ".pth")):
+            return LabelledImages(read_pt(root), transform)
         else:
-            raise UserError(f"{root}: neither a run nor an export of lgd; lgd.ImageSet.from_source reads image folders")
+            raise UserError(
+                f"{root}: neither a run nor an export of lgd; lgd.ImageSet.from_source('folder:{root}') reads a folder"
+                " of <class>/*.png"
+            )
         if not len(labels) or not 0 <= int(labels.min()) <= int(labels.max()) < len(names):
             raise UserError(f"{root}: no images, or labels beyond its {len(names)} classes")
         with files.open(0) as file:
@@ -66,8 +69,12 @@ def class_names(root: Path) -> tuple[str, ...]:
     return tuple(map(str, read_json(root / "classes.json")))
 
 
-def read_table(table: Path) -> tuple[Encoded, Tensor]:
-    """Read image files and labels by order.csv or metadata.csv. Errors: UserError for a path that leads out."""
+def read_table(table: Path) -> tuple[Encoded, Tensor, tuple[str, ...]]:
+    """Read image files, labels and class names by order.csv or metadata.csv.
+
+    Without classes.json, as in the folder `dataset` of a run, the names are those in the table. Errors: UserError for a
+    path that leads out.
+    """
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     paths = [table.parent / row["file_name"] for row in rows]
@@ -75,7 +82,11 @@ def read_table(table: Path) -> tuple[Encoded, Tensor]:
         if not path.resolve().is_relative_to(table.parent.resolve()):
             raise UserError(f"{table}: {path} lies outside")
     openers = [lambda path=path: path.open("rb") for path in paths]
-    return Opened([str(path) for path in paths], openers), torch.tensor([int(row["label"]) for row in rows])
+    labels = torch.tensor([int(row["label"]) for row in rows])
+    if (table.parent / "classes.json").is_file():
+        return Opened([str(path) for path in paths], openers), labels, class_names(table.parent)
+    named = {int(row["label"]): row["class_name"] for row in rows}
+    return Opened([str(path) for path in paths], openers), labels, tuple(named[label] for label in range(len(named)))
 
 
 def read_tars(tars: Sequence[Path]) -> tuple[Encoded, Tensor]:
@@ -99,3 +110,28 @@ def read_parquet(root: Path) -> tuple[Encoded, Tensor, tuple[str, ...]]:
     part = listing.select(listing.class_names)
     assert not isinstance(part.files, Tensor)
     return part.files, part.labels, part.class_names
+
+
+def read_pt(place: Path) -> ImageSet:
+    """Read tensors of the format pt, or those of another program: a folder of them, or a file that holds both tensors.
+
+    Without classes.json the classes are the numbers. Errors: UserError, also for normalised images of unknown
+    statistics.
+    """
+    files = tensor_files(place)
+    images, labels = tensors_in(files)
+    if images.shape[-1] in (1, 3) and images.shape[1] not in (1, 3):
+        images = images.permute(0, 3, 1, 2)
+    beside, statistics = place / "classes.json", place / "normalisation.json"
+    count = labels.shape[1] if labels.ndim == 2 and labels.shape[1] > 1 else int(labels.max()) + 1
+    names = tuple(map(str, read_json(beside) if beside.is_file() else range(count)))
+    if statistics.is_file():
+        known = read_json(statistics)
+        mean, std = (torch.tensor(known[key]).view(1, -1, 1, 1) for key in ("mean", "std"))
+        images = to_bytes(images * std + mean)
+    if (pixels := unnormalised(files[0], images)) is None:
+        raise UserError(
+            f"{files[0]}: values from {images.min():.2f} to {images.max():.2f}, normalised by statistics that nothing"
+            f" tells; lgd.evaluate({str(place)!r}, test=...) takes those of the test images"
+        )
+    return ImageSet(pixels, hard_labels(files[-1], labels, len(names), "classes.json has"), names)

@@ -14,7 +14,8 @@ from lgd.storage.files import read_json
 
 from .samples import Export
 
-FILE = "evaluation.json"
+FILE = "accuracy.json"
+"""no name with `test`, `eval` or `train` in it, which `datasets` would take for a split of an image folder"""
 
 
 @dataclass(frozen=True)

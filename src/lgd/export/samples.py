@@ -59,6 +59,8 @@ class Export:
 def read_export(run: Path) -> Export:
     """Read and check a finished run. Errors: UserError naming what is missing, damaged or does not fit."""
     table = run / "dataset" / "metadata.csv"
+    if table.is_file() and not (run / "metrics.json").is_file():
+        raise UserError(f"{run}: not evaluated, so it has no card yet; {table.parent} is a folder of images per class")
     if not table.is_file() or not (run / "metrics.json").is_file():
         raise UserError(f"{run}: no finished run; `lgd status {run}` tells what is missing")
     with reading(run):

@@ -25,7 +25,8 @@ def write_pt(export: Export, root: Path, advance: Advance) -> str:
     """Write images.pt, float32 (N, C, H, W) sorted by class, and labels.pt, as DD-Ranking loads them.
 
     labels.pt holds the logits of soft labels (N, classes), whose softmax DD-Ranking takes, where there are any, else
-    int64 (N,); hard_labels.pt always the latter. Errors: UserError for statistics that do not fit.
+    int64 (N,); hard_labels.pt always the latter. normalisation.json tells `lgd.load` the mean and std of normalised
+    images. Errors: UserError for statistics that do not fit.
     """
     import torch
 
@@ -47,6 +48,8 @@ def write_pt(export: Export, root: Path, advance: Advance) -> str:
     for name, tensor in (("images", values), ("hard_labels", hard), ("labels", soft)):
         write_stream(root / f"{name}.pt", partial(torch.save, tensor))
     write_json(root / "classes.json", list(export.class_names))
+    if statistics:
+        write_json(root / "normalisation.json", dict(zip(("mean", "std"), statistics, strict=True)))
     scale = f"normalised by mean {statistics[0]} and std {statistics[1]}" if statistics else "in [0, 1]"
     return f"`torch.load` of images.pt, {scale}, sorted by class, and of labels.pt, as DD-Ranking takes them."
 

@@ -53,6 +53,8 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
                 tuple(read_json(path / "classes.json")),
             )
         )
+    if other := next((run for run in runs if run.class_names != runs[0].class_names), None):
+        raise UserError(f"{other.path}: other classes than {runs[0].path}; a report is about one data set")
     if not runs:
         raise UserError(f"{paths[0]}: no finished run; `lgd status {paths[0]}` tells what is missing")
     asked = asked_order(paths)

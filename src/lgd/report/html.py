@@ -18,7 +18,7 @@ from lgd.data.titles import title_of
 from lgd.distillation.methods import METHODS
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
-from lgd.evaluation.comparison_tables import difference_table
+from lgd.evaluation.comparison_tables import COPIES, copied, difference_table
 from lgd.evaluation.differences import paired_differences
 from lgd.evaluation.tables import Table
 from lgd.progress import progress_bar
@@ -95,6 +95,8 @@ def render(runs: Sequence[FinishedRun], data: dict[str, Any], notes: Sequence[st
         methods=methods,
         colours={name: style.colour for name, style in styles_of(methods).items()},
         best=best_values(methods),
+        copies={name: copied(method) for name, method in methods.items()},
+        copies_caption=COPIES,
         summaries={name: METHODS[name].summary for name in methods if name in METHODS},
         differences=difference_rows(runs),
         per_class=class_rows(methods, first.class_names),

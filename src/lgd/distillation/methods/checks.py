@@ -55,7 +55,7 @@ def check_budget(config: Config, train: ImageSet) -> None:
     if size < ipc:
         raise UserError(
             f"{config.method}: class {name!r} has {size} real images, fewer than the {ipc} asked for;"
-            " lower stages.increments or stages.images_per_increment"
+            " lower the number of images per class (--per-class)"
         )
     if REAL not in method_named(config.method).sources:
         return

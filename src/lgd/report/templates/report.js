@@ -91,7 +91,7 @@
     const order = at("by-order").value;
     if (order !== "made") {
       const sign = order === "high" ? -1 : 1;
-      const key = ([item]) => order === "doubtful" ? item.named[1] : item.score === null ? Infinity : sign * item.score;
+      const key = ([item]) => order === "doubtful" ? item.named[1] : order === "near" ? item.near[2] : item.score === null ? Infinity : sign * item.score;
       kept.sort((a, b) => { const x = key(a), y = key(b); return x === y ? 0 : x < y ? -1 : 1; });
     }
     at("grid").replaceChildren(...kept.map(([item, index]) => {
