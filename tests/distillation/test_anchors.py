@@ -147,18 +147,32 @@ def test_every_sampled_method_resumes_to_the_same_images(
     assert (last / "manifest.jsonl").read_bytes() == before
 
 
-def test_learnable_anchors_are_the_best_of_those_dealt(settings: Config, finished: Path, tiny: Config) -> None:
+@pytest.mark.parametrize("rule", ["score", "valid-first", "easiest-unlearned"])
+def test_learnable_anchors_are_the_best_of_those_dealt(
+    rule: str, settings: Config, finished: Path, tiny: Config
+) -> None:
     """Against a plain sort; without a learner the order is herding's."""
     from lgd.distillation.stages import real_image_units
 
-    config = with_values(tiny, {"stages.anchor": "learnability", "stages.anchor_step": 3, "real.candidates": 6})
+    values = {"stages.anchor": "learnability", "stages.anchor_step": 3, "real.candidates": 6, "stages.selection": rule}
+    config = with_values(tiny, values)
     resources = resources_of(config, finished, 2, range(10))
     for unit in real_image_units(resources.growth):
         unit.function(*unit.arguments)
     context = SamplingContext(resources, resources.config, lambda d, *_: d, {}, scored=True)
     found, dealt = learnable_anchors(context), deal_and_measure(context)
+    keys = {
+        "score": lambda valid, unlearned, score, loss: -score,
+        "valid-first": lambda valid, unlearned, score, loss: (not valid, -score),
+        "easiest-unlearned": lambda valid, unlearned, score, loss: (
+            (0, loss, 0) if valid and unlearned else (1, not valid, -score)
+        ),
+    }
+    scores = dealt.scores
+    columns = scores.valid, scores.learner_loss > config.stages.unlearned_above, scores.score, scores.reference_loss
+    order = [keys[rule](*(column[i].item() for column in columns)) for i in range(len(scores.score))]
     for (slot, label), rows in dealt.rows.items():
-        ranked = sorted(rows.tolist(), key=lambda i: (not dealt.scores.valid[i], -dealt.scores.score[i].item()))
+        ranked = sorted(rows.tolist(), key=lambda i: order[i])
         assert found.positions[label, slot] == dealt.members[ranked[:2]].tolist()
     shutil.rmtree(resources.assets.real_folder)
 

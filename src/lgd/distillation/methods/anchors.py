@@ -16,6 +16,7 @@ from torch import Tensor
 from lgd.data.imageset import to_float
 from lgd.distillation.recipe import Growth, Recipe
 from lgd.distillation.resources import Resources
+from lgd.distillation.selection import ranked, rule_named
 from lgd.errors import UserError
 from lgd.execution.units import Unit
 from lgd.storage.files import load_tensors, save_tensors
@@ -68,15 +69,13 @@ def anchors_in_order(context: SamplingContext, order: str) -> Anchors:
 
 
 def learnable_anchors(context: SamplingContext) -> Anchors:
-    """Take the real candidates of the highest score in each slot, valid ones first; without learners, herding's."""
+    """Take the real candidates of each slot that the selection rule chooses first; without learners, herding's."""
     if not context.scored:
         return anchors_in_order(context, "herding")
-    resources, kappa = context.resources, context.config.stages.candidates
-    dealt, anchors = deal_and_measure(context), Anchors()
+    resources, stages = context.resources, context.config.stages
+    rule, dealt, anchors = rule_named(stages.selection), deal_and_measure(context), Anchors()
     for (slot, label), rows in dealt.rows.items():
-        scores = dealt.scores.of(rows)
-        by_score = scores.score.argsort(descending=True, stable=True)
-        best = by_score[scores.valid[by_score].int().argsort(descending=True, stable=True)][:kappa]
+        best = ranked(dealt.scores.of(rows), min(stages.candidates, len(rows)), rule, stages)
         positions = dealt.members[rows[best]]
         anchors.positions[label, slot] = positions.tolist()
         anchors.latents.update(zip(positions.tolist(), encode(resources, positions), strict=True))

@@ -82,7 +82,7 @@ METHODS = {
     "lgd-fixed-strength": lgd_without("with the default strength of guidance", {"guidance.strength": 0.3}),
     "lgd-anchored": replace(
         LGD,
-        summary="lgd that starts from the real images of highest score",
+        summary="lgd that starts from the real images that selection chooses first",
         fields={
             "stages.anchor": "learnability",
             "stages.anchor_step": lambda config: ANCHOR_STEP[0] * config.sampling.steps // ANCHOR_STEP[1],
