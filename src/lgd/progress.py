@@ -8,10 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 log = logging.getLogger("lgd")
 log.setLevel(logging.INFO)
 
+begun: ContextVar[float | None] = ContextVar("begun", default=None)
+"""time.monotonic() at the start of the command; None in a program that calls the functions"""
 LOCK = threading.RLock()
 PLAIN_EVERY = 15.0  # seconds between lines where there is no terminal
 

@@ -285,6 +285,8 @@ CASES = [
     Case("a strength to calibrate in sample space", f"{DISTILL} --guidance.strength auto --guidance.space sample"),
     Case("coverage without surplus candidates", f"{DISTILL} --stages.coverage herding --stages.candidates 1"),
     Case("an unknown method", f"{DISTILL} --method lgdd"),
+    Case("a budget of minutes for a preset", f"{DISTILL} --minutes 5"),
+    Case("a negative budget", f"{DISTILL} --minutes -1"),
     Case("a synthetic set of real images", f"{DISTILL} --method herding --synthetic"),
     Case("a seed method that itself needs a seed set", f"{DISTILL} --stages.seed-method lgd"),
     Case("more images than the set has", f"{DISTILL} --method random --stages.images-per-increment 900"),

@@ -13,7 +13,7 @@ from tests.diffusion.pipelines import new_vae
 from torch import Tensor
 from torch.nn import functional as F
 
-from lgd.config import GeneratorConfig
+from lgd.config import DatasetConfig, GeneratorConfig
 from lgd.data.imageset import ImageSet, to_float
 from lgd.diffusion.autoencoder import Latents
 from lgd.diffusion.autoencoder_networks import network_encode
@@ -22,8 +22,9 @@ from lgd.diffusion.families.dit import new_denoiser, with_plain_attention
 from lgd.diffusion.latents import LatentSource, PixelSource, channel_moments, encode_latents
 from lgd.diffusion.prediction_type import min_snr_weights
 from lgd.diffusion.train import Training, begin, noise_schedule, rate_factor, train, weighted_loss
+from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.errors import NonFiniteError, UserError
-from lgd.storage.files import load_tensors, read_json, save_tensors
+from lgd.storage.files import load_tensors, read_json, read_json_lines, save_tensors, sha256
 
 SMALL = GeneratorConfig(blocks=1, heads=2, head_width=8, steps=12, batch_size=6, warmup_steps=3, flip=True, min_snr=5.0)
 
@@ -63,6 +64,26 @@ def test_resumed_at_any_step_it_ends_with_the_same_weights(tmp_path: Path) -> No
             pass
         assert again.losses == state.losses
         assert all(map(torch.equal, weights(again), weights(state)))
+
+
+@pytest.mark.parametrize("warmup", [0, 3])
+def test_the_number_of_steps_may_be_settled_in_the_warm_up(warmup: int, tmp_path: Path) -> None:
+    """To the bit: the generator, and what is written about its training."""
+    own, images, asked = replace(SMALL, warmup_steps=warmup), image_set(), list[float]()
+
+    def settle(step: float) -> GeneratorConfig:
+        asked.append(step)
+        return replace(own, steps=7)
+
+    known = GeneratorTraining(replace(own, steps=7), DatasetConfig(), images, "cpu")
+    make_generator(known, tmp_path / "known")
+    make_generator(replace(known, config=own), tmp_path / "settled", settle=settle)
+    assert len(asked) == 1
+    assert (asked[0] > 0) == (warmup > 0)
+    weights = "transformer/diffusion_pytorch_model.safetensors"
+    assert sha256(tmp_path / "settled" / weights) == sha256(tmp_path / "known" / weights)
+    rows = [read_json_lines(tmp_path / name / "training.jsonl") for name in ("known", "settled")]
+    assert [[(row["step"], row["loss"]) for row in part] for part in rows] == [[(7, rows[0][0]["loss"])]] * 2
 
 
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:

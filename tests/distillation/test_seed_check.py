@@ -1,4 +1,4 @@
-"""The warning after a seed set that the judge does not recognise."""
+"""What a run says of how much of the seed set the judge recognises."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lgd.data.splits import cached_splits
 from lgd.distillation import seed_check as module
 from lgd.distillation.layout import Run, read_metrics
 from lgd.distillation.recipe import Growth
-from lgd.distillation.seed_check import seed_set_warning
+from lgd.distillation.seed_check import seed_set_verdict
 from lgd.distillation.store import read_increment
 from lgd.experiments.distill import distill
 from lgd.experiments.resolve import resolve
@@ -39,9 +39,10 @@ def test_it_counts_the_recognised_images(finished: Path, tiny: Config, monkeypat
     count, real = recognised(finished, tiny), read_metrics(finished / "metrics.json")["judge"]["accuracy"]
     share = (5 * count - 10) / (real - 10)  # of the way from guessing to real images
     monkeypatch.setattr(module, "LEAST_RECOGNISED", share - 0.01)
-    assert seed_set_warning(growth_of(tiny, finished)) == ""
+    said = seed_set_verdict(growth_of(tiny, finished))
+    assert said.startswith(f"the judge recognises {5 * count:.1f} % of the 20 generated images of increment 1, and")
     monkeypatch.setattr(module, "LEAST_RECOGNISED", share + 0.01)
-    message = seed_set_warning(growth_of(tiny, finished))
+    message = seed_set_verdict(growth_of(tiny, finished))
     assert f"the judge recognises only {5 * count:.1f} % of the 20 generated images of increment 1" in message
     assert f"{real:.1f} % of real test images (guessing: 10.0 %)" in message
     assert "generator.steps" in message
@@ -50,8 +51,8 @@ def test_it_counts_the_recognised_images(finished: Path, tiny: Config, monkeypat
 
 def test_real_images_get_no_warning(finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEAST_RECOGNISED", 20.0)
-    assert seed_set_warning(growth_of(with_values(tiny, {"stages.seed_method": "random"}), finished)) == ""
-    assert seed_set_warning(growth_of(with_values(tiny, {"method": "herding"}), finished)) == ""
+    assert seed_set_verdict(growth_of(with_values(tiny, {"stages.seed_method": "random"}), finished)) == ""
+    assert seed_set_verdict(growth_of(with_values(tiny, {"method": "herding"}), finished)) == ""
 
 
 def test_a_run_warns_once(

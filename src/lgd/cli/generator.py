@@ -103,7 +103,7 @@ def train(arguments: Sequence[str]) -> int:
     from lgd.diffusion.train_generator import GeneratorTraining, make_generator
     from lgd.execution.hardware import check_device, cpu_threads, resolve_device, warn_of_emulation
     from lgd.experiments.auto import check_budget
-    from lgd.experiments.budget import within_budget
+    from lgd.experiments.budget import Budget
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
     from lgd.experiments.resolve import Experiment
     from lgd.experiments.run_directory import claim
@@ -124,7 +124,8 @@ def train(arguments: Sequence[str]) -> int:
     check_generator(config.generator, images)
     warn_of_emulation(device, {"generator": to_dict(config)["generator"]})
     with output_directory(options.out, options.overwrite) as root, cpu_threads(config.generator.threads):
-        config = within_budget(Experiment(config, splits, device), root, sets=0).config
+        budget = Budget(Experiment(config, splits, device), root, methods=())
+        config = budget.experiment.config
         made_from = {name: to_dict(config)[name] for name in ("dataset", "generator")}
         claim(root / "config.json", made_from)
 
@@ -136,7 +137,8 @@ def train(arguments: Sequence[str]) -> int:
                 write_training(root, rows)
 
         training = GeneratorTraining(config.generator, config.dataset, images, device)
-        make_generator(training, root, options.save_every, preview)
+        settle = (lambda step: budget.settle("generator", step).config.generator) if budget.record else None
+        make_generator(training, root, options.save_every, preview, settle)
     log.info(f"{options.out}: done; use it with --generator.source {options.out}")
     return 0
 

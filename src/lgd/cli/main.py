@@ -7,11 +7,12 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from time import monotonic
 
 from lgd import __version__
 from lgd.errors import IncompleteError, UserError, is_out_of_memory, nearest
 from lgd.execution.hardware import keep_freed_memory
-from lgd.progress import show_messages
+from lgd.progress import begun, show_messages
 from lgd.storage.files import is_full_disk
 
 USAGE = """\
@@ -65,6 +66,7 @@ def entry_point() -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; returns the exit code: 0, 1 when some units failed, 2 for a user's mistake, 130 after Ctrl-C."""
     show_messages(quiet="--quiet" in arguments)
+    token = begun.set(monotonic())
     try:
         return dispatch(list(arguments))
     except UserError as error:
@@ -87,6 +89,8 @@ def main(arguments: Sequence[str]) -> int:
         if is_out_of_memory(error) or "allocate memory" in str(error):
             return fail("not enough memory; finished work is kept: try smaller networks, batches or --compute.workers")
         raise
+    finally:
+        begun.reset(token)
 
 
 def fail(message: str, code: int = 2) -> int:

@@ -129,7 +129,7 @@ def plan(arguments: Sequence[str]) -> int:
     from lgd.execution.hardware import check_device
     from lgd.experiments.auto import check_budget
     from lgd.experiments.auto_method import SYNTHETIC, settled
-    from lgd.experiments.budget import within_budget
+    from lgd.experiments.budget import Budget
     from lgd.experiments.resolve import resolve
     from lgd.profiling.plan import plan, rates_of, table
     from lgd.profiling.sizes import sizes_of
@@ -142,7 +142,7 @@ def plan(arguments: Sequence[str]) -> int:
     check_budget(config)
     config = settled(config)
     if config.minutes and not (options.count or options.tflops or options.classes or options.images):
-        config = within_budget(resolve(config), None).config
+        config = Budget(resolve(config), None).experiment.config
     config = with_method(config, SYNTHETIC[0] if config.method == "auto" else config.method)
     sizes = sizes_of(config, options.classes, options.images, options.test_images)
     rates = rates_of(options.rates, options.tflops, options.share, config.compute.device)

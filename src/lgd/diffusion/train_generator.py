@@ -10,7 +10,8 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -40,8 +41,12 @@ SAVE_EVERY = 5.0
 """minutes"""
 ROW_EVERY = 50
 """steps per row of training.jsonl"""
+TRIAL_STEPS = 30
+"""steps of the warm-up after which the number of steps is settled"""
 
 Row = dict[str, Any]
+Settle = Callable[[float], GeneratorConfig]
+"""Takes the seconds of a step, and returns the configuration with the number of steps to take."""
 Watch = Callable[[Generator, list[Row]], object]
 """Called whenever a checkpoint was saved, with the averaged weights and the rows of training.jsonl."""
 
@@ -58,11 +63,16 @@ class GeneratorTraining:
 
 
 def make_generator(
-    training: GeneratorTraining, folder: Path, save_every: float = SAVE_EVERY, watch: Watch | None = None
+    training: GeneratorTraining,
+    folder: Path,
+    save_every: float = SAVE_EVERY,
+    watch: Watch | None = None,
+    settle: Settle | None = None,
 ) -> None:
     """Train the configured generator into `folder`, unless it is there; an interrupted training goes on.
 
-    save_every: minutes between checkpoints. Errors: UserError; NonFiniteError naming the step.
+    save_every: minutes between checkpoints. settle: called after some steps of the warm-up, which do not depend on the
+    number of steps. Errors: UserError; NonFiniteError naming the step.
     """
     if not unfinished([Unit("generator", make_generator, (), folder / "done")], folder):
         return
@@ -95,6 +105,14 @@ def make_generator(
                 watch(generator, rows)
 
     meter, saved = Meter(min(own.batch_size, len(images))), monotonic()
+    if settle is not None:
+        trial = replace(own, steps=min(TRIAL_STEPS, own.warmup_steps, own.steps - 1))
+        times = [monotonic()]
+        for progress in train(state, source, images.labels, start.scheduler, trial):
+            meter.add(progress)
+            times.append(monotonic())
+        each = [after - before for before, after in pairwise(times)]
+        own = settle(sum(each[1:]) / len(each[1:]) if each[1:] else 0.0)  # the first prepares
     with progress_bar(own.steps - state.step, "generator") as advance:
         for progress in train(state, source, images.labels, start.scheduler, own):
             meter.add(progress)

@@ -1,4 +1,4 @@
-"""Warn when the judge does not recognise the seed set."""
+"""Say how much of the seed set the judge recognises."""
 
 from __future__ import annotations
 
@@ -20,24 +20,26 @@ def shows_classes(found: float, real: float, classes: int) -> bool:
     return found >= chance + LEAST_RECOGNISED * (real - chance)
 
 
-def seed_set_warning(growth: Growth) -> str:
-    """Return a warning when the judge's accuracy on the generated seed set is nearer to guessing than to real images'.
+def seed_set_verdict(growth: Growth) -> str:
+    """Return a sentence about the judge's accuracy on the generated seed set; empty where the seed set is real.
 
-    Else return an empty string. The images of a generator that was trained too briefly pass all later stages without an
-    error.
+    It is a warning where the accuracy is nearer to guessing than to that on real images: the images of a generator that
+    was trained too briefly pass all later stages without an error.
     """
     if not method_named(growth.seed.method).needs_generator:
         return ""
     assets, folder = growth.assets, growth.run.increment(1)
     judge, images = load_judge(assets), read_increment(folder, growth.class_names)
     found, real = accuracy(judge, images), accuracy(judge, cached_splits(assets.dataset).test)
-    classes = len(growth.class_names)
-    if shows_classes(found, real, classes):
-        return ""
+    shares = (
+        f"{found:.1f} % of the {len(images)} generated images of increment 1, and {real:.1f} % of real test images"
+        f" (guessing: {100 / len(growth.class_names):.1f} %)"
+    )
+    if shows_classes(found, real, len(growth.class_names)):
+        return f"the judge recognises {shares}"
     longer = "" if assets.generator.source else ", one trained for longer (generator.steps)"
     return (
-        f"warning: the judge recognises only {found:.1f} % of the {len(images)} generated images of increment 1, and"
-        f" {real:.1f} % of real test images (guessing: {100 / classes:.1f} %), so the generator does not show the"
-        f" classes and the set will teach little. Look at {folder}. Use another generator (generator.source){longer},"
-        " or --method herding, which selects real images"
+        f"warning: the judge recognises only {shares}, so the generator does not show the classes and the set"
+        f" will teach little. Look at {folder}. Use another generator (generator.source){longer}, or"
+        " --method herding, which selects real images"
     )

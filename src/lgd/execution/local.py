@@ -72,7 +72,7 @@ class Local:
     def beside(self, units: Sequence[Unit], what: str, threads: int) -> Iterator[None]:
         """As `Engine`: start units if there are cores for their threads and as many of this process."""
         todo = unfinished(units, self.root)
-        if self.workers == 1 or 2 * threads > cpu_count():
+        if not self.has_room(threads):
             todo = []
         futures = self._submit(todo)
         try:
@@ -87,6 +87,10 @@ class Local:
                 self._collect(futures, advance, failures)
             if failures:
                 raise IncompleteError(failures)
+
+    def has_room(self, threads: int) -> bool:
+        """As `Engine`."""
+        return self.workers > 1 and 2 * threads <= cpu_count()
 
     def _submit(self, units: Sequence[Unit]) -> dict[Any, Unit]:
         mirror = active_mirror()

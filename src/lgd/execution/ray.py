@@ -88,6 +88,10 @@ class OnRay:
         """Start nothing: on Ray a unit only sees the files of earlier calls of `run`."""
         return nullcontext()
 
+    def has_room(self, threads: int) -> bool:
+        """As `Engine`."""
+        return False
+
     def _submit(self, units: Sequence[Unit], phase: str) -> dict[Any, Unit]:
         """Submit the units; returns them by their Ray futures. An image set is sent once, not with every unit."""
         mirror, sent, calls = active_mirror(), dict[int, Any](), dict[Any, Unit]()

@@ -54,6 +54,9 @@ class Engine(Protocol):
         Start nothing where that would be slower, or where the engine does not support it. Errors: as `run`.
         """
 
+    def has_room(self, threads: int) -> bool:
+        """Return whether `beside` would start units of `threads` threads."""
+
     def warm_up(self) -> None:
         """Start what takes seconds to start, while this process does something else."""
 

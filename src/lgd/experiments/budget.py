@@ -1,92 +1,215 @@
-"""Fit the automatic settings into a budget of minutes: measure this machine, validate augmentation, choose numbers.
+"""A budget of minutes: measure this machine, validate augmentation, choose the amounts of work, and keep to the time.
 
-The numbers are kept in `budget.json` of the output directory, so that a command that goes on keeps them.
+All numbers are planned at the start. Before each piece of a run (amounts.py) is made, the rates that matter are
+measured again and the time that is left is divided anew; the numbers of this piece are then final. `budget.json` of the
+output directory keeps them, so that a command that goes on has the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from lgd.classifiers.train import accuracy, train_classifier
-from lgd.config import Config, with_values
+from lgd.config import Config, to_dict, with_values
+from lgd.config.checks import section_of
 from lgd.data.datasets import Survey
-from lgd.data.imageset import ImageSet, Splits, stratified_split
+from lgd.data.imageset import Splits
 from lgd.distillation.methods import method_named, with_method
 from lgd.errors import UserError
-from lgd.execution.hardware import computes_in_bfloat16, cpu_threads
+from lgd.execution.hardware import computes_in_bfloat16
 from lgd.profiling.sizes import sizes_of
-from lgd.profiling.speed import Speed, measure_speed, phases_at
-from lgd.progress import log
+from lgd.profiling.speed import Speed, measure_again, measure_speed
+from lgd.progress import begun, log
 from lgd.storage.files import read_json, write_json
 
+from .amounts import SHARES, Values, amounts_for, seconds_of_pieces
 from .auto import patch_for, settings_for
 from .auto_method import SYNTHETIC
-from .resolve import Experiment
+from .prepare import Settle
+from .resolve import Experiment, samples
+from .validation import Augmentation, augmentation
 
 FILE = "budget.json"
-OVERHEAD = 20.0
-"""seconds of starting worker processes, saving, figures and checks"""
+FINISHING = 20.0
+"""seconds of starting worker processes, measurements of finished sets, and figures"""
 VALIDATION_SHARE = 0.08
 """of the budget, to decide about random crops and flips"""
-STAGES_SHARE = 0.3
-"""of the budget: learners, sampling and evaluation together"""
-NETWORK_SHARES = {"reference": 0.15, "judge": 0.1}
-"""of the budget; the generator has the rest"""
-STAGES = ("learners", "images", "evaluation")
-LEVELS = ((1.0, 3, 2, 3), (0.6, 3, 1, 3), (0.4, 2, 1, 3), (0.25, 2, 1, 2), (0.15, 1, 1, 2))
-"""factor on the epochs of learners and evaluation, evaluation.seeds, evaluation.redundancy_seeds, stages.candidates"""
-MOST_EPOCHS, MOST_STEPS = 60, 20_000
 FEW_PATCHES = 5
 """patches along a side of the smaller generator's input"""
-VALIDATION_EPOCHS = 6
-"""least epochs of a short training; its images are fewer where the time does not suffice for all"""
-LEAST_STEPS = 1000
+ENOUGH_STEPS = 1000
 """optimiser steps below which a smaller generator is chosen"""
 RECOGNISED_FROM = 0.6
-"""accuracy in the short validation from which a generator of minutes showed its classes (benchmarks/budget.md)"""
+"""accuracy in the short validation from which a generator of minutes is expected to show its classes: an assumption, as
+no set was measured between those that it shows and those that it does not (benchmarks/budget.md)"""
 TRAININGS = ("reference", "judge", "learner", "evaluation.classifier", "influence.surrogate.classifier")
+RATES = ("classifier", "classified", "unguided", "guided")
+MEASURED = {"judge": ("judge",), "generator": RATES, "stages": RATES, "evaluation": ("classifier", "classified")}
+"""kinds of work that are tried again before a piece is made"""
+WRITTEN = ("config.json", "assets.json")
+"""files of the output directory that repeat the settings"""
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """The outcome of the short validation."""
+class Budget:
+    """The settings of a run or a comparison, some of which still follow from the time that is left.
 
-    crops: bool
-    flips: bool
-    accuracy: float
-    """share of the held-out images, with the chosen augmentation"""
-
-
-def within_budget(base: Experiment, root: Path | None, sets: int = 1) -> Experiment:
-    """Return the experiment with numbers that fit `config.minutes`, which becomes 0; a field that was set stays.
-
-    root: output directory, whose numbers are kept when there are any; None: nothing is kept. sets: how many are made
-    with the generator and the reference; 0: the generator alone is trained. Errors: UserError for a
-    directory that was begun with another budget.
+    experiment: with the numbers as they are known now; without a budget they are all final. root: output directory,
+    which keeps the numbers; None: nothing is kept. methods: of the sets that are made, each `runs` times; None: the
+    configuration's own; empty: a generator alone is trained. A field that the user has set stays. Errors: UserError for
+    a directory that was begun with another budget.
     """
-    config, path = base.config, root and root / FILE
-    if not config.minutes or config.generator.source:
-        return replace(base, config=replace(config, minutes=0.0))
-    if path and path.exists():
-        record = read_json(path)
-        if record["minutes"] != config.minutes:
-            raise UserError(
-                f"{root} was begun with --minutes {record['minutes']:g}, not {config.minutes:g}; choose another --out,"
-                " or --overwrite to start anew"
-            )
-    else:
-        record = fit(config, base.splits, base.device, sets)
-        if path:
-            write_json(path, record)
-    plain = automatic(config, base.splits)
-    values = {
-        name: value for name, value in record["settings"].items() if attrgetter(name)(config) == attrgetter(name)(plain)
-    }
-    return replace(base, config=replace(with_values(config, values), minutes=0.0))
+
+    def __init__(self, base: Experiment, root: Path | None, methods: Sequence[str] | None = None, runs: int = 1):
+        config = self.asked = base.config
+        self.experiment = replace(base, config=replace(config, minutes=0.0))
+        self.root, self.given, self.runs, self.start = root, methods, runs, begun.get() or monotonic()
+        self.record: dict[str, Any] = {}
+        if not config.minutes or config.generator.source:
+            return
+        self.plain, self.sizes = automatic(config, base.splits), sizes_of(config, 0, 0, 0)
+        if root and (root / FILE).exists():
+            self.record = read_json(root / FILE)
+            if self.record["minutes"] != config.minutes:
+                raise UserError(
+                    f"{root} was begun with --minutes {self.record['minutes']:g}, not {config.minutes:g}; choose"
+                    " another --out, or --overwrite to start anew"
+                )
+            self.start -= self.record["spent"]
+            self.choose({})
+            self.renew()
+        else:
+            self.plan()
+
+    def run(self) -> Experiment:
+        """Return the experiment of a run of the configuration's own method, or the one that `auto` most needs."""
+        config = self.experiment.config
+        return self.experiment.with_method(SYNTHETIC[0] if config.method == "auto" else config.method, config.seed)
+
+    def decide(self, config: Config) -> None:
+        """Take the configuration with the method that `auto` stands for."""
+        self.experiment = replace(self.experiment, config=config)
+        self.renew()
+
+    def settle(self, piece: str, step: float = 0.0) -> Experiment:
+        """Return the experiment of a run, in which the numbers of a piece are final: by the time left, or as recorded.
+
+        step: seconds of a step of the generator; 0: as at the start.
+        """
+        if self.record and piece not in self.record["settled"]:
+            config, speed = self.experiment.config, self.speed
+            sampled = any(samples(with_method(config, name)) for name in self.methods)
+            names = [name for name in MEASURED.get(piece, ()) if sampled or name not in ("unguided", "guided")]
+            names = names if self.methods else []
+            speed = replace(speed, generator=step or speed.generator)
+            speed = measure_again(speed, names, config, self.sizes, self.experiment.device)
+            self.record["speed"] = vars(speed)
+            left = self.left()
+            values = self.amounts(left, list(SHARES)[list(SHARES).index(piece) :])
+            expected = {name: round(value, 1) for name, value in self.seconds(values).items()}
+            self.record["settled"][piece] = {
+                "left": round(left, 1),
+                "expected_seconds": expected,
+                **self.record["speed"],
+            }
+            self.keep(values)
+            own = [f"{name} {value}" for name, value in values.items() if belongs(name, piece)]
+            log.info(f"budget: {left / 60:.1f} of {self.asked.minutes:g} minutes left for {piece}: {', '.join(own)}")
+        return self.run()
+
+    def settling(self, folder: Path) -> Settle | None:
+        """Return what `prepare` calls before it makes an asset in a folder; None where no number is open."""
+        return (lambda piece, step: self.settle(piece, step).assets(folder)) if self.record else None
+
+    def plan(self) -> None:
+        """Measure, validate and choose all numbers, those of the pieces for now."""
+        config, device = self.experiment.config, self.experiment.device
+        speed = measure_speed(config, self.sizes, device)
+        self.record = {"minutes": self.asked.minutes, "spent": 0.0, "speed": vars(speed), "settled": {}, "settings": {}}
+        training = replace(config.reference.training, precision=speed.precision)
+        images = VALIDATION_SHARE * 60 * self.asked.minutes / speed.classifier
+        tried = replace(config, reference=replace(config.reference, training=training))
+        chosen = augmentation(self.experiment.splits.train, tried, images, device)
+        self.record["validation"] = vars(chosen)
+        settings: Values = {"generator.flip": chosen.flips, "generator.threads": speed.threads}
+        for part in TRAININGS:
+            padding = attrgetter(part)(config).training.crop_padding if chosen.crops else 0
+            settings[f"{part}.training.precision"] = speed.precision
+            settings[f"{part}.training.crop_padding"] = padding
+            settings[f"{part}.training.flip"] = chosen.flips
+        self.choose(settings)
+        values = self.amounts(self.left(), SHARES)
+        if values.get("generator.steps", ENOUGH_STEPS) < ENOUGH_STEPS and not config.generator.autoencoder:
+            smaller = {"generator.blocks": 3, "generator.heads": 3}
+            smaller["generator.patch_size"] = patch_for(self.sizes.shape[1], FEW_PATCHES)
+            self.choose(smaller)
+            names = ("generator", "unguided", "guided")
+            self.record["speed"] = vars(measure_again(speed, names, self.experiment.config, self.sizes, device))
+            values = self.amounts(self.left(), SHARES)
+        spent = 60 * self.asked.minutes - self.left()
+        self.keep(values)
+        tell(self.run().config, chosen, self.speed, sum(self.seconds({}).values()) + spent, self.asked)
+
+    @property
+    def methods(self) -> Sequence[str]:
+        return [self.run().config.method] if self.given is None else self.given
+
+    @property
+    def speed(self) -> Speed:
+        return Speed(**self.record["speed"])
+
+    def left(self) -> float:
+        """Return the seconds that are left for the pieces."""
+        return 60 * self.asked.minutes - FINISHING - (monotonic() - self.start)
+
+    def seconds(self, values: Values) -> dict[str, float]:
+        """Return the seconds of each piece with these values of fields."""
+        config = with_values(self.experiment.config, self.free(values))
+        device = self.experiment.device
+        return seconds_of_pieces(config, self.methods, self.runs, self.sizes, self.speed, device)
+
+    def amounts(self, left: float, due: Iterable[str]) -> Values:
+        """Choose the amounts of work of the pieces in `due`."""
+        return self.free(amounts_for(left, self.seconds, self.experiment.config, list(due)))
+
+    def free(self, values: Values) -> Values:
+        """Return the values of the fields that the user has not set."""
+        asked, plain = self.asked, self.plain
+        return {k: v for k, v in values.items() if attrgetter(k)(asked) == attrgetter(k)(plain)}
+
+    def choose(self, values: Values) -> None:
+        """Put values into the settings."""
+        self.record["settings"] |= self.free(values)
+        config = with_values(self.experiment.config, self.free(self.record["settings"]))
+        self.experiment = replace(self.experiment, config=config)
+
+    def keep(self, values: Values) -> None:
+        """Put values into the settings and into the files of the output directory."""
+        self.choose(values)
+        self.record["spent"] = round(monotonic() - self.start, 1)
+        if self.root is not None:
+            write_json(self.root / FILE, self.record)
+        self.renew()
+
+    def renew(self) -> None:
+        """Repeat the settings in the files that were written before they were final."""
+        now = to_dict(self.run().config)
+        for path in (self.root / name for name in WRITTEN if self.root and self.record):
+            if path.exists():
+                there = read_json(path)
+                for field in self.free(self.record["settings"]):
+                    section, key = section_of(there, field), field.rpartition(".")[2]
+                    if key in section:
+                        section[key] = section_of(now, field)[key]
+                write_json(path, there)
+
+
+def belongs(field: str, piece: str) -> bool:
+    """Return whether a field is settled with a piece."""
+    section = field.partition(".")[0]
+    return section == piece or (section, piece) == ("learner", "stages")
 
 
 def automatic(config: Config, splits: Splits) -> Config:
@@ -97,128 +220,22 @@ def automatic(config: Config, splits: Splits) -> Config:
     return settings_for(found, computes_in_bfloat16())
 
 
-def fit(config: Config, splits: Splits, device: str, sets: int) -> dict[str, Any]:
-    """Measure, validate and choose; returns the record of it with `settings` by field."""
-    begun, budget = monotonic(), 60 * config.minutes
-    sizes = sizes_of(config, 0, 0, 0)
-    config = with_method(config, SYNTHETIC[0] if config.method == "auto" else config.method)
-    speed = measure_speed(config, sizes, device)
-    training = replace(config.reference.training, precision=speed.precision)
-    config = replace(config, reference=replace(config.reference, training=training))
-    chosen = augmentation(splits.train, config, VALIDATION_SHARE * budget / speed.classifier, device)
-    settings: dict[str, Any] = {"generator.flip": chosen.flips, "generator.threads": speed.threads}
-    for part in TRAININGS:
-        padding = attrgetter(part)(config).training.crop_padding if chosen.crops else 0
-        settings[f"{part}.training.precision"] = speed.precision
-        settings[f"{part}.training.crop_padding"] = padding
-        settings[f"{part}.training.flip"] = chosen.flips
-    left = budget - OVERHEAD - (monotonic() - begun)
-
-    def phases(values: dict[str, Any], at: Speed) -> dict[str, float]:
-        found = phases_at(with_values(config, values), sizes, at, device)
-        found |= {name: sets * found[name] for name in STAGES}
-        return found if sets else {"generator": found["generator"], **dict.fromkeys(STAGES, 0.0)}
-
-    numbers = numbers_for(left, lambda values: phases(values, speed), config)
-    if numbers.get("generator.steps", LEAST_STEPS) < LEAST_STEPS and not config.generator.autoencoder:
-        smaller = {"generator.blocks": 3, "generator.heads": 3}
-        smaller["generator.patch_size"] = patch_for(sizes.shape[1], FEW_PATCHES)
-        at = measure_speed(with_values(config, smaller), sizes, device)
-        left = budget - OVERHEAD - (monotonic() - begun)
-        numbers = smaller | numbers_for(left, lambda values: phases({**smaller, **values}, at), config)
-        speed = at
-    settings |= numbers
-    expected = phases(settings, speed)
-    tell(with_values(config, settings), chosen, speed, sum(expected.values()) + budget - left)
-    return {
-        "minutes": config.minutes,
-        "speed": vars(speed),
-        "validation": vars(chosen),
-        "expected_seconds": {name: round(value, 1) for name, value in expected.items()},
-        "settings": settings,
-    }
-
-
-def numbers_for(left: float, phases: Any, config: Config) -> dict[str, Any]:
-    """Choose the amounts of work for `left` seconds. phases: returns seconds by phase for values of fields."""
-    sampled = "generator" in phases({})
-    share = STAGES_SHARE if sampled else 0.5
-    values: dict[str, Any] = {}
-    for factor, seeds, redundancy, candidates in LEVELS:
-        values = {
-            "learner.training.epochs": max(5, round(factor * config.learner.training.epochs)),
-            "evaluation.classifier.training.epochs": max(
-                5, round(factor * config.evaluation.classifier.training.epochs)
-            ),
-            "evaluation.seeds": seeds,
-            "evaluation.redundancy_seeds": redundancy,
-            "stages.candidates": candidates,
-        }
-        found = phases(values)
-        if sum(found[name] for name in STAGES) <= share * left:
-            break
-    rest = left - sum(found[name] for name in found if name not in ("generator", *NETWORK_SHARES))
-    for name, share in NETWORK_SHARES.items():
-        if epoch := phases({f"{name}.training.epochs": 1}).get(name):
-            wanted = (share * left if sampled else rest / len(NETWORK_SHARES)) / epoch
-            values[f"{name}.training.epochs"] = max(2, min(MOST_EPOCHS, int(wanted)))
-    found = phases(values)
-    rest -= sum(found.get(name, 0.0) for name in NETWORK_SHARES)
-    if sampled:
-        steps = rest / phases({"generator.steps": 1})["generator"]
-        values["generator.steps"] = max(100, min(MOST_STEPS, int(steps)))
-    return values
-
-
-def augmentation(train: ImageSet, config: Config, images: float, device: str) -> Augmentation:
-    """Decide about random crops and flips by three short trainings of the reference on a part of the training images.
-
-    images: how many images the trainings may see together. Crops, and then flips, are kept unless the accuracy on
-    held-out images falls by more than its standard error: they pay in longer trainings only.
-    """
-    part, held = stratified_split(train, 0.2, 0)
-    each = images / 3
-    part, held = first(part, max(50, int(each / VALIDATION_EPOCHS))).to(device), first(held, 1000).to(device)
-    epochs = max(1, min(config.reference.training.epochs, int(each / len(part))))
-
-    def reached(padding: int, flip: bool) -> float:
-        training = replace(config.reference.training, epochs=epochs, crop_padding=padding, flip=flip)
-        return accuracy(train_classifier(part, replace(config.reference, training=training), 0), held) / 100
-
-    with cpu_threads(1):
-        padding = config.reference.training.crop_padding
-        plain, cropped = reached(0, False), reached(padding, False)
-        crops = no_worse(cropped, plain, len(held))
-        before = cropped if crops else plain
-        flipped = reached(padding if crops else 0, True)
-    flips = no_worse(flipped, before, len(held))
-    return Augmentation(crops, flips, flipped if flips else before)
-
-
-def no_worse(new: float, old: float, count: int) -> bool:
-    """Return whether an accuracy on `count` images is at least another less its standard error."""
-    return new >= old - (old * (1 - old) / count) ** 0.5
-
-
-def first(images: ImageSet, most: int) -> ImageSet:
-    """Return `most` images, spread evenly over the set."""
-    count = min(most, len(images))
-    return images.subset([index * len(images) // count for index in range(count)])
-
-
-def tell(config: Config, chosen: Augmentation, speed: Speed, seconds: float) -> None:
+def tell(config: Config, chosen: Augmentation, speed: Speed, seconds: float, asked: Config) -> None:
     """Say what the budget buys, before the work begins."""
     own, training = config.generator, config.reference.training
     sampled = method_named(config.method).needs_generator
     size = f"{own.blocks} blocks of width {own.heads * own.head_width}, patch {own.patch_size}"
-    step = f"{own.steps} steps of {1000 * speed.generator:.0f} ms"
+    step = f"about {own.steps} steps of {1000 * speed.generator:.0f} ms"
     generator = f"generator {size}, {step}; " if sampled else ""
     log.info(
-        f"budget {config.minutes:g} minutes, {seconds / 60:.1f} expected: {generator}classifiers in {speed.precision},"
+        f"budget {asked.minutes:g} minutes, {seconds / 60:.1f} expected: {generator}classifiers in {speed.precision},"
         f" {'random' if chosen.crops else 'no'} crops, {'' if chosen.flips else 'no '}flips (a short validation of the"
         f" reference reached {100 * chosen.accuracy:.0f} %); reference {training.epochs} epochs, learners"
-        f" {config.learner.training.epochs}; {config.evaluation.seeds} evaluations. Each is an option"
+        f" {config.learner.training.epochs}; {config.evaluation.seeds} evaluations. Each is an option. The numbers are"
+        " settled as the work goes on"
     )
+    if seconds > 1.2 * 60 * asked.minutes:
+        log.info("warning: the least amounts of work take longer than these minutes on this machine as it is now")
     if sampled and chosen.accuracy < RECOGNISED_FROM:
         log.info(
             "warning: these images are hard: in this budget a new generator is not expected to show their classes"

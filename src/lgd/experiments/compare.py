@@ -21,7 +21,7 @@ from lgd.report import plots
 from lgd.storage.files import write_json, write_text
 from lgd.storage.object_store import workspace
 
-from .budget import within_budget
+from .budget import Budget
 from .distill import complete
 from .prepare import prepare
 from .resolve import resolve
@@ -48,12 +48,17 @@ def compare_methods(
     base = resolve(config, methods)
     compute = base.config.compute
     with workspace(out, overwrite) as root, engine_for(compute, root) as engine:
-        base = within_budget(base, root, runs * len(methods))
-        shared = base.assets(assets or root)
+        budget = Budget(base, root, methods, runs)
+        base = budget.experiment
         claim(root / "config.json", {**base.record(), "method": "lgd"})
         engine.warm_up()
         used = [method for name in methods for method in methods_used(base.with_method(name, 0).config)]
-        prepare(shared, used, engine, compute.engine == "ray")
+        folder = assets or root
+        prepare(base.assets(folder), used, engine, compute.engine == "ray", settle=budget.settling(folder))
+        budget.settle("stages")
+        budget.settle("evaluation")  # now, for the same numbers in all runs
+        base = budget.experiment
+        shared = base.assets(folder)
         metrics: dict[str, list[dict[str, Any]]] = {name: [] for name in methods}
         failures: list[Failure] = []
         for seed in range(base.config.seed, base.config.seed + runs):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from lgd.distillation.judge import load_judge, load_reference
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import methods_used
 from lgd.distillation.recipe import Assets, Growth
-from lgd.distillation.seed_check import seed_set_warning
+from lgd.distillation.seed_check import seed_set_verdict
 from lgd.distillation.stages import grow
 from lgd.distillation.store import read_increment, read_manifest, read_union
 from lgd.evaluation.aggregate import collect
@@ -30,8 +32,8 @@ from lgd.report import plots
 from lgd.storage.files import read_json, write_json
 from lgd.storage.object_store import workspace
 
-from .auto_method import SYNTHETIC, choose_synthetic
-from .budget import within_budget
+from .auto_method import choose_synthetic
+from .budget import Budget
 from .prepare import prepare
 from .resolve import Experiment, resolve
 from .run_directory import claim, timed
@@ -46,37 +48,50 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
     """
     base = resolve(config)
     with workspace(out, overwrite) as root, engine_for(base.config.compute, root) as engine:
-        base, on_ray = within_budget(base, root), base.config.compute.engine == "ray"
+        budget, run, on_ray = Budget(base, root), Run(root), base.config.compute.engine == "ray"
+
+        def assets() -> Assets:
+            """Make what the method, as it is known now, needs."""
+            now = budget.run()
+            prepare(now.assets(root), methods_used(now.config), engine, on_ray, settle=budget.settling(root))
+            return budget.run().assets(root)
+
         if base.config.method == "auto":
-            anchored = base.with_method(SYNTHETIC[0], base.config.seed)
-            prepare(base.assets(root), methods_used(anchored.config), engine, on_ray)
-            base = replace(base, config=choose_synthetic(base.config, base.assets(root), base.splits))
-        experiment = base.with_method(base.config.method, base.config.seed)
-        run, assets = Run(root), experiment.assets(root)
-        claim(run.config, experiment.record())
+            budget.decide(choose_synthetic(budget.experiment.config, assets(), base.splits))
+        claim(run.config, budget.run().record())
         engine.warm_up()
-        prepare(assets, methods_used(experiment.config), engine, on_ray)
-        complete(experiment, run, assets, engine)
+        assets()
+        experiment = budget.settle("stages")
+        complete(experiment, run, experiment.assets(root), engine, lambda: budget.settle("evaluation"))
     return run
 
 
-def complete(experiment: Experiment, run: Run, assets: Assets, engine: Engine) -> dict[str, Any]:
+def complete(
+    experiment: Experiment,
+    run: Run,
+    assets: Assets,
+    engine: Engine,
+    settle: Callable[[], Experiment] | None = None,
+) -> dict[str, Any]:
     """Grow the set, evaluate it, write metrics.json and the figures; finished parts are kept.
 
-    Errors: IncompleteError with the cells of the evaluation that failed, after the others.
+    settle: returns the experiment with final numbers of the evaluation, once the set is there. Errors:
+    IncompleteError with the cells of the evaluation that failed, after the others.
     """
-    config, growth, evaluation = experiment.config, experiment.growth(run, assets), experiment.evaluation(assets)
+    growth = experiment.growth(run, assets)
     write_json(run.root / "classes.json", list(growth.class_order))
-    if config.guidance.decoder:
-        pin_decoder(Path(config.guidance.decoder), run.root / "decoder.json", run.root)
+    if decoder := experiment.config.guidance.decoder:
+        pin_decoder(Path(decoder), run.root / "decoder.json", run.root)
 
-    def warn(increment: int) -> None:  # before anybody waits for the rest
-        if increment == 1 and (message := seed_set_warning(growth)):
-            log.warning(message)
+    def tell(increment: int) -> None:  # before anybody waits for the rest
+        if increment == 1 and (message := seed_set_verdict(growth)):
+            log.log(WARNING if message.startswith("warning") else INFO, message)
 
     with timed(run.root, "stages"):
-        for path in grow(growth, engine, warn):
+        for path in grow(growth, engine, tell):
             log.info(f"{path}: corrupt, not what was written; made again")
+    experiment = settle() if settle else experiment
+    config, evaluation = experiment.config, experiment.evaluation(assets)
     made = run.last_increment(config.stages.increments)
     evaluation = replace(evaluation, stages=replace(evaluation.stages, increments=made))
     with timed(run.root, "evaluation"):

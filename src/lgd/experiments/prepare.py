@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lgd.config import ClassifierConfig, GeneratorConfig, to_dict
@@ -22,16 +22,28 @@ from lgd.storage.files import read_json, write_json
 from .reference import guessing_warning, judge_unit, reference_unit
 from .run_directory import claim, timed
 
+Settle = Callable[[str, float], Assets]
+"""Takes the name of an asset that is about to be made, and the seconds of a generator's step where they are known;
+returns the settings of the assets, in which those of this one are final."""
+NETWORKS = {"reference": reference_unit, "judge": judge_unit}
 MADE_FROM = ("dataset", "generator", "reference", "judge")
 """sections of the configuration that the assets depend on"""
 
 
-def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: bool, judged: bool = True) -> None:
+def prepare(
+    assets: Assets,
+    methods: Sequence[Method],
+    engine: Engine,
+    shared: bool,
+    judged: bool = True,
+    settle: Settle | None = None,
+) -> None:
     """Make the assets that the methods need, unless they are there and undamaged.
 
     methods: of the runs and of their seed sets. shared: whether the engine trains reference and judge on other
-    machines. judged: whether a judge is needed, too. They are trained beside the others where there are cores for it;
-    their seconds are then part of those. Errors: UserError when the assets were made with another configuration.
+    machines. judged: whether a judge is needed, too. They are trained beside the others where there are cores for it,
+    and their seconds are then part of those; else before them. settle: called before each asset (budget.py). Errors:
+    UserError when the assets were made with another configuration.
     """
     root, own = assets.root, assets.generator
     root.mkdir(parents=True, exist_ok=True)
@@ -43,22 +55,33 @@ def prepare(assets: Assets, methods: Sequence[Method], engine: Engine, shared: b
     if needs_generator:
         assets.generator_folder.mkdir(exist_ok=True)
     extra = list(dict.fromkeys(asset for method in methods for asset in method.assets))
-    networks = [reference_unit(assets), judge_unit(assets)][: 1 + judged]
-    fresh = any(not unit.done.exists() for unit in networks)
-    beside = networks[bool(assets.reference.weights) :] if extra or trains_generator else []
+    fresh, beside = False, []
+    for name, unit_of in list(NETWORKS.items())[: 1 + judged]:
+        assets = settle(name, 0.0) if settle else assets
+        fresh |= not unit_of(assets).done.exists()
+        copied = name == "reference" and assets.reference.weights
+        if (extra or trains_generator) and not copied and engine.has_room(own.threads):
+            beside.append(unit_of(assets))
+        else:
+            prepare_classifier(unit_of(assets), getattr(assets, name), engine, shared)
     with engine.beside(beside, "reference and judge", own.threads):
+        for asset in extra:
+            prepare_asset(asset, assets, splits.train)
         with timed(root, "generator"), cpu_threads(own.threads):
             if trains_generator:
                 training = GeneratorTraining(own, assets.dataset, splits.train, assets.device)
-                make_generator(training, assets.generator_folder)
+                make_generator(training, assets.generator_folder, settle=settle and generator_of(settle))
             elif needs_generator:
                 check_source(own, splits.train, assets.generator_folder)
-        for asset in extra:
-            prepare_asset(asset, assets, splits.train)
-    for unit, config in zip(networks, (assets.reference, assets.judge), strict=False):
-        prepare_classifier(unit, config, engine, shared)
+    for unit in beside:
+        prepare_classifier(unit, getattr(assets, unit.name), engine, shared)
     if fresh and (warning := guessing_warning(assets, judged)):
         log.warning(warning)
+
+
+def generator_of(settle: Settle) -> Callable[[float], GeneratorConfig]:
+    """Return what settles the generator's settings, given the seconds of a step."""
+    return lambda step: settle("generator", step).generator
 
 
 def check_images(root: Path, splits: Splits) -> None:

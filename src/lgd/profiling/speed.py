@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean
 from time import monotonic
 from typing import Any, cast
 
@@ -19,8 +20,6 @@ from .workloads import Workload, Workloads
 
 TRIAL_SECONDS = 0.7
 """longest time that one kind of work is tried"""
-FORWARD_SHARE = 0.4
-"""seconds of a classified image, relative to those of an image in training: gradients cost twice the forward pass"""
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,8 @@ class Speed:
     """a sampling step of an image without guidance"""
     guided: float
     """the same with guidance"""
+    classified: float
+    """an image that a classifier is tested on"""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Prices(Workloads):
         return self.speed.judge if isinstance(config, JudgeConfig) else self.speed.classifier
 
     def classified_batch(self, config: ClassifierConfig) -> Any:
-        return FORWARD_SHARE * self.speed.classifier
+        return self.speed.classified
 
     def sampling_step(self, batch: int, guidance: str | None) -> Any:
         return self.speed.guided if guidance else self.speed.unguided
@@ -81,27 +82,49 @@ def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
             work = workloads.classifier_training_step(replace(config.reference, training=training), batch)
             found[precision] = seconds_of(work)
         best = min(found, key=found.__getitem__)
-        training = replace(config.judge.training, precision=best)
-        judge = seconds_of(workloads.classifier_training_step(replace(config.judge, training=training), batch))
-        images = min(config.stages.classes_per_unit, sizes.classes) * config.stages.candidates
-        unguided, guided = (seconds_of(workloads.sampling_step(images, kind)) for kind in (None, "score"))
-    return Speed(steps[threads], threads, found[best], judge, best, unguided, guided)
+    begun = Speed(steps[threads], threads, found[best], 0.0, best, 0.0, 0.0, 0.0)
+    return measure_again(begun, ("judge", "unguided", "guided", "classified"), config, sizes, device)
+
+
+def measure_again(speed: Speed, names: Sequence[str], config: Config, sizes: Sizes, device: str) -> Speed:
+    """Try some kinds of work, named as fields of `Speed`, anew. Errors: as `measure_speed`."""
+    workloads, batch = Workloads(config, sizes, device), config.reference.training.batch_size
+    images = min(config.stages.classes_per_unit, sizes.classes) * config.stages.candidates
+
+    def trained(network: ClassifierConfig) -> Workload:
+        training = replace(network.training, precision=speed.precision)
+        return workloads.classifier_training_step(replace(network, training=training), batch)
+
+    kinds: dict[str, Callable[[], Workload]] = {
+        "generator": workloads.generator_training_step,
+        "classifier": lambda: trained(config.reference),
+        "judge": lambda: trained(config.judge),
+        "unguided": lambda: workloads.sampling_step(images, None),
+        "guided": lambda: workloads.sampling_step(images, "score"),
+        "classified": lambda: workloads.classified_batch(config.evaluation.classifier),
+    }
+    found: dict[str, Any] = {}
+    for name in names:
+        with cpu_threads(speed.threads if name == "generator" else 1):
+            found[name] = seconds_of(kinds[name]())
+    return replace(speed, **found)
 
 
 def seconds_of(work: Workload) -> float:
-    """Return the seconds per item: the median of as many calls as take a moment, after one to warm up."""
+    """Return the seconds per item: the mean of as many calls as take a moment, after one to warm up."""
     function, _ = work.build()
     function()
     times, start = [timed(function)], monotonic()
     while monotonic() - start < TRIAL_SECONDS and len(times) < 9:
         times.append(timed(function))
-    return median(times) / work.items
+    return fmean(times) / work.items
 
 
 def phases_at(config: Config, sizes: Sizes, speed: Speed, device: str) -> dict[str, float]:
     workers = worker_count(config.compute)
     prices = Prices(config, sizes, device, speed)
     return {
-        name: sum(items * cast(float, seconds) for items, seconds in parts) / max(1, min(shared, workers))
+        name.removeprefix("up to "): sum(items * cast(float, seconds) for items, seconds in parts)
+        / max(1, min(shared, workers))
         for name, parts, shared in schedule(config, sizes, prices)
     }
