@@ -84,9 +84,10 @@ def learn(
         for progress in train(state, source, labels, scheduler, config):
             meter.add(progress)
             half = monotonic() if progress.step == PROBE // 2 else half
-            if progress.step % PROBE == 0 or progress.step == config.steps:
+            over = monotonic() > until
+            if over or progress.step % PROBE == 0 or progress.step == config.steps:
                 rows.append(meter.row())
-            if monotonic() > until:
+            if over:
                 return
 
     take(replace(own, steps=PROBE, schedule="constant"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lgd.cli import experiments, generator, parsing, profiling, selection, support
+from lgd.cli import experiments, generator, parsing, profiling, support
 from lgd.cli.main import dispatch
 from lgd.config import Config, load_config, presets
 
@@ -40,11 +40,13 @@ def read_config(name: str, dataset: object = None) -> Config:
 
 @pytest.mark.parametrize("words", commands())
 def test_documented_commands_parse(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = parsing.parse
+
     def parse_and_stop(*arguments: Any) -> None:
-        parsing.parse(*arguments)
+        parse(*arguments)
         raise ParsedError
 
-    for module in (experiments, generator, profiling, selection, support):
+    for module in (experiments, generator, parsing, profiling, support):
         monkeypatch.setattr(module, "parse", parse_and_stop)
     monkeypatch.setattr(parsing, "load_config", read_config)
     with pytest.raises((ParsedError, SystemExit)) as stop:  # SystemExit after printing help

@@ -22,7 +22,7 @@ from lgd.storage.locks import locked
 def test_a_run_records_its_phases(finished: Path) -> None:
     events = read_events(finished)
     told = [(e["event"], e["phase"]) for e in events]
-    expected = ["generator", "reference", "judge", "stages", "evaluation"]
+    expected = ["reference", "judge", "generator", "stages", "evaluation"]
     assert told == [(event, name) for name in expected for event in ("started", "finished")]
     times = [e["time"] for e in events]
     assert times == sorted(times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -68,9 +69,9 @@ def selecting(config: Config, per_class: int) -> Config:
 
     Without a learner there is one increment. Errors: UserError.
     """
-    sized = settled(with_per_class(config, per_class))
-    if not any(method.needs_learner for method in methods_used(sized)):
-        sized = with_per_class(sized, per_class, 1)
+    sized = settled(with_per_class(config, per_class, 1))
+    if any(method.needs_learner for method in methods_used(sized)):
+        sized = with_per_class(replace(config, method=sized.method), per_class)
     return with_values(sized, {"compute.workers": config.compute.workers or 1})
 
 
