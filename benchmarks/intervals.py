@@ -56,17 +56,20 @@ of theirs can be remade, so the former ones are removed:
 
 - digits-results.md: ten to fifty images per class, the preset until 25 November, the first trial's generator, the
   weaker generator. Three runs each.
-- cifar10-results.md and tiny-imagenet-10-results.md: one run, so there is no interval about methods.
+- tiny-imagenet-10-results.md: one run, so there is no interval about methods.
 """
 RECORD = """\
 ## {name}
 
     {command}
 
-{machine}. Accuracy of `lgd` minus that of another method, percentage points, paired by run. {runs}.
+{machine}. Accuracy of a method minus that of another, percentage points, paired by run. {runs}.
 
-{table}
+{tables}
+
 """
+OURS = ("lgd", "lgd-anchored", "lgd-real-easiest")
+"""methods whose lead is asked for"""
 
 
 def simulated(draw: Draw, runs: int) -> NDArray[np.float64]:
@@ -126,17 +129,28 @@ def record(name: str, folder: Path, command: str, machine: str) -> None:
 
 
 def difference_rows(metrics: dict[str, list[dict[str, Any]]], method: str) -> Iterator[list[str]]:
-    """Yield a row per other method: `method` minus it, by IPC, with the interval where there are several runs."""
+    """Yield a row per other method and architecture: `method` minus it, by IPC, with the interval of several runs."""
     ordered = {name: runs for name, runs in metrics.items() if name != method} | {method: metrics[method]}
-    cells: dict[str, dict[int, str]] = {}
+    cells: dict[tuple[str, str], dict[int, str]] = {}
     for row in paired_differences(ordered):
         if row["method"] == method:
             interval = f" [{row['low']:+.1f}, {row['high']:+.1f}]" if row["runs"] > 1 else ""
-            cells.setdefault(row["against"], {})[row["ipc"]] = f"{row['difference']:+.1f}{interval}"
+            own = cells.setdefault((row["against"], row["architecture"]), {})
+            own[row["ipc"]] = f"{row['difference']:+.1f}{interval}"
     ipcs = sorted({ipc for one in cells.values() for ipc in one})
-    yield ["lgd minus", *(f"{ipc} IPC" for ipc in ipcs)]
-    for against, one in cells.items():
-        yield [against, *(one.get(ipc, "-") for ipc in ipcs)]
+    yield [f"{method} minus", "architecture", *(f"{ipc} IPC" for ipc in ipcs)]
+    for names, one in cells.items():
+        yield [*names, *(one.get(ipc, "-") for ipc in ipcs)]
+
+
+def difference_tables(metrics: dict[str, list[dict[str, Any]]], name: str) -> Iterator[str]:
+    """Yield a table for each of our methods, of those that have the most runs."""
+    most = max(map(len, metrics.values()))
+    whole = {method: runs for method, runs in metrics.items() if len(runs) == most}
+    for method in OURS:
+        if method in whole:
+            header, *rows = difference_rows(whole, method)
+            yield markdown(Table(name, "", header, rows, words=2))
 
 
 def page() -> str:
@@ -144,12 +158,11 @@ def page() -> str:
     records = ""
     for path in sorted((HERE / "records").glob("*.json")):
         found = read_json(path)
-        header, *rows = difference_rows(found["methods"], "lgd")
         n = max(len(own) for own in found["methods"].values())
         runs = f"{n} runs, with the 95 % t interval" if n > 1 else "One run, so there is no interval about methods"
-        table = markdown(Table(path.stem, "", header, rows))
+        tables = "\n\n".join(table.strip() for table in difference_tables(found["methods"], path.stem))
         facts = {key: found[key] for key in ("command", "machine")}
-        records += RECORD.format(name=path.stem, runs=runs, table=table, **facts)
+        records += RECORD.format(name=path.stem, runs=runs, tables=tables, **facts)
     return PAGE.format(trials=TRIALS, seeds=SEEDS, coverage=coverage_table(), records=records)
 
 

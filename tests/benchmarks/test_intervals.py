@@ -30,8 +30,8 @@ def test_record_and_rows(finished: Path, tmp_path: Path, monkeypatch: pytest.Mon
     recorded = json.loads((tmp_path / "records" / "tiny.json").read_text())
     header, *rows = intervals.difference_rows(recorded["methods"], "lgd")
     low, high = t_interval([1.0, 2.0]) or (0.0, 0.0)
-    assert header == ["lgd minus", "2 IPC", "4 IPC", "6 IPC"]
-    assert rows == [["dit", *[f"{fmean([1, 2]):+.1f} [{low:+.1f}, {high:+.1f}]"] * 3]]
+    assert header == ["lgd minus", "architecture", "2 IPC", "4 IPC", "6 IPC"]
+    assert rows == [["dit", "convnet", *[f"{fmean([1, 2]):+.1f} [{low:+.1f}, {high:+.1f}]"] * 3]]
 
 
 def test_quoted_intervals_are_those_of_the_record() -> None:
@@ -43,4 +43,9 @@ def test_quoted_intervals_are_those_of_the_record() -> None:
     for method, cell in ((row[0], row[-1]) for row in rows if row[0] in ("dit", "random")):
         low, high = (float(text) for text in cell.split("[")[1].rstrip("]").split(","))
         assert f"{low:.1f} to {high:.1f}" in quoted, method
+    recorded = json.loads((root / "benchmarks" / "records" / "cifar10.json").read_text())
+    three = {name: runs for name, runs in recorded["methods"].items() if len(runs) == 3}
+    cells = {tuple(row[:2]): row[-1] for row in intervals.difference_rows(three, "lgd-anchored")}
+    low, high = (float(text) for text in cells["random", "convnet"].split("[")[1].rstrip("]").split(","))
+    assert f"{low:.1f} to {high:.1f}" in quoted
     assert "## digits" in (root / "benchmarks" / "intervals.md").read_text()
