@@ -48,6 +48,7 @@ class Failure:
     """A unit of work that failed."""
 
     name: str
+    """the unit's name"""
     reason: str
     """kind and message of the error, on one line"""
 

@@ -97,7 +97,7 @@ def test_tensors_are_loaded(finished: Path, tmp_path: Path) -> None:
     """Normalised ones exactly; those of other programs without class names; unknown statistics are told."""
     data = lgd.load(finished)
     out = lgd.export(finished, "pt", tmp_path / "out", statistics="0.4/0.3")
-    assert torch.load(out / "images.pt").min() < -1
+    assert torch.load(out / "images.pt", weights_only=True).min() < -1
     loaded = lgd.load(out)
     assert sorted((y, x.numpy().tobytes()) for x, y in loaded) == sorted((y, x.numpy().tobytes()) for x, y in data)
     (out / "normalisation.json").unlink()

@@ -115,7 +115,9 @@ def from_tar(out: Path) -> Iterator[Item]:
 
 def from_tensors(out: Path) -> Iterator[Item]:
     names = read_json(out / "classes.json")
-    images, labels, logits = (torch.load(out / f"{name}.pt") for name in ("images", "hard_labels", "labels"))
+    images, labels, logits = (
+        torch.load(out / f"{name}.pt", weights_only=True) for name in ("images", "hard_labels", "labels")
+    )
     for image, label, row in zip(images, labels.tolist(), logits, strict=True):
         data = (image[0] * 255).round().to(torch.uint8).numpy().tobytes()
         yield data, names[label], label, by_name(row, names)

@@ -44,6 +44,7 @@ class AnalysisContext:
     assets: Assets
     """the real images, the judge and the reference"""
     classifier: ClassifierConfig
+    """the evaluation classifier, which the measures train"""
     config: AnalysisConfig
 
     @property

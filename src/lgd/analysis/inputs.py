@@ -35,6 +35,7 @@ class SetSource:
     path: Path
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
+    """(C, H, W) of the real images"""
     split_into: int
     """increments to split a plain folder into; 0 for a run, which has its own"""
     split_seed: int = 0
@@ -47,6 +48,7 @@ class AnalysedSet:
     increments: tuple[ImageSet, ...]
     """those that have images, in order"""
     notes: tuple[str, ...] = ()
+    """which files were left out, and what cannot be measured"""
 
     @cached_property
     def images(self) -> ImageSet:

@@ -59,6 +59,7 @@ class Cells:
     """The stored results of one measure on one set: a JSON file per seed and increment."""
 
     root: Path
+    """directory of the analysis"""
     owner: str
     """name of the set, or REAL"""
     measure: str
@@ -81,6 +82,7 @@ class Headline:
     """A number of a measure that has a row of its own in the table."""
 
     key: str
+    """its name in analysis.json's groups"""
     title: str
     """with the unit"""
     decimals: int = 1
@@ -105,6 +107,9 @@ class Measure:
     plot: Callable[[Figure, Groups, Mapping[str, Style]], None] | None = None
     """draw on an empty figure, each group in its style; a figure left without axes is not shown"""
     per_seed: bool = False
+    """compute a cell for every seed, else one"""
     per_increment: bool = False
+    """compute a cell for every increment, else one"""
     least_increments: int = 1
     on_real: bool = False
+    """also compute it on the real images"""

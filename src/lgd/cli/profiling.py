@@ -109,6 +109,7 @@ def bench(arguments: Sequence[str]) -> int:
 
 
 def check_bench(options: BenchOptions) -> None:
+    """Check the options of `lgd bench`. Errors: UserError."""
     for name in ("classes", "candidates", "rounds", "every"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, not {getattr(options, name)}")

@@ -47,6 +47,7 @@ class Found:
     unreadable: list[int] = field(default_factory=list)
     """positions of those whose files could not be read at that moment; they are tried again each time"""
     flats: int = 0
+    """images of one colour"""
     flat_names: list[str] = field(default_factory=list)
     """of the first of them"""
     colours: list[list[int]] = field(default_factory=list)

@@ -47,7 +47,9 @@ class Survey:
     """The facts of a set before its images are used."""
 
     dataset: DatasetConfig
+    """with size, channels and bits"""
     train: int
+    """images"""
     test: int
     class_names: tuple[str, ...]
     smallest: int

@@ -27,6 +27,7 @@ class Cached:
     version: str
     revision: str
     changed: float
+    """seconds since the epoch"""
 
 
 def find_hub(text: str, config: DatasetConfig) -> Sequence[Listing]:

@@ -28,6 +28,7 @@ def find_folders(paths: str, config: DatasetConfig) -> Sequence[Listing]:
 
 
 def train_and_test(paths: str) -> list[str]:
+    """Split TRAIN,TEST. Errors: UserError."""
     parts = paths.split(",")
     if len(parts) > 2:
         raise UserError(f"dataset.source: {paths!r} names {len(parts)} paths; TRAIN,TEST are two")
@@ -35,6 +36,7 @@ def train_and_test(paths: str) -> list[str]:
 
 
 def listing(root: Path) -> Listing:
+    """List the class folders of a part. Errors: UserError."""
     folders = class_folders(root)
     if not folders:
         raise UserError(f"{root}: no class folders in it; images are expected in {root / 'CLASS'}")

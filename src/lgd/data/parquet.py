@@ -30,6 +30,7 @@ class Chosen:
 
     files: Encoded
     rows: Tensor
+    """int64 (N,)"""
 
     def name(self, index: int) -> str:
         return self.files.name(int(self.rows[index]))

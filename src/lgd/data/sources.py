@@ -39,6 +39,7 @@ SOURCES = {
 
 
 def source_of(text: str) -> tuple[Source, str]:
+    """Split `dataset.source` into its source and the text after the colon. Errors: UserError."""
     if not text:
         raise UserError("dataset.source is empty; say where the images are: --dataset.source folder:PATH")
     name, colon, argument = text.partition(":")

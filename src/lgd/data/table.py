@@ -28,6 +28,7 @@ class Piece:
     """One table of a part: a file, or a split of the Hub."""
 
     table: Any
+    """pyarrow.Table"""
     where: str
     constants: Mapping[str, str] = field(default_factory=dict)
     """columns of one value, which the names of folders give"""

@@ -79,6 +79,7 @@ class Tree:
     fingerprint: str
     """of names, sizes and times of change"""
     notes: tuple[str, ...]
+    """one-line messages about files that are left out"""
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,14 @@ def class_folders(root: Path) -> dict[str, str]:
 
 
 def contents(folder: Path) -> Contents:
+    """Look into a folder. Errors: UserError."""
     entries = [entry for entry in _entries(str(folder)) if not _is_ignored(entry)]
     folders = tuple(sorted(entry.name for entry in entries if entry.is_dir()))
     return Contents(folders, sum(_is_image(entry) for entry in entries))
 
 
 def holds_images(folder: Path) -> bool:
+    """Whether an image is anywhere below a folder. Errors: UserError."""
     return next(_walk(str(folder), ".", "", LeftOut()), None) is not None
 
 
@@ -208,6 +211,7 @@ def _suffix(entry: os.DirEntry[str]) -> str:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """List the contents of a folder. Errors: UserError."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -49,6 +49,7 @@ class Latents:
     """An autoencoder for images of `image_shape`, which it sees as RGB of its own size."""
 
     network: Any
+    """TAEF2, AutoencoderKL or AutoencoderTiny, in eval mode"""
     image_shape: Shape
     size: int
     """height and width of the images that the network sees"""

@@ -24,6 +24,7 @@ class Vocabulary:
     """The names of a generator's classes."""
 
     where: str
+    """the generator, for error messages"""
     size: int
     """ids run from 0 to size - 1"""
     exact: Mapping[str, frozenset[int]] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Vocabulary:
         return next(iter(found), None)
 
     def unknown(self, names: Sequence[str]) -> NoReturn:
+        """Errors: UserError that names them."""
         raise UserError(
             f"{listed(names)} unknown to {self.where}: map every class in a TOML table [classes] and give its file"
             " as generator.class_map"

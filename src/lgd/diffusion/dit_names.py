@@ -56,8 +56,10 @@ class Sizes:
 
     width: int
     depth: int
+    """blocks"""
     patch: int
     inputs: int
+    """channels of a latent"""
     outputs: int
     """channels of the output: twice those of a latent where the variance is learned"""
     classes: int

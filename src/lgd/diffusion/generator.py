@@ -25,6 +25,7 @@ class Generator:
     """A diffusion model of the user's classes."""
 
     denoiser: Any
+    """of the family's class, in eval mode"""
     scheduler_config: dict[str, Any]
     autoencoder: Autoencoder
     class_names: tuple[str, ...]
@@ -32,6 +33,7 @@ class Generator:
     """of each of `class_names`: the number that the denoiser knows it by, or the row of its first prompt"""
     family: Family = DIT
     embeddings: Embeddings | None = None
+    """of prompts, where these are the conditions"""
 
     @property
     def null_condition(self) -> int | None:

@@ -113,6 +113,7 @@ def located(name: str, option: str) -> Path:
 
 
 def read_object(path: Path) -> dict[str, Any]:
+    """Errors: UserError for JSON that is no object."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise UserError(f"{path}: not a configuration")

@@ -43,6 +43,7 @@ class Start:
     autoencoder: Pixels | Latents
     """not normalised yet, where the images decide how"""
     network: Path | None
+    """the folder that the autoencoder is read from"""
     scheduler: DDPMScheduler
     conditions: Conditions
     family: Family = DIT
@@ -86,6 +87,7 @@ def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
 
 
 def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
+    """Return the autoencoder of a new generator and the shape of its latents. Errors: UserError."""
     if config.autoencoder:
         autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, encoding(config))
         return autoencoder, autoencoder.shape

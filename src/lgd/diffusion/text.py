@@ -46,6 +46,7 @@ def encoders_of(folder: Path) -> list[str]:
 
 
 def tokenizer_of(folder: Path) -> Any:
+    """Load a tokenizer. Errors: UserError."""
     try:
         from transformers import CLIPTokenizer
     except ImportError:

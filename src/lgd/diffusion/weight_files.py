@@ -38,6 +38,7 @@ class Weights:
     part: str
     """of the checkpoint: ema, model, state_dict; empty: the file holds nothing else"""
     digests: dict[str, str]
+    """SHA-256 of each file"""
 
 
 def weights_in(place: Path) -> Weights:

@@ -16,6 +16,7 @@ class CandidateScores:
     """Measurements of the 8-bit images of N candidates, each (N,), or of S slots, each (S, kappa)."""
 
     score: Tensor
+    """learnability"""
     learner_loss: Tensor
     """cross-entropy in nats, mean over the learners"""
     reference_loss: Tensor
@@ -43,6 +44,7 @@ class SelectionRule:
     choose: Callable[[CandidateScores, StagesConfig], Tensor]
     """takes measurements (S, kappa) and the settings; returns the index of the kept candidate of each slot, (S,)"""
     summary: str
+    """one line about the rule"""
 
 
 def highest_score(slots: CandidateScores, stages: StagesConfig) -> Tensor:
@@ -82,6 +84,7 @@ def ranked(candidates: CandidateScores, count: int, rule: SelectionRule, stages:
 
 
 def rule_named(name: str) -> SelectionRule:
+    """Return the selection rule of this name. Errors: UserError that lists the known ones."""
     if name not in SELECTION_RULES:
         raise UserError(f"stages.selection: unknown rule {name!r}{nearest(name, SELECTION_RULES)}")
     return SELECTION_RULES[name]

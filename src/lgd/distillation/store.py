@@ -54,6 +54,7 @@ class Candidate:
     learner_loss: float | None = None
     """cross-entropy of the learner, the mean over learners"""
     reference_loss: float | None = None
+    """cross-entropy of the reference"""
     valid: bool | None = None
     """whether the reference classifies it correctly"""
     real: int | None = None
@@ -65,6 +66,7 @@ class Row:
     """One image of the manifest."""
 
     file: str
+    """path relative to the increment's folder"""
     class_name: str
     label: int
     """index of the class in classes.json"""
@@ -73,9 +75,12 @@ class Row:
     slot: Whole
     """place of the image in its class and increment, from 0"""
     chosen: int
+    """index of the kept image in `candidates`"""
     candidates: tuple[Candidate, ...]
     sha256: str
+    """digest of the file"""
     source: int | None = None
+    """position in the training set, for a real image"""
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,18 @@ class SelectedImage:
     """One kept image, before it is written."""
 
     label: int
+    """index of the class in canonical order"""
     slot: int
+    """place of the image in its class and increment, from 0"""
     image: Tensor
     """uint8 (C, H, W)"""
     latent: Tensor | None
     """float (C, H, W); None without a generator"""
     candidates: tuple[Candidate, ...]
     chosen: int = 0
+    """index of this image in `candidates`"""
     source: int | None = None
+    """position in the training set, for a real image"""
     rejected: tuple[Tensor, ...] = ()
     """the other candidates, each as `image`, in their order; empty unless they are to be stored"""
 
@@ -168,6 +177,7 @@ def read_rows(path: Path, values: Any) -> list[Row]:
 
 
 def read_manifest(folder: Path) -> list[Row]:
+    """Read the manifest rows of one finished increment. Errors: as `read_rows`."""
     path = folder / "manifest.jsonl"
     return read_rows(path, read_json_lines(path))
 

@@ -109,6 +109,7 @@ def load_surrogate(
 
 
 def _gradients(path: Path, names: list[str], size: int) -> dict[str, Tensor]:
+    """Read class gradients of length `size`. Errors: UserError naming the file."""
     found = load_tensors(path, names)
     for name, gradient in found.items():
         if gradient.shape != (size,):

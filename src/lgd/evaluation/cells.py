@@ -39,6 +39,7 @@ class Evaluation:
     config: EvaluationConfig
     stages: StagesConfig
     seed: int
+    """of the run"""
     device: str
     teacher: Teacher | None
     """whose soft labels the classifiers learn; None: hard labels"""

@@ -82,10 +82,12 @@ class Scoring:
     evaluation: Evaluation
     synthetic: ImageSet
     stored: Tensor | None
+    """logits that lie beside the images, if any"""
     seeds: int
     cells: Path
     """folder of the evaluation's cells; those of the scores lie in `dd-ranking` below it"""
     real_accuracy: float | None
+    """of a classifier trained on all real images, in percent; None: measured"""
 
     def __post_init__(self) -> None:
         if self.stored is not None and self.evaluation.teacher is None:

@@ -63,6 +63,7 @@ def training_for(config: EvaluationConfig, ipc: int, shape: Shape, classes: int)
 
 
 def protocol_named(name: str) -> Protocol:
+    """Return the protocol. Errors: UserError for an unknown one."""
     if name not in PROTOCOLS:
         raise UserError(f"evaluation.protocol: unknown {name!r}{nearest(name, PROTOCOLS)}")
     return PROTOCOLS[name]

@@ -19,6 +19,7 @@ class Table:
     """A table with at least one row, and the plain numbers for its CSV file."""
 
     name: str
+    """of its files"""
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]

@@ -29,9 +29,11 @@ class Unit:
     """A pure function of its arguments and of finished files, which writes `done` atomically as its last act."""
 
     name: str
+    """its name in progress messages and errors"""
     function: Callable[..., None]
     """a function at the top of a module, so that another process can import it"""
     arguments: tuple[Any, ...]
+    """positional arguments of the function"""
     done: Path
     """file whose existence means that the unit is finished"""
     shards: int = 1

@@ -99,6 +99,7 @@ def load(source: str | Path, transform: Callable[[Tensor], Any] | None = None) -
 
 
 def downloaded(name: str) -> Path:
+    """Download a dataset of the Hub and return its folder. Errors: UserError."""
     import huggingface_hub
 
     try:

@@ -129,6 +129,7 @@ def copies_in(run: Run, growth: Growth) -> dict[str, float | None]:
 
 
 def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...], engine: Engine) -> None:
+    """Run the cells of the evaluation that are missing. Errors: IncompleteError."""
     labels = run.dataset / FILE
     if evaluation.teacher and evaluation.config.teacher.stored and not labels.exists():
         folders = run.increments(evaluation.stages.increments)

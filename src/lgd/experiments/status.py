@@ -24,8 +24,11 @@ class Phase:
     name: str
     done: int
     total: int | None
+    """None where it is not known yet"""
     event: str
+    """phase in events.jsonl"""
     files: tuple[Path, ...] = ()
+    """the finished pieces"""
 
     @property
     def complete(self) -> bool:

@@ -62,6 +62,7 @@ def export(
 
 
 def _refuse(out: Path, run: Path, overwrite: bool) -> None:
+    """Errors: UserError for a target that must not be replaced."""
     if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it")
     if out.is_file():
@@ -74,6 +75,7 @@ def _refuse(out: Path, run: Path, overwrite: bool) -> None:
 
 
 def _hub() -> Any:
+    """Return the Hub's client. Errors: UserError without a token, before any work is done."""
     import huggingface_hub
 
     if not huggingface_hub.get_token():

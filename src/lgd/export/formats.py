@@ -25,6 +25,7 @@ class ExportFormat:
     image_table: str = ""
     """the CSV file with the SHA-256 of every PNG; empty: the card lists every file"""
     normalises: bool = False
+    """whether it takes `statistics`"""
     arrange: Callable[[Export], Export] = lambda export: export
     """gives images, labels and classes the order of the format's readers. Errors: UserError"""
     features: bool = False

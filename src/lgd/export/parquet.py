@@ -29,6 +29,7 @@ def write_parquet(export: Export, root: Path, advance: Advance) -> str:
 
 
 def needs_hf_extra(form: str) -> tuple[Any, Any, Any]:
+    """Import datasets, pyarrow and pyarrow.parquet. Errors: UserError without the extra."""
     try:
         import datasets
         import pyarrow

@@ -22,6 +22,7 @@ class Memory:
     """The latents that each of B samples avoids, padded to the largest number of them, M."""
 
     latents: Tensor
+    """flattened, (B, M, D)"""
     directions: Tensor
     """the latents scaled to length one, (B, M, D)"""
     present: Tensor

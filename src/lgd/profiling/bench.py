@@ -34,6 +34,7 @@ class Settings:
     """Settings of the measurement."""
 
     steps: int
+    """denoising steps"""
     rounds: int
     """measurements per variant"""
     every: int

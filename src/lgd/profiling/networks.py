@@ -40,6 +40,7 @@ class Networks:
     config: Recipe
     generator: Generator
     guiding: Autoencoder
+    """the decoder of guidance"""
     learners: list[Classifier]
     reference: Classifier
     classes: range
@@ -53,8 +54,11 @@ class RandomNetworks:
     """Sizes of random networks."""
 
     denoiser: str
+    """one of SIZES, or xl"""
     vae: str
+    """one of WIDTHS"""
     image_size: int
+    """side in pixels"""
     candidates: int
     classes: int
     precision: Precision

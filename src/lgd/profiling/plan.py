@@ -48,6 +48,7 @@ class Phase:
     seconds: float
     """time of all its work on one core, or on one device"""
     workers: int
+    """number of processes that share the work"""
     bytes: int
     """peak memory of the tensors in one process, weights included; without the memory of the process itself"""
     tried: bool

@@ -33,9 +33,13 @@ class Sizes:
 
     classes: int
     images: int
+    """number of training images"""
     test: int
+    """number of test images"""
     shape: tuple[int, int, int]
+    """(C, H, W)"""
     loaded: bool
+    """whether this process holds the images already"""
 
     @property
     def bytes(self) -> int:

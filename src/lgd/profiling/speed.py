@@ -33,6 +33,7 @@ class Speed:
     classifier: float
     """an image in a classifier's training, in `precision`"""
     judge: float
+    """the same of the judge"""
     precision: Precision
     """in which classifiers train faster here"""
     unguided: float

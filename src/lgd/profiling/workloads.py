@@ -50,6 +50,7 @@ class Workload:
     build: Callable[[], Built]
     """returns the call and its networks; within torch's fake tensors it computes nothing"""
     bfloat16: bool
+    """whether it computes in bfloat16"""
     key: tuple[Any, ...]
     """equal for equal work of one configuration"""
 

@@ -22,6 +22,7 @@ class Embeddings:
     tensors: Mapping[str, Tensor]
     """by name, (P + 1, ...): the prompts of class 0, of class 1, ..., and last the negative prompt"""
     counts: tuple[int, ...]
+    """prompts per class"""
 
     @property
     def null(self) -> int:
@@ -47,6 +48,7 @@ class Request:
 
     config: GeneratorConfig
     folder: Path
+    """of the generator"""
     known: Vocabulary | None
     """names of the classes that the denoiser knows; None: conditions are prompts"""
     class_names: Sequence[str]
@@ -59,11 +61,13 @@ class Family:
     """A kind of generator in the layout of a diffusers pipeline: how its denoiser is loaded, called and conditioned."""
 
     summary: str
+    """one line about the family"""
     pipelines: tuple[str, ...]
     """`_class_name` of model_index.json of the pipelines that belong to it"""
     part: str
     """folder of the denoiser"""
     network: Callable[..., Any]
+    """makes an untrained denoiser of the sizes in a config.json"""
     load: Callable[[Path, str, Precision, TimeFrequencies], Any]
     """loads the denoiser of a pipeline's folder onto a device. Errors: UserError"""
     call: Callable[[Any, Tensor, Tensor, Tensor, Embeddings | None], Tensor]
@@ -79,11 +83,13 @@ class Family:
     vocabulary: Callable[[Path], Vocabulary] | None
     """reads the names of the classes that a pipeline knows; None: conditions are prompts. Errors: UserError"""
     describe: Callable[[Mapping[str, Any]], str]
+    """describes the denoiser in one line, from its config.json"""
     parts: tuple[str, ...] = ()
     """further files that a pipeline must have"""
     embeds_by_frequencies: bool = False
     """whether its timestep embedding has one of two sets of frequencies (time_embedding.py)"""
     velocity: bool = False
+    """whether the denoiser predicts the velocity of a flow"""
     tunes: tuple[str, ...] = ("full", "lora")
     """values of generator.tune that it can be trained with"""
     with_classes: Callable[[Any, Sequence[int | None]], Any] | None = None

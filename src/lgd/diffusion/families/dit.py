@@ -113,6 +113,7 @@ def check(request: Request) -> None:
 
 
 def vocabulary(folder: Path) -> Vocabulary:
+    """Return the names of a pipeline's classes. Errors: UserError."""
     index, config = read_json(folder / "model_index.json"), read_json(folder / "transformer" / "config.json")
     size = config.get("num_embeds_ada_norm")
     if not isinstance(size, int):

@@ -40,6 +40,7 @@ def has_null(labels: Mapping[str, str] | None, rows: int) -> bool:
 
 
 def load(folder: Path, device: str, precision: Precision, frequencies: TimeFrequencies) -> Any:
+    """Load the denoiser of a pipeline. Errors: UserError."""
     denoiser = load_part(UNet2DModel, folder / "unet", precision)
     labels, rows = read_json(folder / "model_index.json").get("id2label"), denoiser.config.num_class_embeds
     denoiser.register_to_config(null_class=rows - 1 if has_null(labels, rows) else None)

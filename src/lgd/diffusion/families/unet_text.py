@@ -26,6 +26,7 @@ FACTOR = 8
 
 
 def load(folder: Path, device: str, precision: Precision, frequencies: TimeFrequencies) -> Any:
+    """Load the denoiser of a pipeline. Errors: UserError."""
     return load_part(UNet2DConditionModel, folder / "unet", precision).eval().requires_grad_(False).to(device)
 
 
@@ -51,6 +52,7 @@ def check(request: Request) -> None:
 
 
 def conditions(request: Request) -> Conditions:
+    """Embed the prompts of every class and the negative prompt. Errors: UserError."""
     prompts = prompts_of(request.config.prompts, request.class_names)
     negative = request.config.prompts.negative
     tensors = embed(request.folder, [*(prompt for own in prompts for prompt in own), negative], request.kept)
