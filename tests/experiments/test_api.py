@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -117,6 +119,18 @@ def test_tensors_are_loaded(finished: Path, tmp_path: Path) -> None:
 
 def test_the_folder_of_images_of_a_run_is_loaded(finished: Path) -> None:
     assert lgd.load(finished / "dataset").targets == lgd.load(finished).targets
+
+
+def test_a_table_without_a_class_is_told(finished: Path, tmp_path: Path) -> None:
+    """All images of a class and their rows were deleted; with the list of names the others are read."""
+    folder = shutil.copytree(finished / "dataset", tmp_path / "dataset")
+    header, *rows = (folder / "metadata.csv").read_text().splitlines()
+    kept = [row for row in rows if row.split(",")[1] != "3"]
+    (folder / "metadata.csv").write_text("\n".join([header, *kept]))
+    with pytest.raises(UserError, match=r"metadata\.csv: no image with label 3, so its class has no name; restore"):
+        lgd.load(folder)
+    (folder / "classes.json").write_text(json.dumps([*"0123456789"]))
+    assert 0 < len(lgd.load(folder)) == len(kept) < len(rows)
 
 
 def test_a_set_is_one_for_a_data_loader() -> None:
