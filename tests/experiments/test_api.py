@@ -149,8 +149,8 @@ PLAUSIBLE: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: lgd.distill("digits", "out", ipc=3),
         "unknown setting 'ipc'; known: compute, .*per_class, .*; fields inside: guidance__omega=0.5",
     ),
-    "a folder's path as a source": (lambda: lgd.ImageSet.from_source("/"), "unknown '/'; did you mean folder:/"),
-    "a validation part": (lambda: lgd.ImageSet.from_source("digits", "val"), "part: must be train or test, not 'val'"),  # type: ignore[arg-type]
+    "a folder's path as a source": (lambda: lgd.read_images("/"), "unknown '/'; did you mean folder:/"),
+    "a validation part": (lambda: lgd.read_images("digits", "val"), "part: must be train or test, not 'val'"),  # type: ignore[arg-type]
     "no test images": (lambda: lgd.evaluate((IMAGES, LABELS)), "images in memory: no run of lgd; name the test set"),
     "one method as text": (lambda: lgd.compare("digits", "ldg", "out"), "unknown method 'ldg'; did you mean 'lgd'"),
     "too many": (lambda: lgd.select(IMAGES, LABELS, 99, "random"), "fewer than the 99 asked for; lower the number of"),

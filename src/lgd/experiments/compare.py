@@ -51,7 +51,7 @@ def compare_methods(
         budget = Budget(base, root, methods, runs)
         base = budget.experiment
         claim(root / "config.json", {**base.record(), "method": "lgd"})
-        engine.warm_up()
+        engine.warm_up("lgd.distillation.methods")
         used = [method for name in methods for method in methods_used(base.with_method(name, 0).config)]
         folder = assets or root
         prepare(base.assets(folder), used, engine, compute.engine == "ray", settle=budget.settling(folder))

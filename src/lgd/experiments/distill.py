@@ -60,7 +60,7 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
             budget.decide(choose_synthetic(budget.experiment.config, assets(), base.splits))
         claim(run.config, budget.run().record())
         record_parts(run, budget.run().assets(root), methods_used(budget.run().config))
-        engine.warm_up()
+        engine.warm_up("lgd.distillation.methods")
         assets()
         experiment = budget.settle("stages")
         complete(experiment, run, experiment.assets(root), engine, lambda: budget.settle("evaluation"))

@@ -52,7 +52,7 @@ def load_export(root: Path, transform: Callable[[Tensor], Any] | None = None) ->
             return LabelledImages(read_pt(root), transform)
         else:
             raise UserError(
-                f"{root}: neither a run nor an export of lgd; lgd.ImageSet.from_source('folder:{root}') reads a folder"
+                f"{root}: neither a run nor an export of lgd; lgd.read_images('folder:{root}') reads a folder"
                 " of <class>/*.png"
             )
         if not len(labels) or not 0 <= int(labels.min()) <= int(labels.max()) < len(names):
