@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from lgd.config import from_dict, with_defaults
 from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run, class_groups, combinations, runs_below
@@ -95,7 +96,9 @@ def run_phases(root: Path) -> list[Phase]:
     """Return every part of a run in order; which assets it waits for, and whether it is evaluated, it has recorded."""
     values = read_json(root / "config.json")
     config, run = from_dict(with_defaults(values, values), str(root / "config.json")), Run(root)
-    parts = read_json(run.parts) if run.parts.is_file() else {"assets": {}, "evaluated": True}
+    parts: dict[str, Any] = {"assets": {}, "evaluated": True}
+    if run.parts.is_file():
+        parts = read_json(run.parts)
     phases = [counted(name, name, [root / file]) for name, file in parts["assets"].items()]
     classes = root / "classes.json"
     groups = class_groups(len(read_json(classes)), config.stages.classes_per_unit) if classes.is_file() else None
