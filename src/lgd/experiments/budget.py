@@ -172,7 +172,7 @@ class Budget:
 
     def amounts(self, left: float, due: Iterable[str]) -> Values:
         """Choose the amounts of work of the pieces in `due`."""
-        return self.free(amounts_for(left, self.seconds, self.experiment.config, list(due)))
+        return self.free(amounts_for(left, self.seconds, self.asked, list(due)))
 
     def free(self, values: Values) -> Values:
         """Return the values of the fields that the user has not set."""
