@@ -227,8 +227,8 @@ def test_less_is_planned_than_there_is_time_for_in_the_end(
     own = Budget(resolve(asked), tmp_path)
     planned = own.run().config
     monkeypatch.setattr(budget, "measure_again", lambda *_: SPEED)
-    for piece in ("stages", "evaluation"):
-        final = own.settle(piece).config
+    own.settle("stages")
+    final = own.settle("evaluation").config
     for config, field in ((asked.learner, "learner"), (asked.evaluation.classifier, "evaluation.classifier")):
         assert config.training.epochs > 2 * attrgetter(field)(planned).training.epochs
         assert config.training.epochs == attrgetter(field)(final).training.epochs
