@@ -116,7 +116,8 @@ class Budget:
             }
             self.keep(values)
             own = [f"{name} {value}" for name, value in values.items() if belongs(name, piece)]
-            log.info(f"budget: {max(0.0, left) / 60:.1f} of {self.asked.minutes:g} minutes left for {piece}: {', '.join(own)}")
+            minutes = f"{max(0.0, left) / 60:.1f} of {self.asked.minutes:g} minutes"
+            log.info(f"budget: {minutes} left for {piece}: {', '.join(own)}")
         return self.run()
 
     def settling(self, folder: Path) -> Settle | None:
