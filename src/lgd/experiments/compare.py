@@ -23,7 +23,7 @@ from lgd.storage.object_store import workspace
 
 from .budget import Budget
 from .distill import complete
-from .prepare import prepare
+from .prepare import prepare, record_parts
 from .resolve import resolve
 
 
@@ -66,6 +66,7 @@ def compare_methods(
                 single, run = base.with_method(name, seed), Run(root / f"{name}-seed{seed}")
                 run.root.mkdir(exist_ok=True)
                 claim(run.config, single.record())
+                record_parts(run, shared, methods_used(single.config))
                 made = attempt(complete, (single, run, shared, engine), run.root.name, failures, root / LOG)
                 if made is not None:
                     metrics[name].append(made)
