@@ -107,7 +107,7 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
     precision: Precision = "bfloat16" if half_precision and not small else "float32"
     training = TrainingConfig(crop_padding=max(1, size // 8), precision=precision)
     # As many images as take a minute or two; classes of few images are seen more often.
-    epochs = min(30, max(8, (150_000 if size <= 32 else 75_000) // found.train))
+    epochs = min(30, max(3, (150_000 if size <= 32 else 75_000) // found.train))
     whole = replace(training, epochs=epochs)
     part = ClassifierConfig(training=replace(training, epochs=max(30, min(100, 2000 // classes))))
     return Config(
