@@ -46,10 +46,18 @@ NAMES = {name_of(path) for path in MODULES}
 
 
 def imports(path: Path) -> set[str]:
-    """Return the dotted names, below `lgd`, of the modules that a module imports, also inside functions."""
+    """Return the dotted names, below `lgd`, of the modules that a module imports, also inside functions.
+
+    Every form counts: `from x import y`, `import x`, and `import_module("x")`.
+    """
     found = set()
     here = path.relative_to(ROOT).parent.parts
     for node in ast.walk(ast.parse(path.read_text())):
+        whole = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            whole = [str(argument.value) for argument in node.args if isinstance(argument, ast.Constant)]
+        for name in (name.removeprefix("lgd.") for name in whole if name.startswith("lgd.")):
+            found.add(name if name in NAMES else f"{name}.__init__")
         if not isinstance(node, ast.ImportFrom):
             continue
         parts = [] if node.module is None else node.module.split(".")

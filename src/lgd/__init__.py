@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lgd import guidance
     from lgd.config import Config, GuidanceConfig
     from lgd.data.imageset import ImageSet
+    from lgd.data.splits import read_images
     from lgd.distillation.methods.base import Method
     from lgd.errors import UserError
     from lgd.experiments.api import analyze, compare, distill, export, load, report
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "config": ("Config", "GuidanceConfig"),
     "data.imageset": ("ImageSet",),
+    "data.splits": ("read_images",),
     "distillation.methods.base": ("Method",),
     "errors": ("UserError",),
     "experiments.api": ("analyze", "compare", "distill", "export", "load", "report"),
@@ -59,6 +61,7 @@ __all__ = [
     "guidance",
     "load",
     "load_config",
+    "read_images",
     "report",
     "select",
 ]

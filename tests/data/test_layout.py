@@ -36,6 +36,27 @@ def test_parts_in_other_spellings_and_languages(train: str, test: str, tmp_path:
     assert sizes(splits) == (10, 6, PETS)
 
 
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("seg_train/seg_train", "seg_test/seg_test"),  # as Kaggle packs some sets
+        ("images/train", "images/val"),
+        ("archive/data/Training", "archive/data/Testing"),
+        ("birds-train/images", "birds-valid/images"),
+    ],
+)
+def test_folders_that_hold_one_folder_alone_are_looked_through(train: str, test: str, tmp_path: Path) -> None:
+    folder(tmp_path / train, PETS, 5)
+    folder(tmp_path / test, PETS, 3)
+    assert sizes(load(tmp_path)) == (10, 6, PETS)
+
+
+def test_shared_words_make_no_parts_of_classes(tmp_path: Path) -> None:
+    for names in (("steam engine", "steam train"), ("test paper", "test tube")):
+        root = folder(tmp_path / names[0], names)
+        assert load(root).train.class_names == names
+
+
 @pytest.mark.parametrize("name", ["bus", "trains", "data", "images", "testimonials", "retrained", "training yard"])
 def test_other_words_are_no_parts(name: str) -> None:
     assert part_of(name) is None

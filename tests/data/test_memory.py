@@ -18,6 +18,7 @@ from lgd.data.datasets import load_splits, survey
 from lgd.data.imageset import ImageSet
 from lgd.data.labelled import LabelledImages
 from lgd.data.memory import image_set, matched
+from lgd.data.splits import read_images
 from lgd.errors import UserError
 
 N = 12
@@ -165,7 +166,7 @@ def test_images_in_memory_are_a_source_by_their_content() -> None:
         assert torch.equal(found.labels, given.labels)
         assert found.class_names == Pairs.classes
     assert survey(DatasetConfig(source)).test == 6
-    assert torch.equal(ImageSet.from_source(source, "test").images, test.images)
+    assert torch.equal(read_images(source, "test").images, test.images)
     cached_file(source.partition(":")[2]).unlink()
     with pytest.raises(UserError, match=r"no such file: .*; call the function again with the same images to write it"):
         load_splits(DatasetConfig(source))

@@ -140,7 +140,7 @@ def imported(out: Path, source: Path, *more: object) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["own names", "training", "minimax", "diffusers"])
-def test_imported_weights_draw_what_the_formulas_draw(
+def test_imported_weights_sample_what_the_formulas_sample(
     kind: str, weights: dict[str, Tensor], vae: Path, tmp_path: Path
 ) -> None:
     if kind == "diffusers":

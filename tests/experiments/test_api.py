@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +27,7 @@ from lgd.config import Config
 from lgd.data.imageset import ImageSet
 from lgd.distillation.methods import METHODS, Method
 from lgd.errors import UserError
+from lgd.experiments.status import run_status
 from lgd.storage.files import read_json
 
 DIGITS = load_digits()
@@ -119,6 +122,18 @@ def test_the_folder_of_images_of_a_run_is_loaded(finished: Path) -> None:
     assert lgd.load(finished / "dataset").targets == lgd.load(finished).targets
 
 
+def test_a_table_without_a_class_is_told(finished: Path, tmp_path: Path) -> None:
+    """All images of a class and their rows were deleted; with the list of names the others are read."""
+    folder = shutil.copytree(finished / "dataset", tmp_path / "dataset")
+    header, *rows = (folder / "metadata.csv").read_text().splitlines()
+    kept = [row for row in rows if row.split(",")[1] != "3"]
+    (folder / "metadata.csv").write_text("\n".join([header, *kept]))
+    with pytest.raises(UserError, match=r"metadata\.csv: no image with label 3, so its class has no name; restore"):
+        lgd.load(folder)
+    (folder / "classes.json").write_text(json.dumps([*"0123456789"]))
+    assert 0 < len(lgd.load(folder)) == len(kept) < len(rows)
+
+
 def test_a_set_is_one_for_a_data_loader() -> None:
     images = lgd.ImageSet.from_arrays(IMAGES, LABELS)
     batch, labels = next(iter(DataLoader(images, batch_size=4)))
@@ -134,8 +149,8 @@ PLAUSIBLE: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: lgd.distill("digits", "out", ipc=3),
         "unknown setting 'ipc'; known: compute, .*per_class, .*; fields inside: guidance__omega=0.5",
     ),
-    "a folder's path as a source": (lambda: lgd.ImageSet.from_source("/"), "unknown '/'; did you mean folder:/"),
-    "a validation part": (lambda: lgd.ImageSet.from_source("digits", "val"), "part: must be train or test, not 'val'"),  # type: ignore[arg-type]
+    "a folder's path as a source": (lambda: lgd.read_images("/"), "unknown '/'; did you mean folder:/"),
+    "a validation part": (lambda: lgd.read_images("digits", "val"), "part: must be train or test, not 'val'"),  # type: ignore[arg-type]
     "no test images": (lambda: lgd.evaluate((IMAGES, LABELS)), "images in memory: no run of lgd; name the test set"),
     "one method as text": (lambda: lgd.compare("digits", "ldg", "out"), "unknown method 'ldg'; did you mean 'lgd'"),
     "too many": (lambda: lgd.select(IMAGES, LABELS, 99, "random"), "fewer than the 99 asked for; lower the number of"),
@@ -194,6 +209,7 @@ def test_every_method_of_real_images_selects(method: str, tmp_path: Path) -> Non
     chosen = lgd.select((IMAGES, LABELS), per_class=2, method=method, out=tmp_path / "run", **settings).indices
     assert (tmp_path / "run/reference.safetensors").exists() == METHODS[method].needs_reference
     assert not (tmp_path / "run/judge.safetensors").exists()
+    assert run_status(tmp_path / "run").startswith(f"{tmp_path / 'run'}: finished, a selection of real images\n")
     assert np.bincount(LABELS[chosen]).tolist() == [2] * 10
     assert len(set(chosen)) == 20
 
@@ -229,6 +245,13 @@ def test_select_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     for _ in range(2):
         assert main([*command, *quick]) == 0
         assert capsys.readouterr().out == f"{out}/dataset: 20 real images of 10 classes by herding\n"
+    assert main(["status", out]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"{out}: finished, a selection of real images\n")
+    assert [line.split()[1].strip(",") for line in told.splitlines()[1:]] == ["reference", "increment"]
+    next(Path(out).glob("increments/01/groups/*.json")).unlink()
+    assert main(["status", out]) == 0
+    assert "not running; next: increment 1, class groups" in capsys.readouterr().out
     assert len(lgd.load(out)) == 20
     assert not (tmp_path / "out" / "judge.safetensors").exists()  # nothing is judged
     assert main(["export", out, "--to", "hf", "--out", out + "-export"]) == 2

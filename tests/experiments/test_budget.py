@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_a_busy_machine_gets_less_to_do(tiny: Config, slower: float) -> None:
             names = ("generator", "classifier", "judge", "unguided", "guided", "classified")
             now = replace(SPEED, **{name: slower * getattr(SPEED, name) for name in names})
         base = with_values(tiny, values)
-        chosen = amounts_for(300.0 - spent, pieces(base, now), base, order[index:])
+        chosen = amounts_for(300.0 - spent, pieces(base, now), tiny, order[index:])
         values |= chosen
         spent += pieces(with_values(tiny, values), now)({})[piece]
     assert spent == pytest.approx(300.0, rel=0.03)
@@ -213,6 +214,25 @@ def test_each_piece_is_settled_once_by_the_time_that_is_left(
     assert read_json(tmp_path / "config.json") == to_dict(final)
     assert again.left() == pytest.approx(180 - budget.FINISHING - 90)
     assert again.settle("judge").config == final
+
+
+@pytest.mark.usefixtures("speed")
+def test_less_is_planned_than_there_is_time_for_in_the_end(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers of a plan made while the machine was slow do not bound those that are settled later."""
+    asked = replace(load_config(f"folder:{folder}"), minutes=3.0)
+    slow = replace(SPEED, classifier=50 * SPEED.classifier, classified=50 * SPEED.classified)
+    monkeypatch.setattr(budget, "measure_speed", lambda *_: slow)
+    own = Budget(resolve(asked), tmp_path)
+    planned = own.run().config
+    monkeypatch.setattr(budget, "measure_again", lambda *_: SPEED)
+    own.settle("stages")
+    final = own.settle("evaluation").config
+    for config, field in ((asked.learner, "learner"), (asked.evaluation.classifier, "evaluation.classifier")):
+        assert config.training.epochs > 2 * attrgetter(field)(planned).training.epochs
+        assert config.training.epochs == attrgetter(field)(final).training.epochs
+    assert (planned.evaluation.seeds, final.evaluation.seeds) == (1, 3)
 
 
 @pytest.mark.usefixtures("speed")

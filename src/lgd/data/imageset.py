@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from importlib import import_module
 from math import prod
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,19 +97,6 @@ class ImageSet:
             chosen.append(found[0])
         names = getattr(dataset.features[chosen[1]], "names", None) or ()
         return cls.from_pil((row[chosen[0]] for row in dataset), list(dataset[chosen[1]]), names, size)
-
-    @classmethod
-    def from_source(cls, source: str, part: Literal["train", "test"] = "train", **dataset: Any) -> ImageSet:
-        """Read one part of a source of images, such as folder:PATH, as a run with that `dataset.source` does.
-
-        dataset: other fields of `dataset`, such as size. Errors: UserError, as `load_splits`.
-        """
-        if part not in ("train", "test"):
-            raise UserError(f"part: must be train or test, not {part!r}")
-        config, data = import_module("lgd.config"), import_module("lgd.data.datasets")
-        splits = data.load_splits(config.check(config.Config(dataset=config.DatasetConfig(source, **dataset))).dataset)
-        found: ImageSet = getattr(splits, part)
-        return found
 
     @property
     def shape(self) -> tuple[int, int, int]:

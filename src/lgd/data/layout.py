@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import join
 
 from lgd.errors import UserError
 
 from .class_names import plain_name
-from .part_names import first_choice, part_of
+from .part_names import first_choice, parts_of
 from .tree import beside, class_folders, contents, holds_images
 
 NAMED = 5
@@ -23,20 +24,24 @@ def divide(root: Path, wanted: Sequence[str]) -> Layout:
     """Find the parts of a set in `root`, whose folders are parts or classes.
 
     A folder that is named as a training part is one if it holds class folders, and either a test part beside it holds
-    some of the same or nothing else in `root` holds images. wanted: classes that were asked for; one that is named as a
-    part is a class. Errors: UserError where a folder may be either.
+    some of the same or nothing else in `root` holds images. Folders that hold one folder alone, as archives make them,
+    are looked through: `root` down to parts, a part down to classes. wanted: classes that were asked for; one that is
+    named as a part is a class. Errors: UserError where a folder may be either.
     """
     folders = class_folders(root)
     asked = bool(wanted) and {plain_name(name) for name in wanted} <= set(folders)
-    named = {folder: part_of(folder) for folder in folders.values()}
+    named = parts_of(folders.values())
     training = [folder for folder, role in named.items() if role == "train"]
+    if not training and not asked and (only := only_folder(root)) and holds_training_part(only):
+        parts, notes = divide(only, wanted)
+        return parts, (*beside(root).notes(root), *notes)
     if not training or asked:
         if not asked:
             check_classes(root, list(named))
         return (root,), ()
     judging = first_choice(folder for folder, role in named.items() if role in ("test", "validation"))
     others = [folder for folder, role in named.items() if role is None]
-    divided = [folder for folder in training if class_folders(root / folder)]
+    divided = [folder for folder in training if classes_in(root / folder)]
     if not divided:
         return undivided(root, training, judging, others)
     if len(divided) > 1:
@@ -47,11 +52,36 @@ def divide(root: Path, wanted: Sequence[str]) -> Layout:
     return with_train(root, divided[0], judging, [folder for folder in others + training if folder != divided[0]])
 
 
+def only_folder(folder: Path) -> Path | None:
+    """Return the folder that is alone in another, without images beside it; None for links, too."""
+    found = contents(folder)
+    only = folder / found.folders[0] if len(found.folders) == 1 and not found.images else None
+    return None if only is None or only.is_symlink() else only
+
+
+def holds_training_part(folder: Path) -> bool:
+    """Return whether a folder, or the one alone in it, holds a folder named as a training part."""
+    inside = class_folders(folder)
+    if "train" in parts_of(inside.values()).values():
+        return True
+    return (only := only_folder(folder)) is not None and holds_training_part(only)
+
+
+def class_root(part: Path) -> Path:
+    """Return the folder that holds the class folders of a part: itself, or the one alone in it, as in TRAIN/TRAIN."""
+    only = only_folder(part)
+    return class_root(only) if only and contents(only).folders and not contents(only).images else part
+
+
+def classes_in(part: Path) -> dict[str, str]:
+    return class_folders(class_root(part))
+
+
 def with_train(root: Path, train: str, judging: Sequence[str], others: Sequence[str]) -> Layout:
     """The parts of a root whose folder `train` holds class folders. Errors: UserError where it may be a class."""
-    classes = set(class_folders(root / train))
-    with_classes = [folder for folder in judging if class_folders(root / folder)]
-    test = [folder for folder in with_classes if classes & set(class_folders(root / folder))][:1]
+    classes = set(classes_in(root / train))
+    with_classes = [folder for folder in judging if classes_in(root / folder)]
+    test = [folder for folder in with_classes if classes & set(classes_in(root / folder))][:1]
     rivals = [] if test else [folder for folder in others if holds_images(root / folder)]
     if rivals:
         if contents(root / train).images:
@@ -59,12 +89,12 @@ def with_train(root: Path, train: str, judging: Sequence[str], others: Sequence[
         raise UserError(
             f"{root}: {train!r} is a training part by its name and its folders {enumerated(sorted(classes))},"
             f" or a class beside {enumerated(rivals)}; folder:{root / train} reads the part,"
-            f" --dataset.classes {' '.join(sorted([*rivals, train]))} the classes"
+            f" --dataset.classes {join(sorted([*rivals, train]))} the classes"
         )
     if with_classes and not test:
         first = root / with_classes[0]
         raise UserError(
-            f"{first}: its folders ({enumerated(list(class_folders(first)))}) are none of the classes in"
+            f"{first}: its folders ({enumerated(list(classes_in(first)))}) are none of the classes in"
             f" {root / train}; folder:{root / train} reads the training part alone and splits it"
         )
     parts = [train, *test]
@@ -76,7 +106,7 @@ def with_train(root: Path, train: str, judging: Sequence[str], others: Sequence[
     left_out = [f"{folder} (no class folders)" for folder in judging if folder not in with_classes]
     left_out += [folder for folder in (*with_classes, *others) if folder not in parts]
     note = f"{root}: {enumerated(parts)} {'are' if len(parts) > 1 else 'is'} read; left out: {', '.join(left_out)}"
-    return tuple(root / part for part in parts), (*((note,) if left_out else ()), *beside(root).notes(root))
+    return tuple(class_root(root / part) for part in parts), (*((note,) if left_out else ()), *beside(root).notes(root))
 
 
 def undivided(root: Path, training: Sequence[str], judging: Sequence[str], others: Sequence[str]) -> Layout:
@@ -84,7 +114,7 @@ def undivided(root: Path, training: Sequence[str], judging: Sequence[str], other
     if any(holds_images(root / folder) for folder in others):
         return (root,), ()
     train = root / training[0]
-    classes = " ".join(sorted([*training, *judging]))
+    classes = join(sorted([*training, *judging]))
     hint = f"; --dataset.classes {classes} reads these folders as the classes" if judging else ""
     raise UserError(f"{train}: no class folders in it; images are expected in {train / 'CLASS'}{hint}")
 
@@ -106,15 +136,15 @@ def check_classes(root: Path, folders: Sequence[str]) -> None:
     if len(common) < 2:
         return
     found, inner = enumerated(folders), enumerated(common)
-    if {part_of(name) for name in common} >= {"train"}:
+    if "train" in parts_of(common).values():
         raise UserError(
             f"{root}: {found} each hold the parts {inner}; parts are expected outermost, as in"
-            f" {root / common[0] / folders[0]}. --dataset.classes {' '.join(folders[:2])} ... reads them without parts"
+            f" {root / common[0] / folders[0]}. --dataset.classes {join(folders[:2])} ... reads them without parts"
         )
     raise UserError(
         f"{root}: {found} all hold the folders {inner}, as parts of a set do; give the parts:"
         f" folder:{root / folders[0]},{root / folders[1]}. If they are classes, name them:"
-        f" --dataset.classes {' '.join(folders[:2])} ..."
+        f" --dataset.classes {join(folders[:2])} ..."
     )
 
 

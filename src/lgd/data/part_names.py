@@ -56,6 +56,16 @@ def part_of(name: str) -> Role | None:
     return ROLES.get(without_fillers("".join(kept)))
 
 
+def parts_of(names: Iterable[str]) -> dict[str, Role | None]:
+    """Return the part that each of the folders beside one another is, also with words that all share: seg_train."""
+    names = list(names)
+    shared = set.intersection(*(set(words_of(name)) for name in names)) if len(names) > 1 else set()
+    return {
+        name: part_of(" ".join(word for word in words_of(name) if word not in shared)) or part_of(name)
+        for name in names
+    }
+
+
 def part_among(name: str) -> Role | None:
     """The part that a file is by the one word in its name that says so, such as `mnist-train-00000-of-00001`."""
     found = {ROLES.get(without_fillers(word)) for word in words_of(name) if len(word) >= SHORT or not word.isascii()}

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal
 
-from lgd.config import DatasetConfig
+from lgd.config import Config, DatasetConfig, check
+from lgd.errors import UserError
 
 from .datasets import find, load_splits, read
 from .dimensions import resolved
 from .imageset import ImageSet, Splits, stratified_split
 from .messages import tell
+
+
+def read_images(source: str, part: Literal["train", "test"] = "train", **dataset: Any) -> ImageSet:
+    """Read one part of a source of images, such as folder:PATH, as a run with that `dataset.source` does.
+
+    dataset: other fields of `dataset`, such as size. Errors: UserError, as `load_splits`.
+    """
+    if part not in ("train", "test"):
+        raise UserError(f"part: must be train or test, not {part!r}")
+    splits = load_splits(check(Config(dataset=DatasetConfig(source, **dataset))).dataset)
+    return splits.train if part == "train" else splits.test
 
 
 def cached_splits(config: DatasetConfig) -> Splits:

@@ -1,4 +1,4 @@
-"""A generator on disk, ours or diffusers', and the one that a run draws with.
+"""A generator on disk, ours or diffusers', and the one that a run samples from.
 
 GENERATOR/transformer/   scheduler/   classes.json   generator.json   and, unless it makes pixels, autoencoder/
 latents.json
@@ -29,7 +29,7 @@ from .text import ENCODERS
 from .time_embedding import RECORD, frequencies_of
 
 ORIGIN = "source.json"
-"""record of the source that a generator was tuned from, or a run draws with"""
+"""record of the source that a generator was tuned from, or a run samples from"""
 TUNING = {"none": "", "full": "in full", "difffit": "as DiffFit does", "lora": "by LoRA"}
 """how the record tells `generator.tune`"""
 PARTS = ("transformer", "unet", "scheduler", "autoencoder", "vae", *ENCODERS, *ENCODERS.values())
@@ -184,7 +184,7 @@ def open_generator(
     device: str = "cpu",
     precision: Precision = "float32",
 ) -> Generator:
-    """The generator that a run draws with: the configured source, or the one trained into folder `trained`.
+    """The generator that a run samples from: the configured source, or the one trained into folder `trained`.
 
     Embedded prompts are kept in `trained`. Errors: as `load_generator`, and naming the classes without a condition.
     """
@@ -206,7 +206,7 @@ def open_classes(
     known = source_vocabulary(source)
     if known is None:
         if not names:
-            raise UserError(f"{source}: draws by prompts and has no classes of its own; name some with --classes")
+            raise UserError(f"{source}: samples by prompts and has no classes of its own; name some with --classes")
         request = request_of(GeneratorConfig(source=source, prompts=prompts or PromptConfig()), names)
         generator.family.check(request)
         return with_conditions(generator, names, generator.family.conditions(request))

@@ -234,7 +234,7 @@ def tell(published: Published) -> None:
     if record["licence"] == LICENCE:
         log.info(
             f"licence of DiT's weights: {LICENCE}: not for commercial use, with attribution; read it before you share"
-            " images that they draw"
+            " images sampled from them"
         )
     if (variant := published.autoencoder.record["variant"]) != LINEAGE:
         log.info(

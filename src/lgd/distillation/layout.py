@@ -31,6 +31,11 @@ class Run:
         return self.root / "metrics.json"
 
     @property
+    def parts(self) -> Path:
+        """Return the file that tells `lgd status` which parts the run has."""
+        return self.root / "parts.json"
+
+    @property
     def dataset(self) -> Path:
         return self.root / "dataset"
 

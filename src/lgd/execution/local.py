@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,11 @@ class Local:
         self.retries = retries
         self._pool: Any = None
 
-    def warm_up(self) -> None:
-        """Start the workers, so that they import their libraries while this process works."""
+    def warm_up(self, module: str) -> None:
+        """As `Engine`: start the workers."""
         if self.workers > 1:
             for _ in range(self.workers):
-                self._executor().submit(import_everything)
+                self._executor().submit(import_module, module)
 
     def run(self, units: Sequence[Unit], what: str) -> None:
         """Run the unfinished units. Errors: as `Engine`; LostWorkerError when workers are killed time and again."""
@@ -155,7 +156,3 @@ def _leave_with(parent: int) -> None:
 def _perform(unit: Unit, retries: int, mirror: Mirror | None) -> None:
     with mirror.sending() if mirror else nullcontext():
         perform(unit, retries)
-
-
-def import_everything() -> None:
-    import lgd.distillation.methods  # noqa: F401  (imports torch and diffusers)

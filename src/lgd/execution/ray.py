@@ -8,6 +8,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ from lgd.storage.files import LOCK
 from lgd.storage.object_store import Mirror, active_mirror
 
 from .hardware import cpu_threads
-from .local import import_everything
 from .ray_train import train_together
 from .units import LOG, Unit, attempt, perform, unfinished
 
@@ -51,20 +51,20 @@ class OnRay:
         resources = {"num_cpus": self.compute.cpus_per_unit, "num_gpus": self.compute.gpus_per_unit}
         self._work = ray.remote(**resources, max_retries=self.compute.retries)(_work)
         self._train = ray.remote(num_cpus=0, max_retries=self.compute.retries)(_train)
-        self._import = ray.remote(**resources)(import_everything)
+        self._import = ray.remote(**resources)(import_module)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._connected_here:
             self._ray.shutdown()
 
-    def warm_up(self) -> None:
-        """Start as many workers as fit on the cluster, so that they import their libraries early."""
+    def warm_up(self, module: str) -> None:
+        """As `Engine`: start as many workers as fit on the cluster."""
         available = self._ray.cluster_resources()
         needed = {"CPU": self.compute.cpus_per_unit, "GPU": self.compute.gpus_per_unit}
         fitting = min(available.get(name, 0) / share for name, share in needed.items() if share)
         for _ in range(int(fitting)):
-            self._import.remote()
+            self._import.remote(module)
 
     def run(self, units: Sequence[Unit], what: str) -> None:
         """Run the unfinished units; one whose worker died runs again, up to `retries` times. Errors: as `Engine`."""

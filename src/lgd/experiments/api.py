@@ -94,7 +94,7 @@ def load(source: str | Path, transform: Callable[[Tensor], Any] | None = None) -
         if runs_below(root) or ((root / "classes.json").is_file() and (root / "config.json").is_file()):
             return load_run(root, transform)
         if not root.exists():
-            raise UserError(f"{source}: no such directory; lgd.ImageSet.from_source reads sources of real images")
+            raise UserError(f"{source}: no such directory; lgd.read_images reads sources of real images")
         return load_export(root, transform)
 
 

@@ -116,7 +116,8 @@ class Budget:
             }
             self.keep(values)
             own = [f"{name} {value}" for name, value in values.items() if belongs(name, piece)]
-            log.info(f"budget: {left / 60:.1f} of {self.asked.minutes:g} minutes left for {piece}: {', '.join(own)}")
+            minutes = f"{max(0.0, left) / 60:.1f} of {self.asked.minutes:g} minutes"
+            log.info(f"budget: {minutes} left for {piece}: {', '.join(own)}")
         return self.run()
 
     def settling(self, folder: Path) -> Settle | None:
@@ -172,7 +173,7 @@ class Budget:
 
     def amounts(self, left: float, due: Iterable[str]) -> Values:
         """Choose the amounts of work of the pieces in `due`."""
-        return self.free(amounts_for(left, self.seconds, self.experiment.config, list(due)))
+        return self.free(amounts_for(left, self.seconds, self.asked, list(due)))
 
     def free(self, values: Values) -> Values:
         """Return the values of the fields that the user has not set."""

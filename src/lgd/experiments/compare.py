@@ -23,7 +23,7 @@ from lgd.storage.object_store import workspace
 
 from .budget import Budget
 from .distill import complete
-from .prepare import prepare
+from .prepare import prepare, record_parts
 from .resolve import resolve
 
 
@@ -51,7 +51,7 @@ def compare_methods(
         budget = Budget(base, root, methods, runs)
         base = budget.experiment
         claim(root / "config.json", {**base.record(), "method": "lgd"})
-        engine.warm_up()
+        engine.warm_up("lgd.distillation.methods")
         used = [method for name in methods for method in methods_used(base.with_method(name, 0).config)]
         folder = assets or root
         prepare(base.assets(folder), used, engine, compute.engine == "ray", settle=budget.settling(folder))
@@ -66,6 +66,7 @@ def compare_methods(
                 single, run = base.with_method(name, seed), Run(root / f"{name}-seed{seed}")
                 run.root.mkdir(exist_ok=True)
                 claim(run.config, single.record())
+                record_parts(run, shared, methods_used(single.config))
                 made = attempt(complete, (single, run, shared, engine), run.root.name, failures, root / LOG)
                 if made is not None:
                     metrics[name].append(made)

@@ -34,7 +34,7 @@ from lgd.storage.object_store import workspace
 
 from .auto_method import choose_synthetic
 from .budget import Budget
-from .prepare import prepare
+from .prepare import prepare, record_parts
 from .resolve import Experiment, resolve
 from .run_directory import claim, timed
 
@@ -59,7 +59,8 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
         if base.config.method == "auto":
             budget.decide(choose_synthetic(budget.experiment.config, assets(), base.splits))
         claim(run.config, budget.run().record())
-        engine.warm_up()
+        record_parts(run, budget.run().assets(root), methods_used(budget.run().config))
+        engine.warm_up("lgd.distillation.methods")
         assets()
         experiment = budget.settle("stages")
         complete(experiment, run, experiment.assets(root), engine, lambda: budget.settle("evaluation"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import open_generator, pin_source
 from lgd.diffusion.train_generator import GeneratorTraining, make_generator
+from lgd.distillation.layout import Run
 from lgd.distillation.methods import Asset, Method
 from lgd.distillation.recipe import Assets
 from lgd.errors import UserError, naming
@@ -28,6 +30,29 @@ returns the settings of the assets, in which those of this one are final."""
 NETWORKS = {"reference": reference_unit, "judge": judge_unit}
 MADE_FROM = ("dataset", "generator", "reference", "judge")
 """sections of the configuration that the assets depend on"""
+
+
+def record_parts(run: Run, assets: Assets, methods: Sequence[Method], evaluated: bool = True) -> None:
+    """Write which assets a run of these methods waits for, each by the file written last, and whether it is evaluated.
+
+    The assets are those that `prepare` makes, in its order; paths are relative to the run. Without an evaluation there
+    is no judge, and a reference only for a method that uses it.
+    """
+    networks = {"reference": assets.reference_file, "judge": assets.judge_file} if evaluated else {}
+    if any(method.needs_reference for method in methods):
+        networks.setdefault("reference", assets.reference_file)
+    own = {asset.name: assets.root / asset.name / asset.done for method in methods for asset in method.assets}
+    made = "done" if trains_generator(assets, methods) else "source.json"
+    sampled = any(method.needs_generator for method in methods)
+    files = {**networks, **own, **({"generator": assets.generator_folder / made} if sampled else {})}
+    paths = {name: Path(os.path.relpath(file, run.root)).as_posix() for name, file in files.items()}
+    write_json(run.parts, {"assets": paths, "evaluated": evaluated})
+
+
+def trains_generator(assets: Assets, methods: Sequence[Method]) -> bool:
+    """Return whether the methods sample from a generator that is trained or tuned here."""
+    own = assets.generator
+    return any(method.needs_generator for method in methods) and (not own.source or own.tune != "none")
 
 
 def prepare(
@@ -51,7 +76,7 @@ def prepare(
     splits = cached_splits(assets.dataset)
     check_images(root, splits)
     needs_generator = any(method.needs_generator for method in methods)
-    trains_generator = needs_generator and (not own.source or own.tune != "none")
+    trains = trains_generator(assets, methods)
     if needs_generator:
         assets.generator_folder.mkdir(exist_ok=True)
     extra = list(dict.fromkeys(asset for method in methods for asset in method.assets))
@@ -60,7 +85,7 @@ def prepare(
         assets = settle(name, 0.0) if settle else assets
         fresh |= not unit_of(assets).done.exists()
         copied = name == "reference" and assets.reference.weights
-        if (extra or trains_generator) and not copied and engine.has_room(own.threads):
+        if (extra or trains) and not copied and engine.has_room(own.threads):
             beside.append(unit_of(assets))
         else:
             prepare_classifier(unit_of(assets), getattr(assets, name), engine, shared)
@@ -68,7 +93,7 @@ def prepare(
         for asset in extra:
             prepare_asset(asset, assets, splits.train)
         with timed(root, "generator"), cpu_threads(own.threads):
-            if trains_generator:
+            if trains:
                 training = GeneratorTraining(own, assets.dataset, splits.train, assets.device)
                 make_generator(training, assets.generator_folder, settle=settle and generator_of(settle))
             elif needs_generator:

@@ -26,7 +26,7 @@ from lgd.storage.object_store import workspace
 
 from .auto_method import settled
 from .inputs import configuration
-from .prepare import prepare
+from .prepare import prepare, record_parts
 from .resolve import has_learner, has_reference, resolve
 from .run_directory import claim, timed
 
@@ -89,6 +89,7 @@ def select_into(config: Config, out: str | Path, overwrite: bool = False) -> Sel
         growth = experiment.growth(run, assets)
         write_json(root / "classes.json", list(growth.class_order))
         used = methods_used(experiment.config)
+        record_parts(run, assets, used, evaluated=False)
         if any(method.needs_reference for method in used):
             prepare(assets, used, engine, compute.engine == "ray", judged=False)
         with timed(root, "stages"):

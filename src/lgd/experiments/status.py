@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from lgd.config import from_dict, with_defaults
 from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run, class_groups, combinations, runs_below
@@ -80,6 +81,8 @@ def run_status(root: Path) -> str:
         metrics = read_json(root / "metrics.json")
         last = metrics["increments"][-1]
         head = f"finished, {last['accuracy']['mean']:.1f} % at {last['ipc']} images per class"
+    elif phases[-1].event != "evaluation" and all(one.complete for one in phases):
+        head = "finished, a selection of real images"
     else:
         head = progress(root, phases)
     lines = [f"{root}: {head}"]
@@ -90,19 +93,13 @@ def run_status(root: Path) -> str:
 
 
 def run_phases(root: Path) -> list[Phase]:
-    """Return every part of a run in order. The assets may lie beside the run, shared with others."""
+    """Return every part of a run in order; which assets it waits for, and whether it is evaluated, it has recorded."""
     values = read_json(root / "config.json")
     config, run = from_dict(with_defaults(values, values), str(root / "config.json")), Run(root)
-    assets = next((f for f in (root, root.parent) if (f / "assets.json").is_file()), root)
-    phases = []
-    own = config.generator
-    made = "source.json" if own.source and own.tune == "none" else "done"
-    made_once = {name: assets / f"{name}.safetensors" for name in ("reference", "judge")}
-    if (assets / "generator").is_dir():  # which `prepare` makes where a method samples
-        made_once = {"generator": assets / "generator" / made, **made_once}
-    for name, file in made_once.items():
-        if file.exists() or assets == root:
-            phases.append(counted(name, name, [file]))
+    parts: dict[str, Any] = {"assets": {}, "evaluated": True}
+    if run.parts.is_file():
+        parts = read_json(run.parts)
+    phases = [counted(name, name, [root / file]) for name, file in parts["assets"].items()]
     classes = root / "classes.json"
     groups = class_groups(len(read_json(classes)), config.stages.classes_per_unit) if classes.is_file() else None
     last = run.last_increment(config.stages.increments)
@@ -116,8 +113,9 @@ def run_phases(root: Path) -> list[Phase]:
         one = counted(f"increment {index}, class groups", "stages", due)
         undecided = config.stages.schedule == "adaptive" and index > 1 and not run.fresh(index).exists()
         phases.append(replace(one, name=f"{one.name}, if needed") if undecided and not one.complete else one)
-    due = [run.cell(cell.name) for cell in cells_of(config.evaluation, replace(config.stages, increments=last))]
-    phases.append(counted("evaluation, classifiers", "evaluation", due))
+    if parts["evaluated"]:
+        cells = cells_of(config.evaluation, replace(config.stages, increments=last))
+        phases.append(counted("evaluation, classifiers", "evaluation", [run.cell(cell.name) for cell in cells]))
     return phases
 
 

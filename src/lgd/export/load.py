@@ -52,7 +52,7 @@ def load_export(root: Path, transform: Callable[[Tensor], Any] | None = None) ->
             return LabelledImages(read_pt(root), transform)
         else:
             raise UserError(
-                f"{root}: neither a run nor an export of lgd; lgd.ImageSet.from_source('folder:{root}') reads a folder"
+                f"{root}: neither a run nor an export of lgd; lgd.read_images('folder:{root}') reads a folder"
                 " of <class>/*.png"
             )
         if not len(labels) or not 0 <= int(labels.min()) <= int(labels.max()) < len(names):
@@ -73,7 +73,7 @@ def read_table(table: Path) -> tuple[Encoded, Tensor, tuple[str, ...]]:
     """Read image files, labels and class names by order.csv or metadata.csv.
 
     Without classes.json, as in the folder `dataset` of a run, the names are those in the table. Errors: UserError for a
-    path that leads out.
+    path that leads out, and for a label whose name is not in the table.
     """
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -86,7 +86,12 @@ def read_table(table: Path) -> tuple[Encoded, Tensor, tuple[str, ...]]:
     if (table.parent / "classes.json").is_file():
         return Opened([str(path) for path in paths], openers), labels, class_names(table.parent)
     named = {int(row["label"]): row["class_name"] for row in rows}
-    return Opened([str(path) for path in paths], openers), labels, tuple(named[label] for label in range(len(named)))
+    if missing := set(range(max(named, default=0))) - named.keys():
+        raise UserError(
+            f"{table}: no image with label {min(missing)}, so its class has no name; restore the images and their rows,"
+            " or put classes.json, the list of all names in the order of the labels, beside it"
+        )
+    return Opened([str(path) for path in paths], openers), labels, tuple(named[label] for label in sorted(named))
 
 
 def read_tars(tars: Sequence[Path]) -> tuple[Encoded, Tensor]:
