@@ -81,7 +81,18 @@ def test_images_per_class_are_spread_over_the_increments(count: int, increments:
 
 
 def test_images_per_class_that_cannot_be_spread_are_told() -> None:
-    with pytest.raises(UserError, match="7 images per class cannot be divided into 5 equal increments; choose"):
-        with_per_class(Config(), 7)
+    for count, increments, near in (
+        (13, None, "12 or 14"),
+        (7, None, "6 or 8"),
+        (49, None, "48 or 50"),
+        (7, 3, "6 or 9"),
+        (3, 5, "5"),
+    ):
+        with pytest.raises(
+            UserError, match=f"{count} images per class cannot .* equal increments; choose {near} images,"
+        ):
+            with_per_class(Config(), count, increments)
+        for one in near.split(" or "):
+            assert with_per_class(Config(), int(one), increments).stages.increments > 1
     with pytest.raises(UserError, match="per_class: must be a whole number of at least 1, not 0"):
         with_per_class(Config(), 0)

@@ -136,6 +136,23 @@ def test_fits_the_width(browser: Any, page: Path, width: int, tmp_path: Path) ->
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def test_the_scores_of_five_sizes_fit_a_desktop(browser: Any, page: Path) -> None:
+    """The table has a long name, accuracies at five sizes with deviations, and copies of an anchored method."""
+    metrics = {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.get(page.as_uri())
+    widths = browser.execute_script("""
+        const table = document.querySelector("#results table"), [head, row] = table.rows;
+        while (head.cells.length < 11)
+            for (const one of [head, row]) one.cells[2].after(one.cells[2].cloneNode(true));
+        row.cells[0].append("-selection-only-x");
+        row.lastElementChild.textContent = "43.3 / 43.3 / 12.0";
+        return [table.parentElement.scrollWidth, table.parentElement.clientWidth, table.tBodies[0].offsetHeight]""")
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert widths[0] <= widths[1]
+    assert widths[2] < 100
+
+
 def test_a_name_that_is_markup_stays_text(browser: Any, finished: Path, tmp_path: Path) -> None:
     evil = '<script>document.title="stolen"</script><img src=x onerror=\'document.title="stolen"\'>'
     run = tmp_path / "<b>run</b>"

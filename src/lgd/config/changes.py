@@ -72,9 +72,13 @@ def with_per_class(config: Config, count: int, increments: int | None = None) ->
     most = increments or min(config.stages.increments, count)
     found = increments or next((n for n in range(most, 1, -1) if count % n == 0), most)
     if count % found:
+        parts = [found] if increments else range(2, found + 1)
+        below = max(n * (count // n) for n in parts)
+        above = min(n * (count // n + 1) for n in parts)
+        near = f"{below} or {above}" if below else above
         raise UserError(
-            f"{count} images per class cannot be divided into {found} equal increments; choose a multiple of {found},"
-            " or another number of increments, such as 1"
+            f"{count} images per class cannot be divided into {found} equal increments; choose {near} images, or"
+            " another number of increments, such as 1"
         )
     ipc = tuple(ipc for ipc in config.evaluation.ipc if ipc <= count and ipc % (count // found) == 0)
     values = {"stages.increments": found, "stages.images_per_increment": count // found, "evaluation.ipc": ipc}
