@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.machines"]
 
-gc.disable()  # until every module is imported: their million objects stay
-
 # One thread: a busy neighbour makes two much slower, and a fork must not inherit a team of OpenMP threads.
 torch.set_num_threads(1)
 
@@ -46,6 +44,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         shared = any(definition.scope == "module" for definitions in fixtures for definition in definitions)
         if shared and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def pytest_collectstart() -> None:
+    """Collect no garbage while modules are imported: their million objects stay."""
+    gc.disable()
 
 
 def pytest_collection_finish() -> None:
