@@ -192,8 +192,9 @@ def test_methods_without_such_guidance_are_not_calibrated(config: Config) -> Non
 
 @pytest.mark.parametrize("margin", [0.0, 1e6])
 def test_the_set_ends_when_the_learner_catches_up(
-    margin: float, calibrated: Path, config: Config, tmp_path: Path
+    margin: float, calibrated: Path, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fresh_module, "PLACES", 20)
     copy = tmp_path / "run"
     shutil.copytree(calibrated, copy)
     for folder in ("increments/02", "increments/03", "evaluation", "dataset", "figures"):

@@ -94,6 +94,7 @@ def jobs(work: Callable[[Path], None], root: Path) -> list[Unit]:
     return [Unit(f"u{i}", work, (root / f"{i}",), root / f"{i}") for i in range(2)]
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_the_work_of_a_killed_worker_is_done_again(tmp_path: Path) -> None:
     units = jobs(die_once, tmp_path)
     with Local(2, tmp_path, retries=2) as engine:

@@ -48,10 +48,11 @@ def names(url: str) -> set[str]:
     return {path[len(base) + 1 :] for path in files.find(base)}
 
 
-def of_a_run(found: dict[str, bytes]) -> dict[str, bytes]:
+def of_a_run(found: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in found.items() if k.split("/")[0] in ("increments", "dataset", "evaluation")}
 
 
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_a_run_at_a_url_has_the_bytes_of_one_in_a_directory(
     engine: str, url: str, tiny: Config, finished: Path, machines: TwoMachines
@@ -63,14 +64,17 @@ def test_a_run_at_a_url_has_the_bytes_of_one_in_a_directory(
     here = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
     assert set(found) == here - {".lock"}
     assert len(lgd.load(url)) == 60
-    changed = {name: version(url, name) for name in of_a_run(found)}
+    before = of_a_run(changed(url))
+    assert set(before) == set(of_a_run(found))
     distill(with_values(config, {"compute.workers": 1}), url)  # again: nothing finished is sent again
-    assert {name: version(url, name) for name in changed} == changed
+    assert of_a_run(changed(url)) == before
 
 
-def version(url: str, name: str) -> Any:
+def changed(url: str) -> dict[str, Any]:
+    """Return when each file was last written."""
     files, base = url_to_fs(url)
-    return files.info(f"{base}/{name}", refresh=True)["LastModified"]
+    files.invalidate_cache()
+    return {path[len(base) + 1 :]: entry["LastModified"] for path, entry in files.find(base, detail=True).items()}
 
 
 def test_a_killed_run_goes_on_from_what_the_store_has(url: str, tiny: Config, finished: Path, tmp_path: Path) -> None:
