@@ -108,8 +108,15 @@ def test_imports_on_windows(path: Path) -> None:
     assert not names & POSIX_ONLY
 
 
-@pytest.mark.parametrize("code", ["import lgd", "from lgd.cli.main import main; main(['--help'])"])
-def test_nothing_heavy_at_import(code: str) -> None:
-    check = f"{code}\nimport sys; print(sorted({{'torch', 'diffusers', 'matplotlib', 'sklearn'}} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import lgd", {"torch", "diffusers", "matplotlib", "sklearn"}),
+        ("from lgd.cli.main import main; main(['--help'])", {"torch", "diffusers", "matplotlib", "sklearn"}),
+        ("import lgd.experiments.api, lgd.experiments.distill", {"diffusers", "transformers", "peft"}),
+    ],
+)
+def test_nothing_heavy_at_import(code: str, heavy: set[str]) -> None:
+    check = f"{code}\nimport sys; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert result.stdout.endswith("[]\n")

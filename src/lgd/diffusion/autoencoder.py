@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from lgd.config import Precision
 from lgd.errors import UserError
 from lgd.storage.files import copy_file, read_json, write_json
 
+from . import diffusers_lazily as diffusers
 from .autoencoder_networks import channels, factor, load_network, network_decode, network_encode, network_files
 
 Shape = tuple[int, int, int]
@@ -130,7 +130,7 @@ def small_decoder(folder: Path, own: Autoencoder, precision: Precision = "float3
             f"{folder}: decodes latents of {channels(network)} channels; the generator's have {channels(own.network)}"
         )
     mean, std = own.mean, own.std
-    if isinstance(network, AutoencoderTiny) and isinstance(own.network, AutoencoderKL):
+    if isinstance(network, diffusers.AutoencoderTiny) and isinstance(own.network, diffusers.AutoencoderKL):
         shift, scale = own.network.config.shift_factor or 0.0, own.network.config.scaling_factor
         mean, std = tuple((m - shift) * scale for m in mean), tuple(s * scale for s in std)
     return replace(own, network=network, mean=mean, std=std)

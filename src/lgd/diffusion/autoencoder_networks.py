@@ -9,19 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny
 from torch import Tensor, nn
 
 from lgd.config import Precision
 from lgd.errors import UserError, first_line
 from lgd.storage.files import load_tensors, read_json
 
+from . import diffusers_lazily as diffusers
 from .taef2 import CHANNELS, TAEF2
 
 TAEF2_FILES = ("encoder.safetensors", "decoder.safetensors")
 IMPORTED = ("DiTTransformer2DModel", "Transformer2DModel", "AutoencoderKL")
 """classes of diffusers' that `lgd generator import` reads pickles of"""
-DIFFUSERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+DIFFUSERS = ("AutoencoderKL", "AutoencoderTiny")
 
 
 def network_encode(network: Any, images: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def network_encode(network: Any, images: Tensor) -> Tensor:
     x = to_network(images, network)
     if isinstance(network, TAEF2):
         z = network.encoder(x)
-    elif isinstance(network, AutoencoderTiny):
+    elif isinstance(network, diffusers.AutoencoderTiny):
         z = network.encode(x * 2 - 1).latents
     else:
         z = network.encode(x * 2 - 1).latent_dist.mode()
@@ -56,7 +56,7 @@ def channels(network: Any) -> int:
 def factor(network: Any) -> int:
     if isinstance(network, TAEF2):
         return 8
-    kl = isinstance(network, AutoencoderKL)
+    kl = isinstance(network, diffusers.AutoencoderKL)
     return 2 ** (len(network.config.block_out_channels if kl else network.config.num_encoder_blocks) - 1)
 
 
@@ -69,7 +69,7 @@ def load_network(folder: Path, precision: Precision = "float32") -> Any:
         name = read_json(folder / "config.json").get("_class_name")
         if name not in DIFFUSERS:
             raise UserError(f"{folder / 'config.json'}: autoencoder {name!r}; use one of {', '.join(DIFFUSERS)}")
-        network = load_part(DIFFUSERS[name], folder, precision)
+        network = load_part(getattr(diffusers, name), folder, precision)
         if network.config.in_channels != 3 or network.config.out_channels != 3:
             raise UserError(f"{folder}: this autoencoder is not for RGB images")
     else:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DiTTransformer2DModel
-from diffusers.models.embeddings import get_2d_sincos_pos_embed
 from torch import Tensor
 
 from lgd.errors import UserError, first_line
 
+from . import diffusers_lazily as diffusers
 from .weight_files import WHOLE, Weights, check_fit, plain
 
 HEADS = {1152: 16, 1024: 16, 768: 12, 384: 6}
@@ -117,7 +116,7 @@ def shapes_of(place: Path, config: dict[str, Any]) -> dict[str, tuple[int, ...]]
     """Return the shape of every weight of diffusers' class, by name. Errors: UserError for impossible sizes."""
     try:
         with torch.device("meta"):
-            denoiser: Any = DiTTransformer2DModel(**config)
+            denoiser: Any = diffusers.DiTTransformer2DModel(**config)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise UserError(f"{place}: no DiT has these sizes: {first_line(error)}") from None
     return {name: tuple(parameter.shape) for name, parameter in denoiser.named_parameters()}
@@ -178,6 +177,8 @@ def taken(tensors: Mapping[str, Tensor], name: str) -> Tensor:
 def check_positions(place: Path, found: Tensor) -> None:
     """Errors: UserError where the position embedding (1, N, D) is not the fixed one, which diffusers computes."""
     side = isqrt(found.shape[1])
+    from diffusers.models.embeddings import get_2d_sincos_pos_embed
+
     fixed = get_2d_sincos_pos_embed(found.shape[2], side, base_size=side, output_type="pt").float()
     if (distance := (found[0].float() - fixed).abs().max().item()) > 1e-4:
         raise UserError(f"{place}: its position embedding is {distance:.2g} off from DiT's sines and cosines; {WHOLE}")

@@ -12,12 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from diffusers import DDPMScheduler
-
 from lgd.config import LARGEST_TOML, GeneratorConfig, Precision, PromptConfig, TimeFrequencies
 from lgd.errors import UserError
 from lgd.storage.files import copy_file, read_json, read_limited, sha256, write_json
 
+from . import diffusers_lazily as diffusers
 from .autoencoder import Latents, Pixels, Shape, load_latents, save_latents
 from .autoencoder_networks import network_files
 from .class_map import Vocabulary, map_classes, vocabulary
@@ -57,7 +56,7 @@ def save_generator(generator: Generator, folder: Path, autoencoder: Path | None 
     autoencoder: the folder that the generator's autoencoder was loaded from, unless it makes pixels.
     """
     generator.denoiser.save_pretrained(folder / "transformer")
-    DDPMScheduler.from_config(generator.scheduler_config).save_pretrained(folder / "scheduler")
+    diffusers.DDPMScheduler.from_config(generator.scheduler_config).save_pretrained(folder / "scheduler")
     classes = dict(zip(generator.class_names, generator.class_ids, strict=True))
     write_json(folder / "classes.json", classes)
     write_json(folder / RECORD, {"time_frequencies": frequencies_of(generator.denoiser)})

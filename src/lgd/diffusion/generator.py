@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from lgd.config import SamplingConfig
 from lgd.rng import derive_seed
 
+from . import diffusers_lazily as diffusers
 from .autoencoder import Autoencoder, Shape
 from .families.base import Embeddings, Family
 from .families.dit import DIT
@@ -98,10 +98,12 @@ class Generator:
         scheduler: Any
         if config.scheduler == "ddpm":
             learned = {"variance_type": "learned_range"} if self.learned_variance else {}
-            scheduler = DDPMScheduler.from_config(own, timestep_spacing="linspace", **learned)
+            scheduler = diffusers.DDPMScheduler.from_config(own, timestep_spacing="linspace", **learned)
         elif config.scheduler == "ddim":
-            scheduler = DDIMScheduler.from_config(own, timestep_spacing="trailing")
+            scheduler = diffusers.DDIMScheduler.from_config(own, timestep_spacing="trailing")
         else:
-            scheduler = DPMSolverMultistepScheduler.from_config(own, algorithm_type="dpmsolver++", variance_type=None)
+            scheduler = diffusers.DPMSolverMultistepScheduler.from_config(
+                own, algorithm_type="dpmsolver++", variance_type=None
+            )
         scheduler.set_timesteps(config.steps)
         return scheduler

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import diffusers
-from diffusers import AutoencoderKL, DDPMScheduler, DiTTransformer2DModel
 from torch import Tensor
 
 from lgd.config import TimeFrequencies
@@ -20,6 +18,7 @@ from lgd.errors import UserError
 from lgd.progress import log
 from lgd.storage.files import read_json, save_tensors, write_json
 
+from . import diffusers_lazily as diffusers
 from .class_map import imagenet_labels
 from .dit_names import from_diffusers_names, from_own_names, is_diffusers, is_own
 from .pretrained import download
@@ -179,7 +178,9 @@ def scheduler_of(place: Path) -> dict[str, Any]:
     path = place / "scheduler" / "scheduler_config.json"
     if path.is_file():
         return read_object(path)
-    return dict(DDPMScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=False).config)
+    return dict(
+        diffusers.DDPMScheduler(beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=False).config
+    )
 
 
 def labels_of(index: dict[str, Any], classes: int) -> dict[str, str]:
@@ -197,7 +198,7 @@ def write_published(published: Published, out: Path) -> None:
         write_vae(published.autoencoder, out)
         return
     write_json(out / "config.json", {"import": published.denoiser.record})  # by which --overwrite knows the folder
-    write_part(published.denoiser, out / "transformer", DiTTransformer2DModel)
+    write_part(published.denoiser, out / "transformer", diffusers.DiTTransformer2DModel)
     write_vae(published.autoencoder, out / "vae")
     write_json(out / "scheduler" / "scheduler_config.json", dict(published.scheduler))
     write_json(out / RECORD, published.denoiser.record)
@@ -210,7 +211,7 @@ def write_published(published: Published, out: Path) -> None:
 
 
 def write_vae(autoencoder: Part, folder: Path) -> None:
-    write_part(autoencoder, folder, AutoencoderKL)
+    write_part(autoencoder, folder, diffusers.AutoencoderKL)
     write_json(folder / VAE_RECORD, autoencoder.record)
 
 

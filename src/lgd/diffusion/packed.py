@@ -11,9 +11,10 @@ from math import prod
 from typing import Any
 
 import torch
-from diffusers import DiTTransformer2DModel
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from . import diffusers_lazily as diffusers
 
 Layout = list[tuple[str, list[str], tuple[int, ...]]]
 """name here, names of the network's parameters that follow each other, shape of them together"""
@@ -57,7 +58,7 @@ class Packed:
 def can_pack(denoiser: Any) -> bool:
     """Whether this is a DiT as diffusers makes it, of which everything learns."""
     return (
-        isinstance(denoiser, DiTTransformer2DModel)
+        isinstance(denoiser, diffusers.DiTTransformer2DModel)
         and all(parameter.requires_grad for parameter in denoiser.parameters())
         and denoiser.config.attention_bias
         and not denoiser.config.norm_elementwise_affine

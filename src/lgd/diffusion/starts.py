@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from diffusers import DDPMScheduler
+from typing import TYPE_CHECKING, Any
 
 from lgd.config import GeneratorConfig, Precision
 from lgd.data.imageset import ImageSet
 from lgd.errors import UserError
 from lgd.progress import log
 
+from . import diffusers_lazily as diffusers
 from .autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
 from .autoencoder_networks import in_precision, load_network
 from .class_map import read_table
@@ -30,6 +29,9 @@ from .folder import (
 from .time_embedding import saved_frequencies, set_frequencies
 from .train import noise_schedule
 from .weight_files import weight_shapes
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
 
 CLIP = 5.0
 """standard deviations that predicted clean latents of an autoencoder are clamped to; pixels: [-1, 1]"""
@@ -134,7 +136,7 @@ def tuned_start(config: GeneratorConfig, images: ImageSet, kept: Path) -> Start:
         learning = sum(p.numel() for p in denoiser.parameters() if p.requires_grad)
         share = learning / sum(p.numel() for p in denoiser.parameters())
         log.info(f"generator: {config.tune} trains {learning:,} parameters, {100 * share:.2g} % of all")
-    scheduler = DDPMScheduler.from_config(source.scheduler_config)
+    scheduler = diffusers.DDPMScheduler.from_config(source.scheduler_config)
     if not isinstance(source.autoencoder, Latents):
         return Start(denoiser, Pixels(), None, scheduler, conditions, source.family)
     in_precision(source.autoencoder.network, encoding(config))

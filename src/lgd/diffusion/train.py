@@ -7,11 +7,9 @@ from dataclasses import dataclass, replace
 from math import cos, isfinite, pi
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import DDPMScheduler
-from diffusers.training_utils import EMAModel, compute_snr
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,6 +18,7 @@ from lgd.errors import NonFiniteError
 from lgd.execution.hardware import computes_in_bfloat16
 from lgd.rng import generator as rng
 
+from . import diffusers_lazily as diffusers
 from .families import Embeddings, Family
 from .families.dit import DIT
 from .families.flow import schedule as flow_schedule
@@ -27,6 +26,10 @@ from .latents import Source
 from .packed import Packed, can_pack
 from .prediction_type import FLOW, min_snr_weights, network_input, target, x0_and_eps
 from .variance import variance_loss
+
+if TYPE_CHECKING:
+    from diffusers import DDPMScheduler
+    from diffusers.training_utils import EMAModel
 
 
 @dataclass
@@ -71,6 +74,8 @@ def begin(
     denoiser: Any, config: GeneratorConfig, images: int, family: Family = DIT, embeddings: Embeddings | None = None
 ) -> Training:
     """Return the state before the first step, for a denoiser and embeddings on its device and a number of images."""
+    from diffusers.training_utils import EMAModel
+
     packed = Packed(denoiser) if config.precision == "auto" and can_pack(denoiser) else None
     trained = [packed.flat] if packed else [parameter for parameter in denoiser.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0, fused=True)
@@ -137,6 +142,8 @@ def one_step(
         found, wanted, measured = x0_and_eps(prediction, x_t, abar, kind)[0], x0, "sample"
     weights = None
     if config.min_snr:
+        from diffusers.training_utils import compute_snr
+
         weights = min_snr_weights(compute_snr(scheduler, t), config.min_snr, measured, config.snr_offset)
     loss = weighted_loss(found, wanted, weights, config.loss)
     if share.shape[1] and kind != FLOW:
@@ -188,8 +195,8 @@ def noise_schedule(config: GeneratorConfig, limit: float) -> DDPMScheduler:
     """Return the schedule of training. limit: sampling clamps predicted clean latents to +- this."""
     if config.prediction == FLOW:
         levels = flow_schedule({"num_train_timesteps": config.train_timesteps}, Path("generator.train_timesteps"))
-        return DDPMScheduler.from_config({**levels, "clip_sample": True, "clip_sample_range": limit})
-    return DDPMScheduler(
+        return diffusers.DDPMScheduler.from_config({**levels, "clip_sample": True, "clip_sample_range": limit})
+    return diffusers.DDPMScheduler(
         num_train_timesteps=config.train_timesteps,
         beta_start=config.beta_start,
         beta_end=config.beta_end,

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 
 from lgd.errors import UserError, first_line
 
+from . import diffusers_lazily as diffusers
 from .weight_files import Weights, check_fit, plain
 
 SD: dict[str, Any] = {
@@ -73,7 +73,7 @@ def from_vae_names(weights: Weights, config: dict[str, Any] | None) -> tuple[dic
     tensors = renamed(weights.tensors, blocks)
     try:
         with torch.device("meta"):
-            network: Any = AutoencoderKL(**arguments)
+            network: Any = diffusers.AutoencoderKL(**arguments)
     except Exception as error:  # of diffusers, in many kinds
         raise UserError(f"{weights.place}: not an AutoencoderKL: {first_line(error)}") from None
     shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
@@ -87,7 +87,7 @@ def from_vae_names(weights: Weights, config: dict[str, Any] | None) -> tuple[dic
 
 
 def known_arguments(config: dict[str, Any]) -> dict[str, Any]:
-    known = inspect.signature(AutoencoderKL.__init__).parameters.keys() - {"self"}
+    known = inspect.signature(diffusers.AutoencoderKL.__init__).parameters.keys() - {"self"}
     return {name: tuple(v) if isinstance(v, list) else v for name, v in config.items() if name in known}
 
 

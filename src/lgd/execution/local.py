@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager, nullcontext
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +39,11 @@ class Local:
         self.retries = retries
         self._pool: Any = None
 
-    def warm_up(self, module: str) -> None:
+    def warm_up(self, task: Callable[[], None]) -> None:
         """As `Engine`: start the workers."""
         if self.workers > 1:
             for _ in range(self.workers):
-                self._executor().submit(import_module, module)
+                self._executor().submit(task)
 
     def run(self, units: Sequence[Unit], what: str) -> None:
         """Run the unfinished units. Errors: as `Engine`; LostWorkerError when workers are killed time and again."""

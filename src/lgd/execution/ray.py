@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -51,20 +50,21 @@ class OnRay:
         resources = {"num_cpus": self.compute.cpus_per_unit, "num_gpus": self.compute.gpus_per_unit}
         self._work = ray.remote(**resources, max_retries=self.compute.retries)(_work)
         self._train = ray.remote(num_cpus=0, max_retries=self.compute.retries)(_train)
-        self._import = ray.remote(**resources)(import_module)
+        self._resources = resources
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._connected_here:
             self._ray.shutdown()
 
-    def warm_up(self, module: str) -> None:
+    def warm_up(self, task: Callable[[], None]) -> None:
         """As `Engine`: start as many workers as fit on the cluster."""
         available = self._ray.cluster_resources()
         needed = {"CPU": self.compute.cpus_per_unit, "GPU": self.compute.gpus_per_unit}
         fitting = min(available.get(name, 0) / share for name, share in needed.items() if share)
+        start = self._ray.remote(**self._resources)(task)
         for _ in range(int(fitting)):
-            self._import.remote(module)
+            start.remote()
 
     def run(self, units: Sequence[Unit], what: str) -> None:
         """Run the unfinished units; one whose worker died runs again, up to `retries` times. Errors: as `Engine`."""

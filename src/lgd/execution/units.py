@@ -59,8 +59,8 @@ class Engine(Protocol):
     def has_room(self, threads: int) -> bool:
         """Return whether `beside` would start units of `threads` threads."""
 
-    def warm_up(self, module: str) -> None:
-        """Start the workers, so that they import a module, which takes seconds, while this process works."""
+    def warm_up(self, task: Callable[[], None]) -> None:
+        """Start the workers with a task, such as imports that take seconds, while this process works."""
 
 
 def perform(unit: Unit, retries: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from lgd.config import Config
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import methods_used
+from lgd.distillation.methods import import_libraries, methods_used
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.evaluation.aggregate import compare
 from lgd.evaluation.comparison_tables import overview, tables
@@ -51,8 +51,9 @@ def compare_methods(
         budget = Budget(base, root, methods, runs)
         base = budget.experiment
         claim(root / "config.json", {**base.record(), "method": "lgd"})
-        engine.warm_up("lgd.distillation.methods")
         used = [method for name in methods for method in methods_used(base.with_method(name, 0).config)]
+        if any(method.needs_generator for method in used):
+            engine.warm_up(import_libraries)
         folder = assets or root
         prepare(base.assets(folder), used, engine, compute.engine == "ray", settle=budget.settling(folder))
         budget.settle("stages")

@@ -16,7 +16,7 @@ from lgd.config import Config
 from lgd.diffusion.folder import pin_decoder
 from lgd.distillation.judge import load_judge, load_reference
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import methods_used
+from lgd.distillation.methods import import_libraries, methods_used
 from lgd.distillation.recipe import Assets, Growth
 from lgd.distillation.seed_check import seed_set_verdict
 from lgd.distillation.stages import grow
@@ -60,7 +60,8 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
             budget.decide(choose_synthetic(budget.experiment.config, assets(), base.splits))
         claim(run.config, budget.run().record())
         record_parts(run, budget.run().assets(root), methods_used(budget.run().config))
-        engine.warm_up("lgd.distillation.methods")
+        if any(method.needs_generator for method in methods_used(budget.run().config)):
+            engine.warm_up(import_libraries)
         assets()
         experiment = budget.settle("stages")
         complete(experiment, run, experiment.assets(root), engine, lambda: budget.settle("evaluation"))

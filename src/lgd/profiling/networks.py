@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDPMScheduler, DiTTransformer2DModel
 
 from lgd.classifiers.architectures import Classifier, new_classifier
 from lgd.config import Config, Precision, from_dict, with_defaults, with_values
 from lgd.data.splits import cached_splits
+from lgd.diffusion import diffusers_lazily as diffusers
 from lgd.diffusion.autoencoder import Autoencoder, Latents
 from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.families.dit import SIZES, without_own_dropout
@@ -78,7 +78,7 @@ def random_networks(sizes: RandomNetworks, device: str) -> Networks:
     )
     blocks, heads, head_width = XL if sizes.denoiser == "xl" else SIZES[sizes.denoiser]
     with seeded_initialisation(0, "bench"):
-        dit: Any = DiTTransformer2DModel(
+        dit: Any = diffusers.DiTTransformer2DModel(
             num_layers=blocks,
             num_attention_heads=heads,
             attention_head_dim=head_width,
@@ -89,8 +89,8 @@ def random_networks(sizes: RandomNetworks, device: str) -> Networks:
             activation_fn="gelu",
             num_embeds_ada_norm=classes,
         )
-        kl = AutoencoderKL(**{**SD, "block_out_channels": WIDTHS[sizes.vae]})
-        tiny = AutoencoderTiny(
+        kl = diffusers.AutoencoderKL(**{**SD, "block_out_channels": WIDTHS[sizes.vae]})
+        tiny = diffusers.AutoencoderTiny(
             encoder_block_out_channels=(16,) * 4,
             decoder_block_out_channels=(16,) * 4,
             num_encoder_blocks=(1, 1, 1, 1),
@@ -105,7 +105,9 @@ def random_networks(sizes: RandomNetworks, device: str) -> Networks:
         in_precision(network.eval().requires_grad_(False), precision).to(device)
     full = Latents(kl, shape, image_size, (0.0,), (1 / kl.config.scaling_factor,))
     names = tuple(map(str, range(classes)))
-    generator = Generator(without_own_dropout(dit), dict(DDPMScheduler().config), full, names, tuple(range(classes)))
+    generator = Generator(
+        without_own_dropout(dit), dict(diffusers.DDPMScheduler().config), full, names, tuple(range(classes))
+    )
     small = replace(full, network=tiny, std=(1.0,))
     return Networks(recipe_of(config), generator, small, [learner], reference, range(classes), device, 256)
 

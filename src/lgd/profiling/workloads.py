@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn import functional as F
 
 from lgd.classifiers.architectures import Classifier, batch_size_for, new_classifier
 from lgd.config import ClassifierConfig, Config, Precision, TrainingConfig
+from lgd.diffusion import diffusers_lazily as diffusers
 from lgd.diffusion.autoencoder import Latents, Pixels, open_latents, small_decoder
 from lgd.diffusion.families import FAMILIES
 from lgd.diffusion.families.dit import DIT, new_denoiser
@@ -141,7 +141,7 @@ class Workloads:
             with unset_fake_temporarily():
                 found = load_source(own.source, shape, self.device, precision, own.time_frequencies)
             return with_conditions(found, names, found.family.placeholder(found.denoiser, classes))
-        family, scheduler = DIT, dict(DDPMScheduler().config)
+        family, scheduler = DIT, dict(diffusers.DDPMScheduler().config)
         autoencoder: Pixels | Latents = Pixels()
         if own.source:
             published = PIPELINES.get(own.source.removeprefix(PREFIX).partition("@")[0])
@@ -150,7 +150,7 @@ class Workloads:
             family, sizes = FAMILIES[published[0]], published[1]
             with default_precision(precision):
                 denoiser = family.network(**sizes)
-                network = self.on_device(AutoencoderKL(**SD).eval().requires_grad_(False))
+                network = self.on_device(diffusers.AutoencoderKL(**SD).eval().requires_grad_(False))
             autoencoder = Latents(network, shape, 8 * sizes["sample_size"], (0.0,), (1 / 0.18215,))
         else:
             latent = shape

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import DiTTransformer2DModel
-from diffusers.models.attention_processor import Attention, AttnProcessor
 from torch import nn
 
 from lgd.config import GeneratorConfig, Precision, TimeFrequencies
@@ -17,11 +15,15 @@ from lgd.errors import UserError
 from lgd.rng import seeded_initialisation
 from lgd.storage.files import read_json
 
+from .. import diffusers_lazily as diffusers
 from ..autoencoder import Shape
 from ..autoencoder_networks import load_part
 from ..class_map import Vocabulary, pipeline_vocabulary
 from ..time_embedding import saved_frequencies, set_frequencies
 from .base import Conditions, Embeddings, Family, Request, call_with_class, numbered
+
+if TYPE_CHECKING:
+    from diffusers import DiTTransformer2DModel
 
 SIZES = {"tiny": (8, 4, 64), "small": (12, 6, 64), "base": (12, 12, 64)}
 """blocks, heads, width of a head"""
@@ -41,7 +43,7 @@ def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTran
     channels, height, _ = shape
     blocks, heads, head_width = SIZES.get(config.size, (config.blocks, config.heads, config.head_width))
     with seeded_initialisation(config.seed, "denoiser"):
-        denoiser = DiTTransformer2DModel(
+        denoiser = diffusers.DiTTransformer2DModel(
             num_attention_heads=heads,
             attention_head_dim=head_width,
             in_channels=channels,
@@ -58,7 +60,7 @@ def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTran
 
 def load_denoiser(folder: Path, device: str, precision: Precision) -> DiTTransformer2DModel:
     """Read a saved DiT for sampling. Errors: UserError naming the folder."""
-    denoiser = without_own_dropout(load_part(DiTTransformer2DModel, folder, precision))
+    denoiser = without_own_dropout(load_part(diffusers.DiTTransformer2DModel, folder, precision))
     if precision == "bfloat16" and device == "cpu":
         for block in denoiser.transformer_blocks:
             # The forms differ by 5e-4, a tenth of bfloat16's rounding; torch's tanh form is 4 times slower on the CPU.
@@ -72,6 +74,8 @@ def with_plain_attention(denoiser: Any) -> Any:
 
     For training; without gradients the fused form is faster (benchmarks/generator-speed.md).
     """
+    from diffusers.models.attention_processor import Attention, AttnProcessor
+
     for module in denoiser.modules():
         if isinstance(module, Attention):
             module.set_processor(AttnProcessor())
@@ -135,7 +139,7 @@ DIT = Family(
     "class-conditional diffusion transformer (DiT)",
     pipelines=("DiTPipeline",),
     part="transformer",
-    network=lambda **config: without_own_dropout(DiTTransformer2DModel(**config)),
+    network=lambda **config: without_own_dropout(diffusers.DiTTransformer2DModel(**config)),
     load=load,
     call=call_with_class,
     null=null,

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DModel
 from torch import nn
 
 from lgd.config import Precision, TimeFrequencies
 from lgd.errors import UserError
 from lgd.storage.files import read_json
 
+from .. import diffusers_lazily as diffusers
 from ..autoencoder_networks import load_part
 from ..class_map import Vocabulary, pipeline_vocabulary
 from .base import Conditions, Embeddings, Family, call_with_class, numbered, unet_channels
@@ -41,7 +41,7 @@ def has_null(labels: Mapping[str, str] | None, rows: int) -> bool:
 
 def load(folder: Path, device: str, precision: Precision, frequencies: TimeFrequencies) -> Any:
     """Load the denoiser of a pipeline. Errors: UserError."""
-    denoiser = load_part(UNet2DModel, folder / "unet", precision)
+    denoiser = load_part(diffusers.UNet2DModel, folder / "unet", precision)
     labels, rows = read_json(folder / "model_index.json").get("id2label"), denoiser.config.num_class_embeds
     denoiser.register_to_config(null_class=rows - 1 if has_null(labels, rows) else None)
     return denoiser.eval().requires_grad_(False).to(device)
@@ -70,7 +70,7 @@ UNET_CLASS = Family(
     "class-conditional U-Net",
     pipelines=("DDPMPipeline", "DDIMPipeline"),
     part="unet",
-    network=UNet2DModel,
+    network=lambda **config: diffusers.UNet2DModel(**config),
     load=load,
     call=call_with_class,
     null=null,

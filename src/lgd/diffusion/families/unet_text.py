@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from lgd.config import Precision, TimeFrequencies
 from lgd.storage.files import read_json
 
+from .. import diffusers_lazily as diffusers
 from ..autoencoder_networks import load_part
 from ..prompts import prompts_of
 from ..text import check_prompts, embed
@@ -27,7 +27,7 @@ FACTOR = 8
 
 def load(folder: Path, device: str, precision: Precision, frequencies: TimeFrequencies) -> Any:
     """Load the denoiser of a pipeline. Errors: UserError."""
-    return load_part(UNet2DConditionModel, folder / "unet", precision).eval().requires_grad_(False).to(device)
+    return load_part(diffusers.UNet2DConditionModel, folder / "unet", precision).eval().requires_grad_(False).to(device)
 
 
 def call(denoiser: Any, x_t: Tensor, t: Tensor, conditions: Tensor, embeddings: Embeddings | None) -> Tensor:
@@ -79,7 +79,7 @@ UNET_TEXT = Family(
     "text-to-image U-Net (Stable Diffusion)",
     pipelines=("StableDiffusionPipeline",),
     part="unet",
-    network=UNet2DConditionModel,
+    network=lambda **config: diffusers.UNet2DConditionModel(**config),
     load=load,
     call=call,
     null=null,

@@ -19,6 +19,7 @@ from .registry import (
     seed_method,
     with_method,
 )
+from .sampling import import_libraries
 
 __all__ = [
     "METHODS",
@@ -27,6 +28,7 @@ __all__ = [
     "Method",
     "check_method",
     "growth_of",
+    "import_libraries",
     "is_calibrated",
     "method_named",
     "methods_used",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -28,6 +29,11 @@ from lgd.rng import image_seed, noise
 
 from .anchors import ANCHORS
 from .candidates import CandidateSource, CandidateSpec, Guide, Place, Proposals, Propose, SamplingContext, by_place
+
+
+def import_libraries() -> None:
+    """Import what sampling needs and takes seconds to import."""
+    import_module("diffusers.models.transformers")
 
 
 def climbing(
