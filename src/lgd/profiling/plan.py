@@ -108,6 +108,7 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
     workers = worker_count(config.compute)
 
     known: dict[tuple[Any, ...], tuple[float, int, bool]] = {}
+    shapes = FakeTensorMode(allow_non_fake_inputs=True) if fake else nullcontext()
 
     def assess(work: Workload) -> tuple[float, int, bool]:
         """Return the seconds per item, the peak memory, and whether the time was measured; of equal work, once."""
@@ -116,7 +117,7 @@ def plan(config: Config, sizes: Sizes, rates: Rates, fake: bool) -> Plan:
         return known[work.key]
 
     def measure(work: Workload) -> tuple[float, int, bool]:
-        with FakeTensorMode(allow_non_fake_inputs=True) if fake else nullcontext():
+        with shapes:
             function, networks = work.build()
             flops, most = count(function, networks)
         peak = rates.bfloat16 if work.bfloat16 else rates.float32

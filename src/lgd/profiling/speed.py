@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from time import monotonic
 from typing import Any, cast
@@ -48,7 +48,7 @@ class Speed:
 class Prices(Workloads):
     """The workloads of a configuration with seconds per item in place of work."""
 
-    speed: Speed
+    speed: Speed = field(kw_only=True)
 
     def generator_training_step(self) -> Any:
         return self.speed.generator
@@ -123,7 +123,7 @@ def seconds_of(work: Workload) -> float:
 
 def phases_at(config: Config, sizes: Sizes, speed: Speed, device: str) -> dict[str, float]:
     workers = worker_count(config.compute)
-    prices = Prices(config, sizes, device, speed)
+    prices = Prices(config, sizes, device, speed=speed)
     return {
         name.removeprefix("up to "): sum(items * cast(float, seconds) for items, seconds in parts)
         / max(1, min(shared, workers))

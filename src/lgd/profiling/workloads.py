@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ class Workloads:
     config: Config
     sizes: Sizes
     device: str
+    _generators: dict[Precision, Generator] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """frozen ones, by precision: to make one of DiT-XL's size takes seconds"""
 
     def classifier(self, config: ClassifierConfig) -> Classifier:
         ones = torch.ones(self.sizes.shape[0])
@@ -133,6 +135,12 @@ class Workloads:
 
         return Workload(1, build, half, ("training of the generator",))
 
+    def frozen_generator(self, precision: Precision) -> Generator:
+        """Return the generator for sampling, the same one every time. Errors: as `generator`."""
+        if precision not in self._generators:
+            self._generators[precision] = self.generator(precision)
+        return self._generators[precision]
+
     def generator(self, precision: Precision) -> Generator:
         """Open the generator, or make an untrained one of its size. Errors: UserError when its size is unknown."""
         own, shape, classes = self.config.generator, self.sizes.shape, self.sizes.classes
@@ -196,7 +204,7 @@ class Workloads:
         half = config.sampling.precision == "bfloat16"
 
         def build() -> Built:
-            generator = self.generator(config.sampling.precision)
+            generator = self.frozen_generator(config.sampling.precision)
             labels = torch.zeros(batch, dtype=torch.long, device=self.device)
             x = torch.randn(batch, *generator.latent_shape, device=self.device)
             sampling = config.sampling
@@ -232,7 +240,7 @@ class Workloads:
 
     def decoding_batch(self, batch: int) -> Workload:
         def build() -> Built:
-            generator = self.generator(self.config.sampling.precision)
+            generator = self.frozen_generator(self.config.sampling.precision)
             z = torch.randn(batch, *generator.latent_shape, device=self.device)
             return torch.no_grad()(lambda: generator.autoencoder.decode(z)), networks_of(generator.autoencoder)
 
