@@ -11,10 +11,10 @@ demo: install
 
 # Three processes: tests that wait for a killed process or for a worker leave a core to the others.
 test: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadgroup --run-slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --run-slow
 
 # Warnings are errors. The second command checks the links, and that no page loads anything from another host.
 docs: install
