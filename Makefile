@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY := passive
 demo: install
 	$(BIN)/lgd compare digits --methods random dit lgd --out runs/demo --runs 3
 
-# Three processes: tests that wait for a killed process or for a worker leave a core to the others.
+# A process for each core of a small machine; tests that share a module's fixture run in the same one.
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 

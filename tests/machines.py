@@ -20,8 +20,7 @@ from moto.server import ThreadedMotoServer
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fork the local engine's workers, so that none has to import torch and diffusers: seven seconds for each.
 
-    They are loky's workers in everything else. tests/execution/test_local.py and
-    test_workers_do_not_change_a_byte start them as users do.
+    They are loky's workers in everything else. test_workers_do_not_change_a_byte starts them as users do.
     """
     executor = partial(loky.ProcessPoolExecutor, context=multiprocessing.get_context("fork"))
     monkeypatch.setattr("loky.ProcessPoolExecutor", executor)

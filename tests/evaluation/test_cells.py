@@ -26,7 +26,7 @@ def small(tiny: Config) -> Config:
         {
             "stages.increments": 2,
             "evaluation.evaluations": 1,
-            "evaluation.architectures": ("convnet", "alexnet"),
+            "evaluation.architectures": ("convnet", "resnet8"),
         },
     )
 
@@ -54,14 +54,14 @@ def test_a_cell_for_every_kind_architecture_increment_and_seed(compared: Path, s
     }
     expected |= {f"random-seed{run}/evaluation/redundancy-{i:02d}-0.json" for run in (0, 1) for i in (1, 2)}
     assert names == expected
-    cell = json.loads((compared / "random-seed0/evaluation/accuracy-alexnet-02-1.json").read_text())
+    cell = json.loads((compared / "random-seed0/evaluation/accuracy-resnet8-02-1.json").read_text())
     assert cell["evaluations"] == min(small.evaluation.evaluations, small.evaluation.classifier.training.epochs)
     assert cell["best"] >= cell["accuracy"]
 
 
 def test_last_and_best_of_every_architecture_are_named(compared: Path) -> None:
     method = json.loads((compared / "comparison.json").read_text())["methods"]["random"]
-    assert set(method["architectures"]) == {"convnet", "alexnet"}
+    assert set(method["architectures"]) == {"convnet", "resnet8"}
     assert method["accuracy"] == method["architectures"]["convnet"]
     for row in method["accuracy"].values():
         assert row["n"] == row["runs"] == 2
@@ -76,7 +76,7 @@ def test_rerunning_does_nothing_twice_and_a_deleted_cell_alone_comes_back(compar
     before, result = written(compared), (compared / "comparison.json").read_text()
     compare_methods(small, ["random"], compared, runs=2)
     assert written(compared) == before
-    lost = "random-seed1/evaluation/accuracy-alexnet-02-1.json"
+    lost = "random-seed1/evaluation/accuracy-resnet8-02-1.json"
     (compared / lost).unlink()
     compare_methods(small, ["random"], compared, runs=2)
     after = written(compared)
@@ -89,7 +89,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     original = cells.train_and_test
 
     def failing(evaluation: cells.Evaluation, train: Any, test: Any, architecture: str, seed: int, *rest: Any) -> Any:
-        if (evaluation.seed, architecture, seed) == (1, "alexnet", 1):
+        if (evaluation.seed, architecture, seed) == (1, "resnet8", 1):
             raise error
         return original(evaluation, train, test, architecture, seed, *rest)
 
@@ -99,7 +99,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 def without_last_cells(compared: Path, target: Path) -> Path:
     """Copy a directory without the cells that `fail_once` makes fail."""
     shutil.copytree(compared, target)
-    for cell in target.glob("random-seed1/evaluation/accuracy-alexnet-*-1.json"):
+    for cell in target.glob("random-seed1/evaluation/accuracy-resnet8-*-1.json"):
         cell.unlink()
     return target
 
@@ -118,12 +118,12 @@ def test_a_failed_cell_is_told_at_the_end_and_the_rest_kept(
     fail_once(monkeypatch, RuntimeError("out of\nmemory"))
     assert main(command) == 1
     output = capsys.readouterr()
-    assert "random-seed1: accuracy-alexnet-02-1 failed: RuntimeError: out of memory" in output.err
+    assert "random-seed1: accuracy-resnet8-02-1 failed: RuntimeError: out of memory" in output.err
     assert output.err.count(" failed: ") == 2
     assert "\n| random " in output.out
     assert written(root) == kept
     failures = json.loads((root / "comparison.json").read_text())["failures"]
-    assert [f["name"] for f in failures] == [f"random-seed1: accuracy-alexnet-0{i}-1" for i in (2, 1)]
+    assert [f["name"] for f in failures] == [f"random-seed1: accuracy-resnet8-0{i}-1" for i in (2, 1)]
     monkeypatch.undo()
     assert main(command) == 0
     again = written(root)
@@ -156,7 +156,7 @@ def test_a_users_mistake_stops_at_once(
 def test_all_failed_is_an_error(small: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = with_values(small, {"seed": 1, "stages.increments": 1, "evaluation.redundancy_seeds": 0})
     fail_once(monkeypatch, RuntimeError("broken"))
-    with pytest.raises(IncompleteError, match="accuracy-alexnet-01-1: RuntimeError: broken"):
+    with pytest.raises(IncompleteError, match="accuracy-resnet8-01-1: RuntimeError: broken"):
         compare_methods(config, ["random"], tmp_path / "out", runs=1)
 
 

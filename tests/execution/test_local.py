@@ -34,7 +34,7 @@ def wait_for(path: Path, seconds: float = 60) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.usefixtures("cores")
+@pytest.mark.usefixtures("cores", "forked_workers")
 def test_a_worker_begins_while_the_block_computes(tmp_path: Path) -> None:
     done = tmp_path / "done"
     with Local(2, tmp_path) as engine, engine.beside([Unit("u", work, (done,), done)], "u", 1):

@@ -28,7 +28,8 @@ from lgd.storage.files import load_tensors, read_json
 QUICK = (
     *("--generator.steps", "4", "--generator.blocks", "1", "--generator.heads", "1", "--generator.threads", "1"),
     *("--reference.training.epochs", "2", "--reference.width", "8", "--learner.training.epochs", "2"),
-    *("--learner.width", "8", "--evaluation.classifier.training.epochs", "2", "--evaluation.classifier.width", "8"),
+    *("--judge.training.epochs", "1", "--judge.width", "8", "--learner.width", "8"),
+    *("--evaluation.classifier.training.epochs", "2", "--evaluation.classifier.width", "8"),
     *("--evaluation.seeds", "1", "--evaluation.redundancy-seeds", "1", "--stages.increments", "2"),
     *("--sampling.steps", "4", "--guidance.window", "1", "2", "--compute.workers", "1"),
 )

@@ -36,6 +36,19 @@ def url(store: str, request: pytest.FixtureRequest) -> Iterator[str]:
         files.rm(base, recursive=True)
 
 
+@pytest.fixture(scope="module")
+def small(tiny: Config) -> Config:
+    """Return a configuration of few files: the server takes a hundredth of a second for each."""
+    one = ("stages.images_per_increment", "stages.learners", "evaluation.seeds")
+    return with_values(tiny, {**dict.fromkeys(one, 1), "stages.increments": 2, "evaluation.redundancy_seeds": 0})
+
+
+@pytest.fixture(scope="module")
+def expected(small: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of the same run without a store."""
+    return distill(small, tmp_path_factory.mktemp("small") / "run").root
+
+
 def contents(url: str) -> dict[str, bytes]:
     files, base = url_to_fs(url)
     files.invalidate_cache()
@@ -55,15 +68,15 @@ def of_a_run(found: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.usefixtures("forked_workers")
 @pytest.mark.parametrize("engine", ["local", "ray"])
 def test_a_run_at_a_url_has_the_bytes_of_one_in_a_directory(
-    engine: str, url: str, tiny: Config, finished: Path, machines: TwoMachines
+    engine: str, url: str, small: Config, expected: Path, machines: TwoMachines
 ) -> None:
-    config = with_values(tiny, {"compute.engine": engine, "compute.address": machines.address, "compute.workers": 2})
+    config = with_values(small, {"compute.engine": engine, "compute.address": machines.address, "compute.workers": 2})
     distill(config, url)
     found = contents(url)
-    assert of_a_run(found) == made(finished)
-    here = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    assert of_a_run(found) == made(expected)
+    here = {str(path.relative_to(expected)) for path in expected.rglob("*") if path.is_file()}
     assert set(found) == here - {".lock"}
-    assert len(lgd.load(url)) == 60
+    assert len(lgd.load(url)) == 20
     before = of_a_run(changed(url))
     assert set(before) == set(of_a_run(found))
     distill(with_values(config, {"compute.workers": 1}), url)  # again: nothing finished is sent again
@@ -77,9 +90,9 @@ def changed(url: str) -> dict[str, Any]:
     return {path[len(base) + 1 :]: entry["LastModified"] for path, entry in files.find(base, detail=True).items()}
 
 
-def test_a_killed_run_goes_on_from_what_the_store_has(url: str, tiny: Config, finished: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_from_what_the_store_has(url: str, small: Config, expected: Path, tmp_path: Path) -> None:
     """Continues on a machine without the local copy of the killed process."""
-    preset = toml(tiny, tmp_path / "tiny.toml")
+    preset = toml(small, tmp_path / "small.toml")
     command = ["distill", str(preset), "--out", url, "--quiet"]
     process = forked(*command)
     while "increments/02/groups/0000.json" not in names(url):
@@ -91,7 +104,7 @@ def test_a_killed_run_goes_on_from_what_the_store_has(url: str, tiny: Config, fi
     assert "dataset/metadata.csv" not in before
     assert main(command) == 0
     found = contents(url)
-    assert without_receipts(of_a_run(found)) == without_receipts(made(finished))
+    assert without_receipts(of_a_run(found)) == without_receipts(made(expected))
     assert ".lock" not in found
 
 

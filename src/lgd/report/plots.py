@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from lgd.analysis.measure import COLOURS, styles_of
 from lgd.analysis.redundancy import draw_matrices
@@ -21,17 +22,20 @@ IN_THE_AXES = 5
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write `path`.svg and `path`.png."""
+    """Write `path`.svg and `path`.png, laid out once: that takes longer than to draw."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)
+    box = figure.get_tightbbox().padded(matplotlib.rcParams["savefig.pad_inches"])
     for kind in ("svg", "png"):
-        write_bytes(path.with_name(f"{path.name}.{kind}"), render(figure, kind))
+        write_bytes(path.with_name(f"{path.name}.{kind}"), render(figure, kind, box))
 
 
-def render(figure: Figure, kind: str) -> bytes:
-    """Return the figure as `svg` or `png`, the same bytes every time."""
+def render(figure: Figure, kind: str, box: Bbox | str = "tight") -> bytes:
+    """Return the part of the figure within `box`, in inches, as `svg` or `png`, the same bytes every time."""
     options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {"dpi": 150}
     buffer = BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "lgd"}):
-        figure.savefig(buffer, format=kind, bbox_inches="tight", **options)
+        figure.savefig(buffer, format=kind, bbox_inches=box, **options)
     return buffer.getvalue()
 
 
