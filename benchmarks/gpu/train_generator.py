@@ -1,37 +1,40 @@
-"""Train a DiT on packed images in one go, for as many minutes as given; weights, samples and losses in small files.
+"""Train a DiT in one go, for as many minutes as given; weights, samples and losses in small files.
 
-    benchmarks/gpu/run.sh train --images PACKED --autoencoder TAEF2 [--minutes 9] [--size small]
+    benchmarks/gpu/run.sh train --source parquet:TRAIN,TEST --autoencoder TAEF2 [--minutes 9] [--size small]
 
 Encodes the images and their mirror images on the device and keeps the latents there. Measures a step, sets the number
 of steps so that the learning rate reaches zero in time, and samples from the averaged weights. Writes into $OUT
-(default: benchmarks/gpu/out) report.json, training.jsonl, samples.png, and the generator in half precision as
-generator.tar.0, generator.tar.1, ...: `cat generator.tar.* | tar x` joins them to a folder for generator.source.
+(default: benchmarks/gpu/out) report.json, training.jsonl, samples.png, the generator in half precision as a folder, and
+the same as generator.tar.0, generator.tar.1, ...: `cat generator.tar.* | tar x` joins them. The folder early holds the
+averaged weights as they were after the share --early of the steps. --images: what pack_images.py wrote, instead of
+--source.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
-from typing import Any
 
 import torch
 from pack_images import unpack
 from torch import Tensor
 
-from lgd.config import Config, GeneratorConfig, SamplingConfig, with_values
+from lgd.config import Config, DatasetConfig, GeneratorConfig, SamplingConfig, with_values
+from lgd.data.datasets import load_splits
 from lgd.diffusion.autoencoder import Latents, Shape
 from lgd.diffusion.checkpoint import trained
 from lgd.diffusion.folder import save_generator
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.latents import LatentSource, encode_latents
-from lgd.diffusion.starts import new_start
+from lgd.diffusion.starts import Start, new_start
 from lgd.diffusion.train import Training, begin, train
 from lgd.diffusion.train_generator import Meter, Row
 from lgd.execution.hardware import device_name, resolve_device
@@ -71,31 +74,66 @@ def on_device(source: LatentSource, device: str) -> OnDevice:
     return OnDevice(views, source.shape)
 
 
+@dataclass
+class Plan:
+    """When training ends, and what is kept on the way."""
+
+    until: float
+    """time of `monotonic`"""
+    early: float
+    """share of the steps after which `keep` is called"""
+    keep: Callable[[], None]
+
+
 def learn(
-    state: Training, source: OnDevice, labels: Tensor, scheduler: Any, own: GeneratorConfig, until: float
+    state: Training,
+    source: OnDevice,
+    labels: Tensor,
+    start: Start,
+    own: GeneratorConfig,
+    plan: Plan,
 ) -> list[Row]:
-    """Train until a time of `monotonic`, with a learning rate that falls to zero by then; return rows of losses."""
+    """Train until a time, with a learning rate that falls to zero by then; return rows of losses."""
     rows: list[Row] = []
     meter = Meter(min(own.batch_size, len(labels)))
     half = 0.0
 
-    def take(config: GeneratorConfig) -> None:
+    def take(config: GeneratorConfig, early: int = 0) -> None:
         nonlocal half
-        for progress in train(state, source, labels, scheduler, config):
+        for progress in train(state, source, labels, start.scheduler, config):
             meter.add(progress)
             half = monotonic() if progress.step == PROBE // 2 else half
-            over = monotonic() > until
+            over = monotonic() > plan.until
             if over or progress.step % PROBE == 0 or progress.step == config.steps:
                 rows.append(meter.row())
+            if progress.step == early:
+                plan.keep()
             if over:
                 return
 
     take(replace(own, steps=PROBE, schedule="constant"))
     seconds = (monotonic() - half) / (PROBE - PROBE // 2)
-    steps = state.step + int(0.97 * max(0.0, until - monotonic()) / seconds)
+    steps = state.step + int(0.97 * max(0.0, plan.until - monotonic()) / seconds)
     print(f"{1000 * seconds:.1f} ms a step: {steps} steps", flush=True)
-    take(replace(own, steps=steps))
+    take(replace(own, steps=steps), max(PROBE + 1, int(plan.early * steps)))
     return rows
+
+
+def averaged(state: Training, start: Start, autoencoder: Latents, names: tuple[str, ...]) -> Generator:
+    """Return the generator with a copy of the averaged weights."""
+    own = trained(state)
+    state.average.store(own)
+    state.average.copy_to(own)
+    denoiser = copy.deepcopy(state.denoiser).eval().requires_grad_(False)
+    state.average.restore(own)
+    return Generator(denoiser, dict(start.scheduler.config), autoencoder, names, start.conditions.class_ids)
+
+
+def write_generator(generator: Generator, autoencoder: Path, folder: Path) -> None:
+    """Write a generator in half precision, as a folder that is whole as soon as it is there."""
+    part = folder.with_name(f"{folder.name}.part")
+    save_generator(replace(generator, denoiser=copy.deepcopy(generator.denoiser).half()), part, autoencoder)
+    part.replace(folder)
 
 
 def write_parts(folder: Path, out: Path) -> None:
@@ -111,22 +149,34 @@ def write_parts(folder: Path, out: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     begun = monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--source", default="")
     parser.add_argument("--autoencoder", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=9.0, help="of the whole command")
-    parser.add_argument("--size", default="small", help="generator.size: tiny, small or base")
+    parser.add_argument("--size", default="small", help="generator.size: tiny, small, base or custom")
+    parser.add_argument("--blocks", type=int, default=12, help="for size custom, as heads and head width")
+    parser.add_argument("--heads", type=int, default=6)
+    parser.add_argument("--head-width", type=int, default=48)
     parser.add_argument("--image-size", type=int, default=256, help="side in pixels that the autoencoder sees")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--early", type=float, default=0.1)
     parser.add_argument("--per-class", type=int, default=8, help="samples on the picture")
     options = parser.parse_args(arguments)
+    if bool(options.images) == bool(options.source):
+        parser.error("one of --images and --source is needed")
     options.out.mkdir(parents=True, exist_ok=True)
-    device, images = resolve_device("auto"), unpack(options.images)
+    device = resolve_device("auto")
+    size = DatasetConfig(source=options.source, size=options.image_size)
+    images = unpack(options.images) if options.images else load_splits(size).train
     values = {
         "autoencoder": str(options.autoencoder),
         "image_size": options.image_size,
         "size": options.size,
+        "blocks": options.blocks,
+        "heads": options.heads,
+        "head_width": options.head_width,
         "batch_size": options.batch,
         "learning_rate": options.rate,
         "warmup_steps": 500,
@@ -146,26 +196,27 @@ def main(arguments: list[str] | None = None) -> None:
         source = on_device(kept, device)
         autoencoder = start.autoencoder.normalised(kept.mean.tolist(), kept.std.tolist())
     print(f"{len(images)} images encoded after {monotonic() - begun:.0f} s", flush=True)
-    denoiser = start.denoiser.to(device)
-    state = begin(denoiser, own, len(images))
+    state = begin(start.denoiser.to(device), own, len(images))
     state.draw = torch.Generator(device).manual_seed(own.seed)
-    rows = learn(state, source, images.labels, start.scheduler, own, begun + 60 * options.minutes - SAMPLING)
+
+    def keep(name: str) -> Generator:
+        generator = averaged(state, start, autoencoder, images.class_names)
+        write_generator(generator, options.autoencoder, options.out / name)
+        return generator
+
+    plan = Plan(begun + 60 * options.minutes - SAMPLING, options.early, lambda: keep("early") and None)
+    rows = learn(state, source, images.labels, start, own, plan)
     (options.out / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    state.average.copy_to(trained(state))
-    schedule, names = dict(start.scheduler.config), images.class_names
-    generator = Generator(
-        denoiser.eval().requires_grad_(False), schedule, autoencoder, names, start.conditions.class_ids
-    )
+    generator = keep("generator")
+    write_parts(options.out / "generator", options.out)
     sampling = SamplingConfig(steps=SAMPLING_STEPS, classifier_free_scale=2.0, batch_size=40)
     write_grid(
-        preview_samples(generator, range(len(names)), options.per_class, sampling, 0), options.out / "samples.png"
+        preview_samples(generator, range(len(images.class_names)), options.per_class, sampling, 0),
+        options.out / "samples.png",
     )
-    with TemporaryDirectory() as folder:
-        save_generator(replace(generator, denoiser=denoiser.half()), Path(folder) / "generator", options.autoencoder)
-        write_parts(Path(folder) / "generator", options.out)
     report = {
         "device": torch.cuda.get_device_name() if device != "cpu" else device_name("cpu"),
-        "parameters": sum(parameter.numel() for parameter in denoiser.parameters()),
+        "parameters": sum(parameter.numel() for parameter in generator.denoiser.parameters()),
         "images": len(images),
         "latents": list(source.shape),
         "steps": state.step,

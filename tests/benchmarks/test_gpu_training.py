@@ -49,6 +49,7 @@ def test_packed_images_become_a_generator(tmp_path: Path, monkeypatch: pytest.Mo
     parts = sorted(out.glob("generator.tar.*"), key=lambda path: int(path.suffix[1:]))
     assert len(parts) > 1
     assert all(path.stat().st_size <= 20_000 for path in parts)
+    assert load_generator(out / "generator").class_names == load_generator(out / "early").class_names
     with tarfile.open(fileobj=io.BytesIO(b"".join(path.read_bytes() for path in parts))) as tar:
         tar.extractall(tmp_path, filter="data")
     generator = load_generator(tmp_path / "generator")
