@@ -38,7 +38,6 @@ from lgd.experiments.reference import judge_unit, reference_unit
 from lgd.experiments.resolve import Experiment, resolve
 from lgd.experiments.run_directory import claim, timed
 
-LIBRARIES = ["compare", "diffusers", "lgd.diffusion.autoencoder", "lgd.diffusion.taef2", "lgd.report.plots"]
 POLL = 0.1
 """seconds between two looks at the processes"""
 
@@ -142,8 +141,7 @@ def attempt(task: Task, log: Path) -> None:
 
 def perform(tasks: list[Task], processes: int, until: float, logs: Path) -> dict[str, str]:
     """Run the tasks, `processes` at a time, until a time of `monotonic`; return how each one ended."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(LIBRARIES)
+    context = multiprocessing.get_context("spawn")
     logs.mkdir(parents=True, exist_ok=True)
     ended = {task.name: "there" for task in tasks if task.done.exists()}
     waiting = [task for task in tasks if task.name not in ended]
