@@ -53,7 +53,7 @@ def test_the_documented_guidance_method(
     )
     assert guided < unguided - 0.05
     found = tmp_path / "plan.json"
-    assert main(["plan", str(preset), "--method", name, "--count", "--quiet", "--json", str(found)]) == 0
+    assert main(["plan", str(preset), "--method", name, "--quiet", "--json", str(found)]) == 0
     assert "images" in {phase["name"] for phase in json.loads(found.read_text())["phases"]}
 
 

@@ -53,7 +53,10 @@ def machine(small: bool, folder: Path) -> Values:
 
 def digits(small: bool, folder: Path) -> Values:
     """Run `lgd distill digits` on the device."""
+    widths = ("reference.width", "judge.width", "learner.width", "evaluation.classifier.width")
     tiny = {
+        **dict.fromkeys(widths, 8),
+        "judge.training.epochs": 1,
         "generator.blocks": 1,
         "generator.steps": 6,
         "reference.training.epochs": 1,

@@ -101,22 +101,19 @@ def test_completion_knows_every_command() -> None:
     assert {name.split()[0] for name in PARTS} == set(COMMANDS)
 
 
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
+def test_completion_in_bash(capsys: pytest.CaptureFixture[str]) -> None:
+    script = printed(["completion", "bash"], capsys)
+    for line, expected in (
         ("lgd dis", {"distill"}),
         ("lgd generator t", {"train"}),
         ("lgd distill dig", {"digits"}),
         ("lgd distill digits --per", {"--per-class"}),
         ("lgd compare digits --guidance.om", {"--guidance.omega"}),
-    ],
-)
-def test_completion_in_bash(line: str, expected: set[str], capsys: pytest.CaptureFixture[str]) -> None:
-    script = printed(["completion", "bash"], capsys)
-    words = line.split()
-    ask = f"COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _shtab_lgd; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-    found = subprocess.run(["bash"], input=f"{script}\n{ask}", capture_output=True, text=True, check=True)
-    assert set(found.stdout.split()) == expected
+    ):
+        cursor = len(line.split()) - 1
+        ask = f"COMP_WORDS=({line}); COMP_CWORD={cursor}; _shtab_lgd; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        found = subprocess.run(["bash"], input=f"{script}\n{ask}", capture_output=True, text=True, check=True)
+        assert set(found.stdout.split()) == expected, line
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str], cache: Path) -> None:

@@ -96,6 +96,31 @@ def when_started(done: Path, act: Callable[[int, str], None]) -> threading.Threa
     return thread
 
 
+# First the tests whose workers import torch and diffusers, seconds each, and then those that kill workers.
+
+
+def test_a_worker_and_the_driver_killed_during_a_run_change_no_byte(
+    finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines
+) -> None:
+    """Kills, through the command line, a process that computes an increment, and then the command."""
+    out, preset = tmp_path / "run", toml(tiny, tmp_path / "tiny.toml")
+    command = [sys.executable, "-m", "lgd", "distill", str(preset), "--out", str(out), "--quiet"]
+    command += ["--engine", "ray", "--address", machines.address]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    killed = False
+    while not (out / "increments/02/learners").exists():
+        assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
+        if (out / "increments/01").exists() and not killed:
+            killed = machines.kill_worker()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    done = {path: path.stat().st_mtime_ns for path in out.glob("increments/*/groups/*") if path.is_file()}
+    assert main(command[3:]) == 0
+    assert digests(out) == digests(finished)
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
 def test_anchored_candidates_are_the_same_and_resume(tiny: Config, tmp_path: Path, machines: TwoMachines) -> None:
     """Orders, measured losses and encoded anchors are units, too."""
     values = {"method": "lgd-anchored", "stages.increments": 2, "evaluation.redundancy_seeds": 0}
@@ -157,6 +182,25 @@ def test_two_workers_train_one_reference_to_the_bytes_of_one(
     found = {sha256(tmp_path / name / "reference.safetensors") for name in ("alone", "together")}
     assert len(found) == 1
     assert not (tmp_path / "together" / ".train").exists()
+
+
+def test_the_other_commands_run_on_it(
+    finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = with_values(tiny, {"stages.increments": 1, "evaluation.redundancy_seeds": 0, "evaluation.seeds": 1})
+    preset, where = str(toml(small, tmp_path / "small.toml")), ["--engine", "ray", "--address", machines.address]
+    for command in (
+        ["compare", preset, "--methods", "random"],
+        ["ablate", preset, "--over", "seed=0", "--method", "random"],
+    ):
+        out = str(tmp_path / command[0])
+        assert main([*command, "--out", out, "--runs", "1", "--quiet", *where]) == 0
+    evaluate = ["evaluate", str(finished), "--test", preset, "--seeds", "2", "--quiet"]
+    capsys.readouterr()
+    assert main([*evaluate, *where, "--out", str(tmp_path / "cells")]) == 0
+    on_ray = capsys.readouterr().out
+    assert main(evaluate) == 0
+    assert capsys.readouterr().out == on_ray
 
 
 def test_a_core_has_as_many_workers_as_their_share_allows(engine: OnRay, machines: TwoMachines) -> None:
@@ -244,47 +288,6 @@ def test_a_unit_that_always_fails_is_told_after_its_retries_and_alone_tried_agai
 def fail(done: Path) -> None:
     note(done)
     raise RuntimeError("out of\nmemory")
-
-
-def test_workers_and_driver_killed_during_a_run_change_no_byte(
-    finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines
-) -> None:
-    """Kills, through the command line, the process that computes an increment, and then the command."""
-    out, preset = tmp_path / "run", toml(tiny, tmp_path / "tiny.toml")
-    command = [sys.executable, "-m", "lgd", "distill", str(preset), "--out", str(out), "--quiet"]
-    command += ["--engine", "ray", "--address", machines.address]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    killed = 0
-    while not (out / "increments/02/learners").exists():
-        assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
-        if (out / "increments/01").exists() and not killed:
-            killed = machines.kill_workers()
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
-    done = {path: path.stat().st_mtime_ns for path in out.glob("increments/*/groups/*") if path.is_file()}
-    assert main(command[3:]) == 0
-    assert digests(out) == digests(finished)
-    assert {path: path.stat().st_mtime_ns for path in done} == done
-
-
-def test_the_other_commands_run_on_it(
-    finished: Path, tiny: Config, tmp_path: Path, machines: TwoMachines, capsys: pytest.CaptureFixture[str]
-) -> None:
-    small = with_values(tiny, {"stages.increments": 1, "evaluation.redundancy_seeds": 0, "evaluation.seeds": 1})
-    preset, where = str(toml(small, tmp_path / "small.toml")), ["--engine", "ray", "--address", machines.address]
-    for command in (
-        ["compare", preset, "--methods", "random"],
-        ["ablate", preset, "--over", "seed=0", "--method", "random"],
-    ):
-        out = str(tmp_path / command[0])
-        assert main([*command, "--out", out, "--runs", "1", "--quiet", *where]) == 0
-    evaluate = ["evaluate", str(finished), "--test", preset, "--seeds", "2", "--quiet"]
-    capsys.readouterr()
-    assert main([*evaluate, *where, "--out", str(tmp_path / "cells")]) == 0
-    on_ray = capsys.readouterr().out
-    assert main(evaluate) == 0
-    assert capsys.readouterr().out == on_ray
 
 
 def test_a_connection_of_the_caller_stays_open(engine: OnRay, machines: TwoMachines) -> None:

@@ -292,12 +292,3 @@ def test_everything_is_a_line_across_and_leaves_the_others_room() -> None:
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["full (134 IPC)", "dit", "lgd"]  # type: ignore[union-attr]
     (alone,) = plots.accuracy_curves({"full": {"134": row}}).axes
     assert alone.get_xticks().tolist() == [134]
-
-
-def test_figures_leave_the_backend_of_the_caller_alone() -> None:
-    """A notebook shows its own figures after a run has written its own."""
-    code = (
-        "import matplotlib; matplotlib.use('svg'); from lgd.report import plots; plots.loss_curve([1], [1.0]);"
-        "import sys; print(matplotlib.get_backend(), 'matplotlib.pyplot' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "svg False\n"
