@@ -65,8 +65,8 @@ def main() -> None:
     print("|---|---:|---:|---:|---:|---:|---:|")
     for scale in options.scales:
         start = perf_counter()
-        own = replace(sampling, classifier_free_scale=scale)
-        samples = preview_samples(generator, range(len(train.class_names)), options.per_class, own, config.seed)
+        scaled = replace(sampling, classifier_free_scale=scale)
+        samples = preview_samples(generator, range(len(train.class_names)), options.per_class, scaled, config.seed)
         print(row(f"CFG {scale}", samples, f"{len(samples) / (perf_counter() - start):.1f}"), flush=True)
     print(row("training images", first(train, options.per_class)))
     print(row("these test images", test))

@@ -107,7 +107,7 @@ def tasks_of(base: Experiment, variants: dict[str, Config], methods: list[str], 
         for asset in part.assets
     }
     sampled = {name for name, parts in used.items() if any(part.needs_generator for part in parts)}
-    orders = []
+    orders: list[Task] = []
     for variant, changed in variants.items():
         for kind, chosen in (("real", [n for n in methods if n not in sampled]), ("sampled", sorted(sampled))):
             done = out / f"{variant or 'orders'}-{kind}.done"

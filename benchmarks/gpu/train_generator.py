@@ -82,7 +82,7 @@ class Plan:
     """time of `monotonic`"""
     early: float
     """share of the steps after which `keep` is called"""
-    keep: Callable[[], None]
+    keep: Callable[[], object]
 
 
 def learn(
@@ -204,7 +204,7 @@ def main(arguments: list[str] | None = None) -> None:
         write_generator(generator, options.autoencoder, options.out / name)
         return generator
 
-    plan = Plan(begun + 60 * options.minutes - SAMPLING, options.early, lambda: keep("early") and None)
+    plan = Plan(begun + 60 * options.minutes - SAMPLING, options.early, lambda: keep("early"))
     rows = learn(state, source, images.labels, start, own, plan)
     (options.out / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     generator = keep("generator")
