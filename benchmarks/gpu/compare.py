@@ -139,14 +139,14 @@ def attempt(task: Task, log: Path) -> None:
         raise SystemExit(1) from None
 
 
-def perform(tasks: list[Task], processes: int, until: float, logs: Path) -> dict[str, str]:
-    """Run the tasks, `processes` at a time, until a time of `monotonic`; return how each one ended."""
+def perform(tasks: list[Task], processes: int, over: Callable[[], bool], logs: Path) -> dict[str, str]:
+    """Run the tasks, `processes` at a time, until they are done or `over()`; return how each one ended."""
     context = multiprocessing.get_context("spawn")
     logs.mkdir(parents=True, exist_ok=True)
     ended = {task.name: "there" for task in tasks if task.done.exists()}
     waiting = [task for task in tasks if task.name not in ended]
     running: dict[str, tuple[Any, float]] = {}
-    while (waiting or running) and monotonic() < until:
+    while (waiting or running) and not over():
         for name, (process, start) in list(running.items()):
             if not process.is_alive():
                 word = "done" if process.exitcode == 0 else f"FAILED ({process.exitcode})"
@@ -204,7 +204,7 @@ def main(arguments: list[str] | None = None) -> int:
     check_images(out, cached_splits(config.dataset))
     print(f"images read after {monotonic() - begun:.0f} s", flush=True)
     tasks = tasks_of(base, variants, options.methods, options.runs, out)
-    ended = perform(tasks, options.processes, begun + options.seconds, out / "logs")
+    ended = perform(tasks, options.processes, lambda: monotonic() - begun > options.seconds, out / "logs")
     (out / "tasks.json").write_text(json.dumps(ended, indent=1) + "\n")
     print(json.dumps(ended, indent=1))
     for name in (name for name, state in ended.items() if state.startswith("FAILED")):
