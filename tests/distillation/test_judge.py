@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lgd.classifiers.architectures import predict
-from lgd.classifiers.train import save_classifier, train_classifier, untrained_classifier
+from lgd.classifiers.train import accuracy, save_classifier, train_classifier, untrained_classifier
 from lgd.config import Config, JudgeConfig, TrainingConfig, with_values
 from lgd.data.imageset import to_float
 from lgd.data.splits import cached_splits
-from lgd.distillation.judge import judged, judged_real, load_judge, load_reference
+from lgd.distillation.judge import accuracies_on_test, judged, judged_real, load_judge, load_reference
 from lgd.distillation.layout import Run, read_metrics
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import grow
@@ -63,6 +63,18 @@ def test_features_and_logits_of_its_images(finished: Path, tiny: Config) -> None
     assert [len(part) for part in real] == [len(train)] * 2
     torch.testing.assert_close(real[0][:100], features)
     assert judged_real(assets)[0] is real[0]
+
+
+def test_accuracies_on_test_are_of_the_file_that_is_there(finished: Path, tiny: Config, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    assets, splits = assets_of(tiny, tmp_path / "run", "cpu"), cached_splits(tiny.dataset)
+    plain = {"judge": load_judge(assets), "reference": load_reference(assets)}
+    found = accuracies_on_test(assets)
+    assert found == {name: accuracy(network, splits.test) for name, network in plain.items()}
+    assert accuracies_on_test(assets) == found
+    other = untrained_classifier(splits.train, tiny.judge, 7).eval()
+    save_classifier(other, assets.judge_file, tiny.judge, splits.train)
+    assert accuracies_on_test(assets) == {**found, "judge": accuracy(other, splits.test)}
 
 
 def test_a_network_that_only_guesses_is_told(tiny: Config, tmp_path: Path) -> None:

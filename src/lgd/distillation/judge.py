@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier, features_and_logits
-from lgd.classifiers.train import load_classifier, train_and_save
+from lgd.classifiers.train import accuracy, load_classifier, train_and_save
 from lgd.config import ClassifierConfig, DatasetConfig
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
@@ -31,6 +31,23 @@ def load_judge(assets: Assets) -> Classifier:
 def load_reference(assets: Assets) -> Classifier:
     """Load the reference of an assets directory, on its device. Errors: UserError for a missing or corrupt file."""
     return load_classifier(assets.reference_file, assets.reference, cached_splits(assets.dataset).train, assets.device)
+
+
+def accuracies_on_test(assets: Assets) -> dict[str, float]:
+    """Measure the judge and the reference on the real test images, in percent, once per process and network."""
+    networks = {"judge": (assets.judge_file, assets.judge), "reference": (assets.reference_file, assets.reference)}
+    return {
+        name: _accuracy_on_test(file, file.stat().st_mtime_ns, network, assets.dataset, assets.device)
+        for name, (file, network) in networks.items()
+    }
+
+
+@lru_cache(maxsize=2)
+def _accuracy_on_test(
+    file: Path, version: int, network: ClassifierConfig, dataset: DatasetConfig, device: str
+) -> float:
+    splits = cached_splits(dataset)
+    return accuracy(load_classifier(file, network, splits.train, device), splits.test)
 
 
 def judged(assets: Assets, images: ImageSet) -> tuple[Tensor, Tensor]:

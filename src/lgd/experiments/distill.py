@@ -11,10 +11,9 @@ from typing import Any
 import torch
 
 from lgd.analysis.neighbours import copies
-from lgd.classifiers.train import accuracy
 from lgd.config import Config
 from lgd.diffusion.folder import pin_decoder
-from lgd.distillation.judge import load_judge, load_reference
+from lgd.distillation.judge import accuracies_on_test, load_judge, load_reference
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import import_libraries, methods_used
 from lgd.distillation.recipe import Assets, Growth
@@ -100,14 +99,15 @@ def complete(
         evaluate_run(evaluation, run, growth.class_names, engine)
         judge, reference = load_judge(assets), load_reference(assets)
         measured = {**collect(evaluation, run, judge, reference), "copies": copies_in(run, growth)}
+        on_test = accuracies_on_test(assets)
     seconds = {**read_json(assets.root / "seconds.json"), **read_json(run.root / "seconds.json")}
     metrics = {
         "method": config.method,
         "seed": config.seed,
         "dataset": config.dataset.source,
         "protocol": {"name": config.evaluation.protocol, "epochs_factor": config.evaluation.epochs_factor},
-        "reference": {"accuracy": accuracy(reference, experiment.splits.test)},
-        "judge": {"architecture": config.judge.architecture, "accuracy": accuracy(judge, experiment.splits.test)},
+        "reference": {"accuracy": on_test["reference"]},
+        "judge": {"architecture": config.judge.architecture, "accuracy": on_test["judge"]},
         **measured,
         "calibration": run.read_calibration(made),
         "seconds": {name: seconds[name] for name in ("generator", "reference", "judge", "stages", "evaluation")},
