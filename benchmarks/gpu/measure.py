@@ -27,7 +27,7 @@ LIMITS = {"digits": 110, "sampling": 115, "training": 50, "evaluation": 50, "ray
 """seconds for each part: together less than eight minutes"""
 SMALL_LIMIT = 240
 """seconds for each part of the small form, which takes a few on an idle core"""
-LIBRARIES = ["lgd.cli.main", "gpu_parts", "diffusers", "lgd.experiments.distill"]
+LIBRARIES = ["lgd.cli.main", "gpu_parts", "diffusers.models.transformers", "lgd.experiments.distill"]
 
 
 def attempt(part: str, small: bool, limit: float) -> Values:
