@@ -16,15 +16,11 @@ from __future__ import annotations
 import argparse
 import ast
 import json
-import multiprocessing
-import os
-import signal
-import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import Any
+
+from processes import Task, log_of, perform
 
 from lgd.config import Config, load_config, to_dict, with_values
 from lgd.data.splits import cached_splits
@@ -37,20 +33,6 @@ from lgd.experiments.prepare import MADE_FROM, check_images, prepare_asset, prep
 from lgd.experiments.reference import judge_unit, reference_unit
 from lgd.experiments.resolve import Experiment, resolve
 from lgd.experiments.run_directory import claim, timed
-
-POLL = 0.1
-"""seconds between two looks at the processes"""
-
-
-@dataclass(frozen=True)
-class Task:
-    """Work of one process. It starts when the files in `needs` exist, and has been done when `done` does."""
-
-    name: str
-    function: Callable[..., None]
-    arguments: tuple[Any, ...]
-    done: Path
-    needs: tuple[Path, ...] = ()
 
 
 def network(config: Config, assets: Path, name: str) -> None:
@@ -126,50 +108,6 @@ def tasks_of(base: Experiment, variants: dict[str, Config], methods: list[str], 
     return [*networks, *extra.values(), *orders, *found]
 
 
-def attempt(task: Task, log: Path) -> None:
-    """Run a task in this process; its output and its error go to a file."""
-    os.setsid()
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    try:
-        task.function(*task.arguments)
-    except BaseException:
-        traceback.print_exc()
-        raise SystemExit(1) from None
-
-
-def perform(tasks: list[Task], processes: int, over: Callable[[], bool], logs: Path) -> dict[str, str]:
-    """Run the tasks, `processes` at a time, until they are done or `over()`; return how each one ended."""
-    context = multiprocessing.get_context("spawn")
-    logs.mkdir(parents=True, exist_ok=True)
-    ended = {task.name: "there" for task in tasks if task.done.exists()}
-    waiting = [task for task in tasks if task.name not in ended]
-    running: dict[str, tuple[Any, float]] = {}
-    while (waiting or running) and not over():
-        for name, (process, start) in list(running.items()):
-            if not process.is_alive():
-                word = "done" if process.exitcode == 0 else f"FAILED ({process.exitcode})"
-                ended[name] = f"{word} in {monotonic() - start:.0f} s"
-                print(f"{name}: {ended[name]}", flush=True)
-                del running[name]
-        for task in list(waiting):
-            if len(running) < processes and all(path.exists() for path in task.needs):
-                process = context.Process(target=attempt, args=(task, logs / f"{task.name.replace(' ', '-')}.log"))
-                process.start()
-                running[task.name] = process, monotonic()
-                waiting.remove(task)
-        sleep(POLL)
-    for name, (process, _) in running.items():
-        ended[name] = "stopped"
-        for group in (os.killpg, os.kill):
-            try:
-                group(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-    return {**ended, **{task.name: "not begun" for task in waiting}}
-
-
 def values_of(words: list[str]) -> dict[str, Any]:
     """Return the values of words FIELD=VALUE; a VALUE that is no Python literal is a text."""
 
@@ -208,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     (out / "tasks.json").write_text(json.dumps(ended, indent=1) + "\n")
     print(json.dumps(ended, indent=1))
     for name in (name for name, state in ended.items() if state.startswith("FAILED")):
-        print(f"--- {name}\n" + (out / "logs" / f"{name.replace(' ', '-')}.log").read_text()[-1500:])
+        print(f"--- {name}\n" + log_of(out / "logs", name).read_text()[-1500:])
     return 1 if any(state.startswith("FAILED") for state in ended.values()) else 0
 
 

@@ -1,20 +1,21 @@
-"""The comparison on a GPU, on the CPU: its tasks make what `lgd compare` makes, and end in time."""
+"""The comparison on a GPU, on the CPU: its tasks make what `lgd distill` makes, and end in time."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import compare
 import pytest
-from gpu import compare
+from processes import Task, log_of, perform
 
 from lgd.config import load_config, with_values
 from lgd.experiments.compare import compare_methods
+from lgd.storage.files import read_json
 
 
-def in_order(tasks: list[compare.Task], processes: int, over: Callable[[], bool], logs: Path) -> dict[str, str]:
+def in_order(tasks: list[Task], processes: int, over: Callable[[], bool], logs: Path) -> dict[str, str]:
     """Run the tasks one after another in this process, and check what they promise."""
     for task in tasks:
         assert all(path.exists() for path in task.needs), task
@@ -24,43 +25,32 @@ def in_order(tasks: list[compare.Task], processes: int, over: Callable[[], bool]
     return {task.name: "done" for task in tasks}
 
 
-def test_the_tasks_make_what_lgd_compare_makes(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tasks_make_what_lgd_distill_makes(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "perform", in_order)
-    settings = {"generator.source": str(finished / "generator"), "stages.increments": 2}
-    words = [f"{name}={value}" for name, value in settings.items()]
-    methods, out = ["random", "lgd"], tmp_path / "tasks"
-    source = str(finished / "config.json")
-    arguments = [source, "--out", str(out), "--methods", *methods, "--seconds", "1", "--set", *words]
-    assert compare.main(arguments) == 0
-    assert json.loads((out / "tasks.json").read_text())["lgd-seed0"] == "done"
-    made = {path: path.stat().st_mtime_ns for path in out.glob("*/evaluation/*.json")}
-    assert made
-    config = with_values(load_config(source), settings)
-    kept, _ = compare_methods(config, methods, out, 1)
-    assert made == {path: path.stat().st_mtime_ns for path in out.glob("*/evaluation/*.json")}
-    fresh, _ = compare_methods(config, methods, tmp_path / "compare", 1)
-    for name in methods:
-        for part in ("increments", "redundancy", "validity"):
-            assert kept["methods"][name].get(part) == fresh["methods"][name].get(part), (name, part)
-
-
-def write(path: Path, seconds: float) -> None:
-    time.sleep(seconds)
-    path.write_text("done")
+    source, generator = str(finished / "config.json"), str(finished / "generator")
+    arguments = [source, "--out", str(tmp_path), "--methods", "random", "lgd", "--seconds", "1"]
+    assert compare.main([*arguments, "--set", f"generator.source={generator}"]) == 0
+    assert read_json(tmp_path / "tasks.json")["lgd-seed0"] == "done"
+    made, wanted = read_json(tmp_path / "lgd-seed0" / "metrics.json"), read_json(finished / "metrics.json")
+    assert {**made, "seconds": None} == {**wanted, "seconds": None}
+    cells = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/evaluation/*.json")}
+    config = with_values(load_config(source), {"generator.source": generator})
+    assert set(compare_methods(config, ["random", "lgd"], tmp_path, 1)[0]["methods"]) == {"random", "lgd"}
+    assert cells == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/evaluation/*.json")}
 
 
 def test_tasks_wait_for_what_they_need_and_end_in_time(tmp_path: Path) -> None:
     there, first, second, last = (tmp_path / name for name in ("there", "first", "second", "last"))
     there.touch()
     tasks = [
-        compare.Task("before", write, (there, 0.0), there),
-        compare.Task("second", write, (second, 0.0), second, (first,)),
-        compare.Task("first", write, (first, 0.0), first),
-        compare.Task("wrong", write, (tmp_path / "no" / "folder", 0.0), tmp_path / "no"),
-        compare.Task("slow", write, (last, 1000.0), last, (second,)),
-        compare.Task("never", write, (last, 0.0), last, (last,)),
+        Task("before", Path.touch, (there,), there),
+        Task("second", Path.touch, (second,), second, (first,)),
+        Task("first", Path.touch, (first,), first),
+        Task("wrong", Path.touch, (tmp_path / "no" / "file",), tmp_path / "no"),
+        Task("slow", time.sleep, (1000.0,), last, (second,)),
+        Task("never", Path.touch, (last,), last, (last,)),
     ]
-    ended = compare.perform(tasks, 2, lambda: "slow" in running(tmp_path), tmp_path / "logs")
+    ended = perform(tasks, 2, lambda: "slow" in running(tmp_path), tmp_path / "logs")
     assert ended["before"] == "there"
     assert ended["first"].startswith("done in")
     assert ended["second"].startswith("done in")
@@ -68,7 +58,7 @@ def test_tasks_wait_for_what_they_need_and_end_in_time(tmp_path: Path) -> None:
     assert ended["slow"] == "stopped"
     assert ended["never"] == "not begun"
     assert not last.exists()
-    assert "FileNotFoundError" in (tmp_path / "logs" / "wrong.log").read_text()
+    assert "FileNotFoundError" in log_of(tmp_path / "logs", "wrong").read_text()
 
 
 def running(folder: Path) -> set[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from importlib import import_module
 from pathlib import Path
 
+import pack_images as packing
 import pytest
 import torch
+import train_generator as training
 from tests.diffusion.pipelines import new_vae
 
 from lgd.config import DatasetConfig
@@ -20,8 +21,6 @@ from lgd.rng import seeded_initialisation
 
 
 def test_packed_images_become_a_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks/gpu"))
-    packing, training = import_module("pack_images"), import_module("train_generator")
     digits = load_splits(DatasetConfig("digits")).train.subset(range(60))
     images = ImageSet(digits.pixels(torch.arange(60)), digits.labels, digits.class_names)
     packing.pack(images, tmp_path / "images.safetensors", 90)
