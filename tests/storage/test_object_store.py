@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from fsspec.core import url_to_fs
-from tests.cli.test_main import forked, toml
+from tests.cli.test_main import toml
 from tests.execution.test_ray import made
+from tests.kills import killed_when
 from tests.machines import TwoMachines
 
 import lgd
@@ -94,11 +95,7 @@ def test_a_killed_run_goes_on_from_what_the_store_has(url: str, small: Config, e
     """Continues on a machine without the local copy of the killed process."""
     preset = toml(small, tmp_path / "small.toml")
     command = ["distill", str(preset), "--out", url, "--quiet"]
-    process = forked(*command)
-    while "increments/02/groups/0000.json" not in names(url):
-        assert process.is_alive()
-    process.kill()
-    process.join()
+    assert killed_when(lambda: "increments/02/groups/0000.json" in names(url), command)
     before = contents(url)
     assert ".lock" in before
     assert "dataset/metadata.csv" not in before
