@@ -14,6 +14,8 @@ from typing import Any
 
 POLL = 0.1
 """seconds between two looks at the processes"""
+ENDING = 20.0
+"""seconds that a process whose work is done has for its end"""
 
 
 @dataclass(frozen=True)
@@ -50,26 +52,34 @@ def perform(tasks: list[Task], processes: int, over: Callable[[], bool], logs: P
     logs.mkdir(parents=True, exist_ok=True)
     ended = {task.name: "there" for task in tasks if task.done.exists()}
     waiting = [task for task in tasks if task.name not in ended]
-    running: dict[str, tuple[Any, float]] = {}
-    while (waiting or running) and not over():
-        for name, (process, start) in list(running.items()):
+    running: dict[Task, tuple[Any, float]] = {}
+
+    def collect() -> None:
+        for task, (process, start) in list(running.items()):
             if not process.is_alive():
                 word = "done" if process.exitcode == 0 else f"FAILED ({process.exitcode})"
-                ended[name] = f"{word} in {monotonic() - start:.0f} s"
-                print(f"{name}: {ended[name]}", flush=True)
-                del running[name]
+                ended[task.name] = f"{word} in {monotonic() - start:.0f} s"
+                print(f"{task.name}: {ended[task.name]}", flush=True)
+                del running[task]
+
+    while (waiting or running) and not over():
+        collect()
         for task in list(waiting):
             if len(running) < processes and all(path.exists() for path in task.needs):
                 process = context.Process(target=attempt, args=(task, log_of(logs, task.name)))
                 process.start()
-                running[task.name] = process, monotonic()
+                running[task] = process, monotonic()
                 waiting.remove(task)
         sleep(POLL)
-    for name, (process, _) in running.items():
-        ended[name] = "stopped"
-        for group in (os.killpg, os.kill):
+    for task, (process, _) in running.items():
+        if task.done.exists():
+            process.join(ENDING)  # its work is done
+    collect()
+    for task, (process, _) in running.items():
+        ended[task.name] = "stopped"
+        for kill in (os.killpg, os.kill):
             try:
-                group(process.pid, signal.SIGKILL)
+                kill(process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
     return {**ended, **{task.name: "not begun" for task in waiting}}
