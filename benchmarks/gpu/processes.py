@@ -52,15 +52,16 @@ def perform(tasks: list[Task], processes: int, over: Callable[[], bool], logs: P
     logs.mkdir(parents=True, exist_ok=True)
     ended = {task.name: "there" for task in tasks if task.done.exists()}
     waiting = [task for task in tasks if task.name not in ended]
-    running: dict[Task, tuple[Any, float]] = {}
+    running: list[tuple[Task, Any, float]] = []
 
     def collect() -> None:
-        for task, (process, start) in list(running.items()):
+        for one in list(running):
+            task, process, start = one
             if not process.is_alive():
                 word = "done" if process.exitcode == 0 else f"FAILED ({process.exitcode})"
                 ended[task.name] = f"{word} in {monotonic() - start:.0f} s"
                 print(f"{task.name}: {ended[task.name]}", flush=True)
-                del running[task]
+                running.remove(one)
 
     while (waiting or running) and not over():
         collect()
@@ -68,14 +69,14 @@ def perform(tasks: list[Task], processes: int, over: Callable[[], bool], logs: P
             if len(running) < processes and all(path.exists() for path in task.needs):
                 process = context.Process(target=attempt, args=(task, log_of(logs, task.name)))
                 process.start()
-                running[task] = process, monotonic()
+                running.append((task, process, monotonic()))
                 waiting.remove(task)
         sleep(POLL)
-    for task, (process, _) in running.items():
+    for task, process, _ in running:
         if task.done.exists():
             process.join(ENDING)  # its work is done
     collect()
-    for task, (process, _) in running.items():
+    for task, process, _ in running:
         ended[task.name] = "stopped"
         for kill in (os.killpg, os.kill):
             try:

@@ -43,7 +43,7 @@ def test_tasks_wait_for_what_they_need_and_end_in_time(tmp_path: Path) -> None:
     there, first, second, last = (tmp_path / name for name in ("there", "first", "second", "last"))
     there.touch()
     tasks = [
-        Task("before", Path.touch, (there,), there),
+        Task("before", print, ([there],), there),
         Task("second", Path.touch, (second,), second, (first,)),
         Task("first", Path.touch, (first,), first),
         Task("wrong", Path.touch, (tmp_path / "no" / "file",), tmp_path / "no"),
