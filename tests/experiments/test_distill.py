@@ -158,6 +158,29 @@ def test_what_is_lost_is_made_again_to_the_bit(lost: str, finished: Path, tiny: 
     assert digests(copy) == digests(finished)
 
 
+def test_figures_are_drawn_again_when_lost_or_when_a_number_changed(
+    finished: Path, tiny: Config, tmp_path: Path
+) -> None:
+    root = shutil.copytree(finished, tmp_path / "run")
+    figure, metrics = root / "figures" / "accuracy.png", root / "metrics.json"
+    drawn = figure.read_bytes()
+
+    def written_again() -> bool:
+        before = figure.stat().st_mtime_ns if figure.exists() else 0
+        distill(tiny, root)
+        assert figure.read_bytes() == drawn
+        return figure.stat().st_mtime_ns != before
+
+    assert not written_again()
+    (root / "figures" / "redundancy.svg").unlink()
+    assert written_again()
+    for text in ("{", "[]", metrics.read_text().replace('"accuracy": ', '"accuracy": 1')):
+        metrics.write_text(text)
+        assert written_again()
+        assert json.loads(metrics.read_text())["method"] == "lgd"
+    assert not written_again()
+
+
 def test_workers_do_not_change_a_byte(finished: Path, tiny: Config, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(finished, copy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from logging import INFO, WARNING
 from pathlib import Path
@@ -20,6 +21,7 @@ from lgd.distillation.recipe import Assets, Growth
 from lgd.distillation.seed_check import seed_set_verdict
 from lgd.distillation.stages import grow
 from lgd.distillation.store import read_increment, read_manifest, read_union
+from lgd.errors import UserError
 from lgd.evaluation.aggregate import collect
 from lgd.evaluation.cells import Evaluation, evaluation_units
 from lgd.evaluation.soft_labels import FILE, load_teacher, store_soft_labels
@@ -112,8 +114,10 @@ def complete(
         "calibration": run.read_calibration(made),
         "seconds": {name: seconds[name] for name in ("generator", "reference", "judge", "stages", "evaluation")},
     }
+    before = measured_in(run)
     write_json(run.metrics, metrics)
-    plot_run(config.method, run, growth, metrics)
+    if before != measured_in(run) or not has_figures(run, metrics):
+        plot_run(config.method, run, growth, metrics)
     last = metrics["increments"][-1]
     log.info(
         f"{run.root}: {plus_minus(last['accuracy'])} % at {last['ipc']} IPC"
@@ -139,6 +143,20 @@ def evaluate_run(evaluation: Evaluation, run: Run, class_names: tuple[str, ...],
         teacher = load_teacher(evaluation.teacher, images, evaluation.device)
         store_soft_labels(labels, teacher, images, [row.file for folder in folders for row in read_manifest(folder)])
     engine.run(evaluation_units(evaluation, run), f"{run.root.name}: evaluation")
+
+
+def measured_in(run: Run) -> dict[str, Any]:
+    """Return what a run's metrics.json holds besides the seconds; nothing of a missing or corrupt one."""
+    with suppress(UserError):
+        if isinstance(found := read_json(run.metrics), dict):
+            return {**found, "seconds": None}
+    return {}
+
+
+def has_figures(run: Run, metrics: dict[str, Any]) -> bool:
+    """Return whether the figures that `plot_run` makes of such metrics are there."""
+    names = ("images", "accuracy", *(["redundancy"] if metrics["redundancy"] else []))
+    return all((run.root / "figures" / f"{name}.{kind}").exists() for name in names for kind in plots.KINDS)
 
 
 def plot_run(method: str, run: Run, growth: Growth, metrics: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ from lgd.analysis.redundancy import draw_matrices
 from lgd.data.imageset import ImageSet
 from lgd.storage.files import write_bytes
 
+KINDS = ("svg", "png")
+"""files of a figure"""
 IN_THE_AXES = 5
 """number of methods up to which the legend fits inside the axes"""
 
@@ -26,7 +28,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine(None)
     box = figure.get_tightbbox().padded(matplotlib.rcParams["savefig.pad_inches"])
-    for kind in ("svg", "png"):
+    for kind in KINDS:
         write_bytes(path.with_name(f"{path.name}.{kind}"), render(figure, kind, box))
 
 
