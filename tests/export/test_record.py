@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,14 @@ def test_a_released_set_is_evaluated_as_its_card_says(
     printed = capsys.readouterr().out
     assert line in printed
     assert "450 real test images of digits" in printed
+
+
+def test_the_card_counts_increments_that_were_not_evaluated(finished: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished, tmp_path / "run")
+    metrics = read_json(run / "metrics.json")
+    write_json(run / "metrics.json", {**metrics, "increments": metrics["increments"][-1:]})
+    card = (export(run, "imagefolder", tmp_path / "set") / "README.md").read_text()
+    assert "60 synthetic training images of 10 classes (6 per class), in 3 increments." in card
 
 
 def test_another_evaluation_is_not_compared(released: Path) -> None:

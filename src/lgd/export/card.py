@@ -53,7 +53,7 @@ def card(export: Export, form: ExportFormat, how_to_read: str, root: Path) -> st
         images=kinds_of(export),
         classes=[_line(name) for name in export.class_names],
         ipc=increments[-1]["ipc"],
-        increments=len(increments),
+        increments=len({sample.increment for sample in export.samples}),  # not all of them are evaluated
         how_to_read=how_to_read,
         soft_labels=export.logits is not None,
         seed=config["seed"],
