@@ -43,9 +43,17 @@ def test_quoted_intervals_are_those_of_the_record() -> None:
     for method, cell in ((row[0], row[-1]) for row in rows if row[0] in ("dit", "random")):
         low, high = (float(text) for text in cell.split("[")[1].rstrip("]").split(","))
         assert f"{low:.1f} to {high:.1f}" in quoted, method
-    recorded = json.loads((root / "benchmarks" / "records" / "cifar10.json").read_text())
-    three = {name: runs for name, runs in recorded["methods"].items() if len(runs) == 3}
-    cells = {tuple(row[:2]): row[-1] for row in intervals.difference_rows(three, "lgd-anchored")}
-    low, high = (float(text) for text in cells["random", "convnet"].split("[")[1].rstrip("]").split(","))
-    assert f"{low:.1f} to {high:.1f}" in quoted
+    for name, method, against, architecture in (
+        ("cifar10", "lgd-anchored", "random", "convnet"),
+        ("cifar10-real", "lgd-real-easiest", "herding", "convnet"),
+        ("cifar10-real", "lgd-real-easiest", "herding", "networks:resnet18_quarter"),
+        ("imagenette", "lgd", "dit", "resnet18"),
+        ("imagenette", "lgd", "random", "resnet18"),
+        ("imagenette", "lgd-real-easiest", "herding", "resnet18"),
+    ):
+        recorded = json.loads((root / "benchmarks" / "records" / f"{name}.json").read_text())
+        several = {own: runs for own, runs in recorded["methods"].items() if len(runs) > 1}
+        cells = {tuple(row[:2]): row[-1] for row in intervals.difference_rows(several, method)}
+        low, high = (float(text) for text in cells[against, architecture].split("[")[1].rstrip("]").split(","))
+        assert f"{low:.1f} to {high:.1f}" in quoted, (name, method, against)
     assert "## digits" in (root / "benchmarks" / "intervals.md").read_text()
