@@ -3,7 +3,8 @@
     benchmarks/gpu/run.sh, which sets the paths, calls this.
 
 A part that fails or takes too long is recorded with its error, and the others go on. The files are written after every
-part. Processes fork from a server that has imported the libraries but has never used the GPU.
+part. Those of the small form fork from a server that has imported the libraries; the others start anew, because a fork
+of a process in which a library has asked for the GPU refuses CUDA.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def attempt(part: str, small: bool, limit: float) -> Values:
 
     part: MODULE:FUNCTION. It takes whether to run the small form, and an empty folder.
     """
-    context = multiprocessing.get_context("forkserver")
+    context: Any = multiprocessing.get_context("forkserver" if small else "spawn")
     context.set_forkserver_preload(LIBRARIES)
     with TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"

@@ -16,6 +16,7 @@ import argparse
 import copy
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ def learn(
     """Train until a time, with a learning rate that falls to zero by then; return rows of losses."""
     rows: list[Row] = []
     meter = Meter(min(own.batch_size, len(labels)))
-    half = 0.0
+    half = monotonic()
 
     def take(config: GeneratorConfig, early: int = 0) -> None:
         nonlocal half
@@ -133,6 +134,7 @@ def write_generator(generator: Generator, autoencoder: Path, folder: Path) -> No
     """Write a generator in half precision, as a folder that is whole as soon as it is there."""
     part = folder.with_name(f"{folder.name}.part")
     save_generator(replace(generator, denoiser=copy.deepcopy(generator.denoiser).half()), part, autoencoder)
+    shutil.rmtree(folder, ignore_errors=True)  # of a training before this one
     part.replace(folder)
 
 

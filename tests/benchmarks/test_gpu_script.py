@@ -77,6 +77,7 @@ def test_a_part_that_fails_or_takes_too_long_is_recorded(tmp_path: Path, monkeyp
     }
     assert results["succeeds"].pop("seconds") > 0
     assert results["succeeds"] == {"small": True}
+    assert attempt(f"{__name__}:succeeds", small=False, limit=300)["small"] is False  # a process started anew
     assert results["fails"]["error"] == "RuntimeError: no luck | at all"
     assert results["dies"]["error"] == "the process ended with exit code 3"
     write(tmp_path, results, small=True)
