@@ -147,11 +147,26 @@ def test_every_sampled_method_resumes_to_the_same_images(
     assert (last / "manifest.jsonl").read_bytes() == before
 
 
+@pytest.mark.parametrize(("anchor", "seed_anchor"), [("learnability", "none"), ("none", "herding")])
+def test_the_seed_set_has_anchors_of_its_own(
+    anchor: str, seed_anchor: str, settings: Config, assets: Path, tmp_path: Path
+) -> None:
+    values = {"stages.anchor": anchor, "stages.seed_anchor": seed_anchor, "stages.increments": 2}
+    run = grown(with_values(settings, values), assets, tmp_path / "own")
+    for increment, kind in ((1, seed_anchor), (2, anchor)):
+        rows = read_manifest(run.increment(increment))
+        assert all((candidate.real is None) == (kind == "none") for row in rows for candidate in row.candidates)
+    alone = grown(
+        with_values(settings, {"stages.anchor": seed_anchor, "stages.increments": 1}), assets, tmp_path / "one"
+    )
+    assert torch.equal(images_of(run, 1).images, images_of(alone, 1).images)
+
+
 @pytest.mark.parametrize("rule", ["score", "valid-first", "easiest-unlearned"])
 def test_learnable_anchors_are_the_best_of_those_dealt(
     rule: str, settings: Config, finished: Path, tiny: Config
 ) -> None:
-    """Against a plain sort; without a learner the order is herding's."""
+    """Against a plain sort."""
     from lgd.distillation.stages import real_image_units
 
     values = {"stages.anchor": "learnability", "stages.anchor_step": 3, "real.candidates": 6, "stages.selection": rule}

@@ -14,6 +14,8 @@ from diffusers import DiTTransformer2DModel
 from lgd.cli.main import main
 from lgd.config import Config, load_config, with_values
 from lgd.distillation.layout import Run
+from lgd.distillation.methods import recipe_for, with_method
+from lgd.distillation.recipe import Recipe
 from lgd.distillation.store import read_manifest
 from lgd.profiling.bench import with_steps
 from lgd.profiling.counting import Alive, count
@@ -147,17 +149,21 @@ def test_images_that_go_through_each_step_are_those_of_a_run(tiny: Config) -> No
     """The plan counts as many steps of each kind as `sample_slots` takes; test_sampling.py counts those."""
     config = with_values(tiny, {"stages.candidates": 3, "guidance.every": 2, "guidance.window": (1, 6)})
     workloads = Workloads(config, Sizes(10, 1347, 450, (1, 8, 8), loaded=True), "cpu")
-    (plain, _), (guided, _), (decoded, _) = workloads.candidates("lgd", 10)
+
+    def recipe(method: str) -> Recipe:
+        return recipe_for(with_method(config, method))
+
+    (plain, _), (guided, _), (decoded, _) = workloads.candidates(recipe("lgd"), 10)
     # indices 7 to 0 with three candidates; guided are 6, 4, 2
     assert guided == 10 * 3 * 3
     assert plain + guided == 10 * 3 * 8
     assert decoded == 10 * 3
-    (plain, _), (guided, _), (decoded, _) = workloads.candidates("dit", 10)
+    (plain, _), (guided, _), (decoded, _) = workloads.candidates(recipe("dit"), 10)
     assert (plain, guided, decoded) == (80, 0, 10)
-    ((classified, _),) = workloads.candidates("lgd-real", 10)
+    ((classified, _),) = workloads.candidates(recipe("lgd-real"), 10)
     assert classified == 10 * config.real.candidates * config.stages.learners
-    assert len(workloads.candidates("hybrid", 10)) == 4
-    assert workloads.candidates("random", 10) == []
+    assert len(workloads.candidates(recipe("hybrid"), 10)) == 4
+    assert workloads.candidates(recipe("random"), 10) == []
 
 
 def test_operations_and_bytes_of_a_product() -> None:

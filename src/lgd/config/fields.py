@@ -50,7 +50,10 @@ class StagesConfig(Section):
     """Name of the method that makes the first increment, for methods that need a learner."""
     anchor: Literal["none", "random", "herding", "k-means", "learnability"] = "none"
     """Real images from whose noised latents sampling starts: none (it starts from noise), random, herding or k-means
-    (in the reference's features), or learnability (the real candidates that `selection` chooses first)."""
+    (in the reference's features), or learnability (the real candidates that `selection` chooses first; without a
+    learner, herding)."""
+    seed_anchor: Literal["same", "none", "random", "herding", "k-means"] = "same"
+    """Anchors of the first increment, for methods that need a learner; same: those of `anchor`."""
     anchor_step: Whole = 25
     """Step index t0 at which sampling from an anchor starts; sampling.steps - 1 is almost pure noise, and a small index
     copies the anchor."""

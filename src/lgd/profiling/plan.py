@@ -18,7 +18,7 @@ from lgd.distillation.calibration import calibration_units
 from lgd.distillation.fresh import fresh_units, images_per_class, some_classes
 from lgd.distillation.layout import CALIBRATED_STRENGTHS, Run
 from lgd.distillation.methods import growth_of, method_named, methods_used, real_image_units
-from lgd.distillation.recipe import assets_of
+from lgd.distillation.recipe import Recipe, assets_of
 from lgd.distillation.stages import learner_units, sampling_units
 from lgd.errors import reading
 from lgd.evaluation.protocols import training_for
@@ -162,26 +162,24 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
     trained: Parts = []
     tried: Parts = []
     adaptive = False
-    kept: Counter[tuple[str, bool]] = Counter()
+    kept: Counter[Recipe] = Counter()
     for increment in range(1, config.stages.increments + 1):
         count, images = len(learner_units(growth, increment)), (increment - 1) * each
         if count:
             step = workloads.classifier_training_step(config.learner, images)
             trained.append((count * config.learner.training.epochs * images, step))
-        method = growth.recipe(increment).method
+        recipe = growth.recipe(increment)
         fresh, calibrated = fresh_units(growth, increment), calibration_units(growth, increment)
         adaptive |= bool(fresh)
         if fresh or calibrated:
             classes = some_classes(sizes.classes)
             images = (len(fresh) + len(calibrated)) * len(classes) * images_per_class(classes)
-            tried += workloads.sampling(method_named(method), growth.recipe(increment), images)
-        kept[method, growth.recipe(increment).stages.coverage != "none"] += each
+            tried += workloads.sampling(method_named(recipe.method), recipe, images)
+        kept[recipe] += each
     upto = "up to " if adaptive else ""
     yield upto + "learners", trained, config.stages.learners
     yield "calibration and fresh candidates", tried, CALIBRATED_STRENGTHS
-    sampled = [
-        part for (method, covers), images in kept.items() for part in workloads.candidates(method, images, covers)
-    ]
+    sampled = [part for recipe, images in kept.items() for part in workloads.candidates(recipe, images)]
     yield upto + "images", sampled, len(sampling_units(growth, 1))
     cells = Counter(
         (cell.kind, cell.architecture, cell.increment) for cell in cells_of(config.evaluation, config.stages)

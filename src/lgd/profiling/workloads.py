@@ -26,7 +26,7 @@ from lgd.diffusion.pretrained import PREFIX
 from lgd.diffusion.train import begin, half_precision, predict
 from lgd.diffusion.types import Step
 from lgd.diffusion.vae_names import SD
-from lgd.distillation.methods import Method, method_named, recipe_for
+from lgd.distillation.methods import Method, method_named
 from lgd.distillation.recipe import Recipe, first_step
 from lgd.errors import UserError
 from lgd.evaluation.protocols import network_for
@@ -173,11 +173,9 @@ class Workloads:
         made = Generator(denoiser, scheduler, autoencoder, names, (), family)
         return with_conditions(made, names, family.placeholder(denoiser, classes))
 
-    def candidates(self, method: str, kept: float, covers: bool = True) -> list[tuple[float, Workload]]:
-        """Return the work to choose `kept` images. covers: whether configured coverage has not ended."""
-        stages = self.config.stages if covers else replace(self.config.stages, coverage="none")
-        found, recipe = method_named(method), recipe_for(replace(self.config, method=method, stages=stages))
-        parts = []
+    def candidates(self, recipe: Recipe, kept: float) -> list[tuple[float, Workload]]:
+        """Return the work to choose `kept` images of increments of this recipe."""
+        found, parts = method_named(recipe.method), []
         for source in found.sources:
             count = kept * source.per_slot(recipe)
             if source.generated:

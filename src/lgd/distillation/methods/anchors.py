@@ -69,9 +69,7 @@ def anchors_in_order(context: SamplingContext, order: str) -> Anchors:
 
 
 def learnable_anchors(context: SamplingContext) -> Anchors:
-    """Take the real candidates of each slot that the selection rule chooses first; without learners, herding's."""
-    if not context.scored:
-        return anchors_in_order(context, "herding")
+    """Take the real candidates of each slot that the selection rule chooses first."""
     resources, stages = context.resources, context.config.stages
     rule, dealt, anchors = rule_named(stages.selection), deal_and_measure(context), Anchors()
     for (slot, label), rows in dealt.rows.items():
@@ -124,7 +122,5 @@ ANCHORS = {
     "random": ordered("random"),
     "herding": ordered("herding"),
     "k-means": ordered("k-means"),
-    "learnability": Anchoring(
-        learnable_anchors, lambda growth, recipe: encoding_units(growth, "herding") + candidate_units(growth, recipe)
-    ),
+    "learnability": Anchoring(learnable_anchors, candidate_units),
 }

@@ -161,7 +161,9 @@ def seed_method(config: Config) -> str:
 
 def seed_config(config: Config) -> Config:
     """Return the configuration of the seed set: a set of one increment, made by the seed method."""
-    stages, evaluation = replace(config.stages, increments=1), replace(config.evaluation, ipc=())
+    own = config.stages
+    anchor = own.anchor if own.seed_anchor == "same" else own.seed_anchor
+    stages, evaluation = replace(own, increments=1, anchor=anchor), replace(config.evaluation, ipc=())
     return with_method(replace(config, stages=stages, evaluation=evaluation), seed_method(config))
 
 
@@ -178,10 +180,12 @@ def recipes_of(config: Config) -> tuple[Recipe, Recipe]:
 
 def recipe_for(config: Config) -> Recipe:
     """Return the settings that a method makes images with: without learner or coverage, with one candidate a slot."""
-    recipe = recipe_of(config)
-    if method_named(config.method).needs_learner or config.stages.coverage != "none":
+    recipe, stages = recipe_of(config), config.stages
+    if method_named(config.method).needs_learner:
         return recipe
-    return replace(recipe, stages=replace(recipe.stages, candidates=1))
+    candidates = 1 if stages.coverage == "none" else stages.candidates
+    anchor = "herding" if stages.anchor == "learnability" else stages.anchor
+    return replace(recipe, stages=replace(recipe.stages, candidates=candidates, anchor=anchor))
 
 
 def methods_used(config: Config) -> list[Method]:
