@@ -129,10 +129,14 @@ def test_ablations_change_their_fields_alone(tiny: Config) -> None:
     assert with_method(tiny, "lgd-omega0") == with_values(base, {"method": "lgd-omega0", "guidance.omega": 0.0})
     assert with_method(tiny, "lgd-kappa1") == with_values(base, {"method": "lgd-kappa1", "stages.candidates": 1})
     assert with_method(tiny, "lgd-no-deviation").guidance.deviation == 0
-    anchored = {"method": "lgd-anchored", "stages.anchor": "learnability"}
+    anchored: dict[str, object] = {"method": "lgd-anchored", "stages.anchor": "learnability"}
     for steps, first in ((4, 1), (50, 15), (100, 30)):
         at = with_values(base, {"sampling.steps": steps})
-        assert with_method(at, "lgd-anchored") == with_values(at, {**anchored, "stages.anchor_step": first})
+        anchored["stages.anchor_step"] = first
+        assert with_method(at, "lgd-anchored") == with_values(at, anchored)
+        easiest = {"stages.selection": "easiest-unlearned", "stages.seed_anchor": "none"}
+        easiest |= {**anchored, "method": "lgd-anchored-easiest"}
+        assert with_method(at, "lgd-anchored-easiest") == with_values(at, easiest)
     only = with_method(tiny, "lgd-selection-only")
     assert (only.guidance.strength, only.guidance.deviation, only.stages.candidates) == (0, 0, 2)
 

@@ -64,6 +64,13 @@ ANCHOR_STEP = (15, 50)
 """t0 of `lgd-anchored`, and of how many steps: another number of steps has the same noise at the same share"""
 
 
+ANCHORED: dict[str, object] = {
+    "stages.anchor": "learnability",
+    "stages.anchor_step": lambda config: ANCHOR_STEP[0] * config.sampling.steps // ANCHOR_STEP[1],
+}
+"""fields of `lgd-anchored`"""
+
+
 def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
     """Return an ablation of LGD: the method with other values of some fields."""
     return replace(LGD, summary=f"lgd, {summary}", fields=fields)
@@ -83,10 +90,12 @@ METHODS = {
     "lgd-anchored": replace(
         LGD,
         summary="lgd that starts from the real images that selection chooses first",
-        fields={
-            "stages.anchor": "learnability",
-            "stages.anchor_step": lambda config: ANCHOR_STEP[0] * config.sampling.steps // ANCHOR_STEP[1],
-        },
+        fields=ANCHORED,
+    ),
+    "lgd-anchored-easiest": replace(
+        LGD,
+        summary="lgd-anchored, the easiest of the images not yet learned; its seed set starts from noise",
+        fields={**ANCHORED, "stages.selection": "easiest-unlearned", "stages.seed_anchor": "none"},
     ),
     "dit": Method(sample_unguided, "unguided diffusion"),
     "igd": Method(
