@@ -60,15 +60,13 @@ def ordered(order: str, summary: str) -> Method:
 LGD_REAL = competing((REAL,), "real images by learnability", one_real_image_each=True, seed_field="real.seed_method")
 
 
-ANCHOR_STEP = (15, 50)
-"""t0 of `lgd-anchored`, and of how many steps: another number of steps has the same noise at the same share"""
+STEPS = 50
+"""to which the step indices of methods refer: another number of steps has the same noise at the same share"""
 
 
-ANCHORED: dict[str, object] = {
-    "stages.anchor": "learnability",
-    "stages.anchor_step": lambda config: ANCHOR_STEP[0] * config.sampling.steps // ANCHOR_STEP[1],
-}
-"""fields of `lgd-anchored`"""
+def at_step(index: int, config: Config) -> int:
+    """Return the step that has the noise of a step of `STEPS`."""
+    return index * config.sampling.steps // STEPS
 
 
 def lgd_without(summary: str, fields: Mapping[str, object]) -> Method:
@@ -90,12 +88,18 @@ METHODS = {
     "lgd-anchored": replace(
         LGD,
         summary="lgd that starts from the real images that selection chooses first",
-        fields=ANCHORED,
+        fields={"stages.anchor": "learnability", "stages.anchor_step": partial(at_step, 15)},
     ),
     "lgd-anchored-easiest": replace(
         LGD,
-        summary="lgd-anchored, the easiest of the images not yet learned; its seed set starts from noise",
-        fields={**ANCHORED, "stages.selection": "easiest-unlearned", "stages.seed_anchor": "none"},
+        summary="lgd-anchored, nearer to the easiest of the images not yet learned; its seed set starts from noise",
+        fields={
+            "stages.anchor": "learnability",
+            "stages.anchor_step": partial(at_step, 10),
+            "stages.seed_anchor": "none",
+            "stages.selection": "easiest-unlearned",
+            "guidance.window": lambda config: (at_step(3, config), config.guidance.window[1]),
+        },
     ),
     "dit": Method(sample_unguided, "unguided diffusion"),
     "igd": Method(
