@@ -130,13 +130,13 @@ def test_ablations_change_their_fields_alone(tiny: Config) -> None:
     assert with_method(tiny, "lgd-kappa1") == with_values(base, {"method": "lgd-kappa1", "stages.candidates": 1})
     assert with_method(tiny, "lgd-no-deviation").guidance.deviation == 0
     anchored: dict[str, object] = {"method": "lgd-anchored", "stages.anchor": "learnability"}
-    for steps, first, nearer, end in ((4, 1, 0, 0), (50, 15, 10, 3), (100, 30, 20, 6)):
+    for steps, first, nearer, window in ((4, 1, 0, (0, 3)), (50, 15, 10, (3, 45)), (100, 30, 20, (6, 90))):
         at = with_values(base, {"sampling.steps": steps})
         anchored["stages.anchor_step"] = first
         assert with_method(at, "lgd-anchored") == with_values(at, anchored)
         easiest: dict[str, object] = {"stages.selection": "easiest-unlearned", "stages.seed_anchor": "none"}
         easiest |= {**anchored, "method": "lgd-anchored-easiest", "stages.anchor_step": nearer}
-        easiest["guidance.window"] = (end, at.guidance.window[1])
+        easiest["guidance.window"] = window
         assert with_method(at, "lgd-anchored-easiest") == with_values(at, easiest)
     only = with_method(tiny, "lgd-selection-only")
     assert (only.guidance.strength, only.guidance.deviation, only.stages.candidates) == (0, 0, 2)

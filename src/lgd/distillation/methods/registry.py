@@ -98,7 +98,7 @@ METHODS = {
             "stages.anchor_step": partial(at_step, 10),
             "stages.seed_anchor": "none",
             "stages.selection": "easiest-unlearned",
-            "guidance.window": lambda config: (at_step(3, config), config.guidance.window[1]),
+            "guidance.window": lambda config: (at_step(3, config), at_step(45, config)),
         },
     ),
     "dit": Method(sample_unguided, "unguided diffusion"),
