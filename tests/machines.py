@@ -1,4 +1,4 @@
-"""Fixtures: a Ray cluster of two one-core machines, an S3 server, both on the loopback interface; quick workers."""
+"""Fixtures: a Ray cluster of two one-core machines, an S3 server, both on the loopback interface; forked workers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 import loky
 import pytest
 from moto.server import ThreadedMotoServer
+
+from tests import ray_workers
 
 
 @pytest.fixture
@@ -46,10 +50,20 @@ def store() -> Iterator[str]:
 
 
 class TwoMachines:
-    """A head without cores and two machines with one core each, which can be killed and replaced."""
+    """A head without cores and two machines with one core each, which can be killed and replaced.
 
-    def __init__(self) -> None:
+    Their workers are forks of one process (ray_workers.py), which notes their raylets in files in `folder`.
+    """
+
+    def __init__(self, folder: Path) -> None:
         from ray.cluster_utils import Cluster
+
+        self.server = folder / "server"
+        os.environ[ray_workers.SERVER] = str(self.server)
+        command = [sys.executable, ray_workers.__file__, "--serve", str(self.server)]
+        self.forks = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self.forks.stdout is not None
+        assert self.forks.stdout.readline() == b"ready\n"
 
         # A dead machine is noticed within seconds, not a minute; a slow one still has its ten seconds to answer.
         # Workers as important as everything else: Ray's own niceness of 15 starves them beside a busy neighbour.
@@ -59,7 +73,11 @@ class TwoMachines:
         self.machines = [self.cluster.add_node(num_cpus=1, **self.small) for _ in range(2)]
         self.cluster.wait_for_nodes()
 
-    small: dict[str, Any] = {"object_store_memory": 80 * 2**20, "node_ip_address": "127.0.0.2"}  # noqa: RUF012
+    small: dict[str, Any] = {  # noqa: RUF012
+        "object_store_memory": 80 * 2**20,
+        "node_ip_address": "127.0.0.2",
+        "setup_worker_path": ray_workers.__file__,
+    }
 
     @property
     def address(self) -> str:
@@ -88,12 +106,15 @@ class TwoMachines:
             os.kill(pid, signal.SIGKILL)
         return bool(found)
 
-    @staticmethod
-    def workers(parent: int) -> list[int]:
+    def workers(self, raylet: int) -> list[int]:
         """Return the processes of a raylet that run a unit."""
-        paths = [path for path in Path("/proc").glob("[0-9]*/cmdline") if b"ray::_work" in read(path)]
-        parents = {int(path.parent.name): read(path.with_name("stat")).rsplit(b")", 1)[1].split()[1] for path in paths}
-        return [pid for pid, its in parents.items() if int(its) == parent]
+        notes = [path for path in self.server.parent.glob("server.*") if path.read_text() == str(raylet)]
+        pids = [int(path.suffix[1:]) for path in notes]
+        return [pid for pid in pids if b"ray::_work" in read(Path(f"/proc/{pid}/cmdline"))]
+
+    def shutdown(self) -> None:
+        self.cluster.shutdown()
+        self.forks.communicate()
 
 
 def raylet(machine: Any) -> int:
@@ -114,12 +135,12 @@ def read(path: Path) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def machines(store: str) -> Iterator[TwoMachines]:
+def machines(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoMachines]:
     """Return a cluster that this process is connected to, so that workers keep their libraries between tests."""
     import ray
 
-    made = TwoMachines()
+    made = TwoMachines(tmp_path_factory.mktemp("ray"))
     ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
     yield made
     ray.shutdown()
-    made.cluster.shutdown()
+    made.shutdown()
