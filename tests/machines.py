@@ -69,6 +69,7 @@ class TwoMachines:
         # Workers as important as everything else: Ray's own niceness of 15 starves them beside a busy neighbour.
         quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 3, "worker_niceness": 0}
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quick, **self.small}
+        head |= {"no_monitor": True, "include_log_monitor": False}  # processes that no test looks at
         self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.machines = [self.cluster.add_node(num_cpus=1, **self.small) for _ in range(2)]
         self.cluster.wait_for_nodes()
@@ -108,9 +109,12 @@ class TwoMachines:
 
     def workers(self, raylet: int) -> list[int]:
         """Return the processes of a raylet that run a unit."""
-        notes = [path for path in self.server.parent.glob("server.*") if path.read_text() == str(raylet)]
-        pids = [int(path.suffix[1:]) for path in notes]
-        return [pid for pid in pids if b"ray::_work" in read(Path(f"/proc/{pid}/cmdline"))]
+        return [pid for pid in self.forks_of(raylet) if b"ray::_work" in read(Path(f"/proc/{pid}/cmdline"))]
+
+    def forks_of(self, parent: int) -> list[int]:
+        """Return the forks that a process asked for."""
+        notes = [path for path in self.server.parent.glob("server.*") if path.read_text() == str(parent)]
+        return [int(path.suffix[1:]) for path in notes]
 
     def shutdown(self) -> None:
         self.cluster.shutdown()

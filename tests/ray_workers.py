@@ -21,7 +21,7 @@ LIBRARIES = ("diffusers.models.transformers", "lgd.experiments.distill", "pandas
 
 
 def ask() -> None:
-    """Have the server run the worker that the arguments of this process describe, and wait for its end."""
+    """Have the server run the script and the arguments that are those of this process, and wait for its end."""
     message = json.dumps([sys.argv[1:], dict(os.environ), str(Path.cwd()), os.getppid()]).encode()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
         connection.connect(os.environ[SERVER])
@@ -52,18 +52,18 @@ def serve(address: str) -> None:
 
 
 def work(connection: socket.socket, address: str) -> None:
-    """Become the worker that a message describes, with the open files of the process that sent it."""
+    """Run the script that a message names, with the arguments and open files of the process that sent it."""
     import runpy
 
     message, descriptors, _, _ = socket.recv_fds(connection, 2**20, 3)
-    arguments, environment, folder, raylet = json.loads(message)
+    arguments, environment, folder, parent = json.loads(message)
     for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    Path(f"{address}.{os.getpid()}").write_text(str(raylet))
+    Path(f"{address}.{os.getpid()}").write_text(str(parent))
     sys.argv = [word for word in arguments if not word.startswith(("--language=", "--serialized-runtime-env-context="))]
     runpy.run_path(sys.argv[0], run_name="__main__")
     os._exit(0)

@@ -19,10 +19,12 @@ from typing import Any
 
 import pytest
 import ray
+from tests import ray_workers
 from tests.cli.test_main import toml
 from tests.execution.test_kill import digests
 from tests.machines import TwoMachines
 
+import lgd.__main__
 import lgd.execution.ray
 from lgd.cli.main import main
 from lgd.config import Config, with_values
@@ -104,19 +106,20 @@ def test_a_worker_and_the_driver_killed_during_a_run_change_no_byte(
 ) -> None:
     """Kills, through the command line, a process that computes an increment, and then the command."""
     out, preset = tmp_path / "run", toml(tiny, tmp_path / "tiny.toml")
-    command = [sys.executable, "-m", "lgd", "distill", str(preset), "--out", str(out), "--quiet"]
-    command += ["--engine", "ray", "--address", machines.address]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    command = ["distill", str(preset), "--out", str(out), "--quiet", "--engine", "ray", "--address", machines.address]
+    fork = [sys.executable, ray_workers.__file__, lgd.__main__.__file__, *command]
+    process = subprocess.Popen(fork, stderr=subprocess.PIPE, text=True)
     killed = False
     while not (out / "increments/02/learners").exists():
         assert process.poll() is None, process.stderr.read()  # type: ignore[union-attr]
         if (out / "increments/01").exists() and not killed:
             killed = machines.kill_worker()
         time.sleep(0.01)
-    process.kill()
+    (driver,) = machines.forks_of(os.getpid())
+    os.kill(driver, signal.SIGKILL)
     process.communicate()
     done = {path: path.stat().st_mtime_ns for path in out.glob("increments/*/groups/*") if path.is_file()}
-    assert main(command[3:]) == 0
+    assert main(command) == 0
     assert digests(out) == digests(finished)
     assert {path: path.stat().st_mtime_ns for path in done} == done
 

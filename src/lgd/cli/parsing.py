@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
-from typing import Any, TypeVar
+from dataclasses import MISSING, dataclass, field, fields, make_dataclass, replace
+from functools import cache
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import tyro
 
-from lgd.config import DatasetConfig, refuse_former_field, with_per_class
+from lgd.config import Config, DatasetConfig, refuse_former_field, with_per_class
 from lgd.errors import UserError
 from lgd.experiments.auto import as_source, is_source, load_config
 
@@ -59,12 +60,43 @@ def parse(options: type[T], program: str, arguments: Sequence[str], default: T |
     names = [word[2:].partition("=")[0].replace("-", "_") for word in arguments if word.startswith("--")]
     for name in names:
         refuse_former_field(name, program)
-    found: Any = one_line(lambda: tyro.cli(options, prog=program, args=arguments, default=default))
+    found = parse_sections(options, arguments, default, frozenset(name.partition(".")[0] for name in names))
+    if found is None:
+        found = one_line(lambda: tyro.cli(options, prog=program, args=arguments, default=default))
     if isinstance(found, SetOptions) and found.per_class is not None:
         if "stages.images_per_increment" in names:
             raise UserError("--per-class and --stages.images-per-increment both set the size of the set; give one")
         found = replace(found, config=with_per_class(found.config, found.per_class, found.config.stages.increments))
     return found
+
+
+def parse_sections(options: type, arguments: Sequence[str], default: Any, names: frozenset[str]) -> Any:
+    """Parse with the named sections of the configuration alone: tyro takes 0.1 s for all of them.
+
+    Returns None for options without a configuration, and for arguments that need a message, which the full parser has.
+    """
+    if not isinstance(config := getattr(default, "config", None), Config):
+        return None
+    narrow, sections = with_sections(options, names)
+    given = {one.name: getattr(default, one.name) for one in fields(default)}
+    part = sections(**{one.name: getattr(config, one.name) for one in fields(sections)})
+    try:
+        found = one_line(lambda: tyro.cli(narrow, args=arguments, default=narrow(**{**given, "config": part})))
+    except UserError:
+        return None
+    return options(
+        **{**{name: getattr(found, name) for name in given}, "config": replace(config, **vars(found.config))}
+    )
+
+
+@cache
+def with_sections(options: type, names: frozenset[str]) -> tuple[Any, Any]:
+    """Return options with a configuration of the named sections and of all plain fields, and its class."""
+    hints = get_type_hints(Config, include_extras=True)
+    kept = [one.name for one in fields(Config) if one.default_factory is MISSING or one.name in names]
+    part = make_dataclass("Part", [(name, hints[name]) for name in kept], frozen=True, kw_only=True)
+    config = ("config", Annotated[part, tyro.conf.arg(name="")])
+    return make_dataclass(options.__name__, [config], bases=(options,), frozen=True, kw_only=True), part
 
 
 def parse_with_preset(options: type[T], command: str, arguments: Sequence[str], **values: Any) -> T:
