@@ -116,7 +116,10 @@ def learn(
     seconds = (monotonic() - half) / (PROBE - PROBE // 2)
     steps = state.step + int(0.97 * max(0.0, plan.until - monotonic()) / seconds)
     print(f"{1000 * seconds:.1f} ms a step: {steps} steps", flush=True)
-    take(replace(own, steps=steps), max(PROBE + 1, int(plan.early * steps)))
+    early = max(PROBE + 1, int(plan.early * steps))
+    take(replace(own, steps=steps), early)
+    if state.step < early:  # the time was up before
+        plan.keep()
     return rows
 
 

@@ -20,7 +20,8 @@ from lgd.diffusion.folder import load_generator
 from lgd.rng import seeded_initialisation
 
 
-def test_packed_images_become_a_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("minutes", ["0", "0.03"])
+def test_packed_images_become_a_generator(minutes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digits = load_splits(DatasetConfig("digits")).train.subset(range(60))
     images = ImageSet(digits.pixels(torch.arange(60)), digits.labels, digits.class_names)
     packing.pack(images, tmp_path / "images.safetensors", 90)
@@ -35,7 +36,7 @@ def test_packed_images_become_a_generator(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(training, "PROBE", 4)
     monkeypatch.setattr(training, "SAMPLING", 0.0)
     monkeypatch.setattr(training, "SAMPLING_STEPS", 2)
-    small = ["--size", "custom", "--image-size", "8", "--batch", "8", "--per-class", "1", "--minutes", "0.03"]
+    small = ["--size", "custom", "--image-size", "8", "--batch", "8", "--per-class", "1", "--minutes", minutes]
     paths = {"images": "images.safetensors", "autoencoder": "vae", "out": "out"}
     training.main([*small, *(word for name, path in paths.items() for word in (f"--{name}", str(tmp_path / path)))])
 
