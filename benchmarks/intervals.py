@@ -68,7 +68,7 @@ RECORD = """\
 {tables}
 
 """
-OURS = ("lgd", "lgd-anchored", "lgd-real-easiest")
+OURS = ("lgd", "lgd-anchored", "lgd-anchored-easiest", "lgd-real-easiest")
 """methods whose lead is asked for"""
 
 

@@ -49,10 +49,10 @@ def grow(run: Path, template: Path, images: int, side: int) -> None:
             write_bytes(path, encode_png(noise))
             files.append((file, sha256(path)))
         rows = []
+        one = asdict(Row("", "0", 0, increment, 0, 0, (Candidate(0, 0.5), Candidate(1, 0.2)), ""))
         for i in range(images // 2):
             file, digest = files[i % 50]
-            candidates = (Candidate(i, 0.5), Candidate(i + 1, 0.2))
-            rows.append(json.dumps(asdict(Row(file, "0", i % 10, increment, i % 50, 0, candidates, digest))) + "\n")
+            rows.append(json.dumps({**one, "file": file, "label": i % 10, "slot": i % 50, "sha256": digest}) + "\n")
         write_text(folder / "manifest.jsonl", "".join(rows))
         write_text(folder / "done", "")
 
