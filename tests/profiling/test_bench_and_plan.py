@@ -15,13 +15,13 @@ from lgd.cli.main import main
 from lgd.config import Config, load_config, with_values
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import recipe_for, with_method
-from lgd.distillation.recipe import Recipe
+from lgd.distillation.recipe import Recipe, first_step
 from lgd.distillation.store import read_manifest
 from lgd.profiling.bench import with_steps
 from lgd.profiling.counting import Alive, count
 from lgd.profiling.plan import Rates, plan
 from lgd.profiling.sizes import Sizes
-from lgd.profiling.workloads import Workloads
+from lgd.profiling.workloads import Workload, Workloads
 from lgd.rng import derive_seed
 
 VARIANTS = {"unguided", "guided, route denoiser", "guided, route x0", "guided, route x0, every 2"}
@@ -164,6 +164,20 @@ def test_images_that_go_through_each_step_are_those_of_a_run(tiny: Config) -> No
     assert classified == 10 * config.real.candidates * config.stages.learners
     assert len(workloads.candidates(recipe("hybrid"), 10)) == 4
     assert workloads.candidates(recipe("random"), 10) == []
+
+
+def test_the_seed_set_is_planned_by_its_own_settings(tiny: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seed set from noise takes all steps, anchored increments those from their anchors on."""
+    starts, candidates = [], Workloads.candidates
+
+    def noted(self: Workloads, recipe: Recipe, kept: float) -> list[tuple[float, Workload]]:
+        starts.append((first_step(recipe), kept))
+        return candidates(self, recipe, kept)
+
+    monkeypatch.setattr(Workloads, "candidates", noted)
+    values = {"stages.anchor": "herding", "stages.anchor_step": 2, "stages.seed_anchor": "none", "stages.increments": 3}
+    plan(with_values(tiny, values), Sizes(10, 1347, 450, (1, 8, 8), loaded=True), Rates(1e11, 3e11), fake=True)
+    assert starts == [(tiny.sampling.steps - 1, 20), (2, 40)]
 
 
 def test_operations_and_bytes_of_a_product() -> None:
