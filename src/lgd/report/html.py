@@ -14,7 +14,7 @@ from lgd import __version__
 from lgd.analysis.measure import styles_of
 from lgd.analysis.registry import MEASURES
 from lgd.analysis.table import table_rows
-from lgd.data.titles import title_of
+from lgd.data.part_names import title_of
 from lgd.distillation.methods import METHODS
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
