@@ -19,7 +19,7 @@ from lgd.distillation.methods import METHODS
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
 from lgd.evaluation.comparison_tables import COPIES, copied, difference_table
-from lgd.evaluation.differences import paired_differences
+from lgd.evaluation.intervals import paired_differences
 from lgd.evaluation.tables import Table
 from lgd.progress import progress_bar
 from lgd.storage.files import read_json, write_text
