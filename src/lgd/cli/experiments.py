@@ -100,7 +100,7 @@ def ablate(arguments: Sequence[str]) -> int:
 def analyze(arguments: Sequence[str]) -> int:
     options = parse(AnalyzeOptions, "lgd analyze", arguments)
     from lgd.analysis.context import AnalysisConfig
-    from lgd.analysis.table import analysis_table
+    from lgd.analysis.registry import analysis_table
     from lgd.execution.hardware import worker_count
     from lgd.experiments.analyze import analyze
     from lgd.report.analysis import write_figures

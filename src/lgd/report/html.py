@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 
 from lgd import __version__
 from lgd.analysis.measure import styles_of
-from lgd.analysis.registry import MEASURES
-from lgd.analysis.table import table_rows
+from lgd.analysis.registry import MEASURES, table_rows
 from lgd.data.titles import title_of
 from lgd.distillation.methods import METHODS
 from lgd.distillation.store import read_manifest
