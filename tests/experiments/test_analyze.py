@@ -22,7 +22,7 @@ from lgd.config import Config, load_config
 from lgd.data.folder import decode_image
 from lgd.errors import UserError
 from lgd.experiments.analyze import analyze, unique_names
-from lgd.report.analysis import plot_analysis
+from lgd.report.plots import plot_analysis
 
 QUICK = AnalysisConfig(seeds=1, epochs=2)
 DOCS = Path(__file__).parents[2] / "docs" / "analyses.md"

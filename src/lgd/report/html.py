@@ -24,7 +24,6 @@ from lgd.progress import progress_bar
 from lgd.storage.files import read_json, write_text
 
 from . import plots
-from .analysis import plot_analysis
 from .finished_runs import FinishedRun, averaged, by_method, read_runs
 from .gallery import WALL_CLASSES, gallery
 from .reproduce import command, command_of_all
@@ -184,7 +183,7 @@ def _figures(
         figures["scores"] = plots.score_histogram(scores)
     if analysis:
         # The run's own redundancy, of its evaluation, goes before the analysis's.
-        figures = {**plot_analysis(analysis, list(methods)), **figures}
+        figures = {**plots.plot_analysis(analysis, list(methods)), **figures}
     confusions = {name: m["confusion"] for name, m in methods.items() if m["confusion"]}
     if confusions:
         figures["confusion"] = plots.confusion_maps(confusions, runs[0].class_names)
