@@ -1,7 +1,5 @@
 """Errors that the command line prints as one line, and helpers for their messages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

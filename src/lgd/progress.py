@@ -1,7 +1,5 @@
 """Messages of the logger `lgd`, and progress bars that its level switches on and off."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import threading

@@ -4,8 +4,6 @@ Seeds are derived from names, never from the order of events. So the noise of an
 not depend on the batch, on the number of workers, or on earlier random numbers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b

@@ -1,7 +1,5 @@
 """The registry of classifier architectures, and predictions and features of any classifier (docs/protocols.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib import import_module

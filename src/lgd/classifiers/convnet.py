@@ -1,7 +1,5 @@
 """ConvNet-d, the field's standard learner."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from lgd.errors import UserError

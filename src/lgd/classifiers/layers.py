@@ -1,7 +1,5 @@
 """Layers that the architectures share: normalisation, pooling, and the limit on halving small images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """VGG-11 and AlexNet in the small-image forms of the field's cross-architecture tables."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import nn

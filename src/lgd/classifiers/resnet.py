@@ -3,8 +3,6 @@
 ResNetAP ("average pooling") does every strided convolution with stride 1 and averages 2 x 2 pixels afterwards.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor, nn

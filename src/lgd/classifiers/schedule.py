@@ -1,7 +1,5 @@
 """Optimisers and learning rates of the field's protocols (docs/protocols.md)."""
 
-from __future__ import annotations
-
 from math import cos, pi
 
 import torch

@@ -6,8 +6,6 @@ cheaper on many processes, but adds in an order of its own. It needs networks wi
 batch norm is refused beside it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import reduce
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Train classifiers on image sets, measure them, keep them on disk."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A small vision transformer (Dosovitskiy et al., ICLR 2021), for tables across kinds of networks."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

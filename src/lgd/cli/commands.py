@@ -1,7 +1,5 @@
 """The commands by name, and the module that each one is imported from when it is run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from importlib import import_module
 

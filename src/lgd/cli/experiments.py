@@ -1,7 +1,5 @@
 """The commands that run experiments and read their results. Each imports torch and the like only when it is run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from lgd.config import Config

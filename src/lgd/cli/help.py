@@ -1,7 +1,5 @@
 """The help of a command: a short page with the options that most people need, or every option by section."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import textwrap

@@ -1,7 +1,5 @@
 """The command line: run a command, and turn errors into one line on standard error and an exit code."""
 
-from __future__ import annotations
-
 import errno
 import io
 import os

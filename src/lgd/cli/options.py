@@ -1,7 +1,5 @@
 """The options of the commands: tyro makes each command line from one of these dataclasses."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal

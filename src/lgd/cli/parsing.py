@@ -1,7 +1,5 @@
 """Parse command lines into options, with errors of one line."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 from collections.abc import Callable, Sequence

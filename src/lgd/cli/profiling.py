@@ -1,7 +1,5 @@
 """The commands `lgd bench` and `lgd plan`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

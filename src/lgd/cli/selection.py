@@ -1,7 +1,5 @@
 """The command `lgd select`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The commands `lgd doctor` and `lgd completion`."""
 
-from __future__ import annotations
-
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -1,7 +1,5 @@
 """Compare two configurations, and make one from another."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterable, Mapping
 from typing import Any

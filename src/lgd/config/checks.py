@@ -1,7 +1,5 @@
 """Make a configuration from plain data, check it, and turn it back; errors are one line."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass

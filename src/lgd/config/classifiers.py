@@ -1,7 +1,5 @@
 """The configuration of a classifier: its architecture and its training."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The part of the configuration that describes the real images."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

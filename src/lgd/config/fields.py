@@ -1,7 +1,5 @@
 """The configuration of a run: frozen nested dataclasses. pydantic checks types and ranges of every field."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The part of the configuration that describes the generator."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Read configurations: built-in presets, TOML files and the config.json of a run."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from importlib import resources

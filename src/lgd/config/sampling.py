@@ -1,7 +1,5 @@
 """The parts of the configuration that describe sampling and every kind of guidance."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """The base of all configuration classes: misspelt fields are named when one is built, and a copy replaces fields."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any, Self

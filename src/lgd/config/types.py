@@ -1,7 +1,5 @@
 """The types of configuration fields, each with its range."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

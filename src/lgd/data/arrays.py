@@ -1,7 +1,5 @@
 """Arrays of images as a source: NumPy archives, written by the user or, of images in memory, into the cache."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b

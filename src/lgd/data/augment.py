@@ -4,8 +4,6 @@ The crops and the flip are gathers of a few lines here because kornia draws its 
 generator, which nothing in this package may touch.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

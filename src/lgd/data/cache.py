@@ -5,8 +5,6 @@ from the names, sizes and times of all files, so that a changed file is never ta
 be written, the work is done each time.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import time

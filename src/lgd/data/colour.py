@@ -4,8 +4,6 @@ Written out because they are one line of arithmetic each, and kornia takes secon
 the tests hold them against kornia's.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Image sets by their source."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

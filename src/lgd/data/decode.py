@@ -1,7 +1,5 @@
 """One encoded image to pixels: any mode, any size, as torchvision's loader and its Resize and CenterCrop do it."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

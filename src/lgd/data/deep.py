@@ -4,8 +4,6 @@ The same type of file holds 8, 10, 12 or 16 bits of values, and nothing in it sa
 whole set by the largest values.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """scikit-learn's digits, a source of images that needs no files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

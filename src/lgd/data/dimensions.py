@@ -1,7 +1,5 @@
 """The size, channels and bits that most images of a set suggest; the few that differ are named."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal

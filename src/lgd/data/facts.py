@@ -1,7 +1,5 @@
 """Counts of what the headers of a part's images say, read once and kept."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Image folders: one folder per class with PNG files in it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Images and labels that a caller holds in memory, checked and turned into uint8 pixels and numbers of classes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

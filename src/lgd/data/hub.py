@@ -1,7 +1,5 @@
 """Data sets of the Hugging Face Hub as a source; from the cache of `datasets` where the Hub cannot be reached."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

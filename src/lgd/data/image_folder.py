@@ -1,7 +1,5 @@
 """Folders of image files as a source."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path

@@ -1,12 +1,10 @@
 """A labelled image set, in memory or in files that are read as they are needed, and its split."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -45,7 +43,7 @@ class ImageSet:
         return f"ImageSet: {len(self)} images of {W} x {H} {colours}, {len(self.class_names)} classes ({names})"
 
     @classmethod
-    def from_arrays(cls, images: Any, labels: Any, class_names: Sequence[str] = ()) -> ImageSet:
+    def from_arrays(cls, images: Any, labels: Any, class_names: Sequence[str] = ()) -> Self:
         """Make a set of arrays or tensors: images (N, H, W), (N, H, W, C) or (N, C, H, W), labels (N,).
 
         images: floats in [0, 1], or integers in 0 to 255. labels: whole numbers or names. class_names: of the numbers
@@ -55,7 +53,7 @@ class ImageSet:
         return cls(pixels, *labels_of(labels, len(pixels), class_names))
 
     @classmethod
-    def from_pil(cls, images: Iterable[Any], labels: Any, class_names: Sequence[str] = (), size: int = 0) -> ImageSet:
+    def from_pil(cls, images: Iterable[Any], labels: Any, class_names: Sequence[str] = (), size: int = 0) -> Self:
         """Make a set of PIL images of any mode and size. labels, class_names and errors: as `from_arrays`.
 
         size: side in pixels to which they are resized and centre-cropped. 0: their own where all have one size, else
@@ -65,7 +63,7 @@ class ImageSet:
         return cls(pixels, *labels_of(labels, len(pixels), class_names))
 
     @classmethod
-    def from_torch(cls, dataset: Any, class_names: Sequence[str] = (), size: int = 0) -> ImageSet:
+    def from_torch(cls, dataset: Any, class_names: Sequence[str] = (), size: int = 0) -> Self:
         """Make a set of a torch Dataset of pairs (image, label), which is read once.
 
         Images are PIL images, or tensors and arrays of one shape: floats in [0, 1] or integers in 0 to 255, without
@@ -80,7 +78,7 @@ class ImageSet:
         return cls.from_pil((image for image, _ in pairs), labels, names, size)
 
     @classmethod
-    def from_datasets(cls, dataset: Any, image: str = "", label: str = "", size: int = 0) -> ImageSet:
+    def from_datasets(cls, dataset: Any, image: str = "", label: str = "", size: int = 0) -> Self:
         """Make a set of one split of Hugging Face's `datasets`.
 
         image, label: names of the columns. Empty: image or img, and label, labels or class. Class names are those of a
@@ -119,7 +117,7 @@ class ImageSet:
     def batches(self, size: int) -> Iterator[Tensor]:
         return self.stream(torch.arange(len(self)).split(size))
 
-    def to(self, device: str | torch.device) -> ImageSet:
+    def to(self, device: str | torch.device) -> Self:
         """With the images on `device`, where they are in memory or fit into a GPU's; files are read on the CPU."""
         if isinstance(self.store, Tensor):
             return replace(self, store=self.store.to(device))
@@ -134,11 +132,11 @@ class ImageSet:
         found.update(self.pixels(chosen).numpy().tobytes())
         return found.hexdigest()
 
-    def subset(self, indices: Tensor | Sequence[int]) -> ImageSet:
+    def subset(self, indices: Tensor | Sequence[int]) -> Self:
         """The images at `indices`, in that order, with the same classes."""
         indices = torch.as_tensor(indices, dtype=torch.long)
         store = self.store[indices] if isinstance(self.store, Tensor) else self.store.take(indices)
-        return ImageSet(store, self.labels[indices], self.class_names)
+        return replace(self, store=store, labels=self.labels[indices])
 
     def indices_of(self, class_index: int) -> Tensor:
         """Positions of the images of one class, ascending."""

@@ -1,7 +1,5 @@
 """Class labels from the columns of tables: whole numbers, text, categories and truth values, in one file or several."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Which folders below a root are the parts of a set, and which are classes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import join

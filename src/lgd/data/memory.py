@@ -1,7 +1,5 @@
 """Image sets of whatever a caller has: sets, arrays with labels, lists of PIL images, datasets of torch and the Hub."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One-line messages about image sets: which images they name, and which were told before."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from lgd.progress import log

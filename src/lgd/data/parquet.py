@@ -1,7 +1,5 @@
 """Parquet files as a source."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Names of the parts of a set: train, test and validation, in the spellings and languages that people write them in."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The parts of an image set as a source finds them: classes, labels and encoded images that nobody has decoded yet."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The sources of images, by the word before the colon of `dataset.source`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path

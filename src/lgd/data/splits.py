@@ -1,7 +1,5 @@
 """The image set of a configuration, read once per process and working directory, which relative paths depend on."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal

@@ -3,8 +3,6 @@
 Both behave as a tensor (N, C, H, W) of which parts are read, and both hold no more than a few batches in memory.
 """
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -51,7 +49,7 @@ class Store(Protocol):
         """(N, C, H, W)"""
         ...
 
-    def take(self, indices: Tensor) -> Store:
+    def take(self, indices: Tensor) -> Self:
         """The images at `indices`, unread."""
         ...
 

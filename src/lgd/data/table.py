@@ -1,7 +1,5 @@
 """Images in the rows of tables: the columns that hold images and labels, in one table or several that are joined."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Which Parquet files are the training part of a set and which the test part, by the names that writers give them."""
 
-from __future__ import annotations
-
 import glob
 from collections import Counter
 from collections.abc import Mapping, Sequence

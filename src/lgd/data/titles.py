@@ -1,7 +1,5 @@
 """Names of image sets for titles, without paths of a machine."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from .part_names import part_among, part_of

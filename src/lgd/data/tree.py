@@ -1,14 +1,12 @@
 """The tree of an image folder: one folder per class, the images anywhere below it."""
 
-from __future__ import annotations
-
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 import numpy as np
 
@@ -56,7 +54,7 @@ class LeftOut:
     links: list[str] = field(default_factory=list)
     """symbolic links that lead to a folder or out of the root"""
 
-    def add(self, other: LeftOut) -> None:
+    def add(self, other: Self) -> None:
         self.kinds += other.kinds
         self.links += other.links
 

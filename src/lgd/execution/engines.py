@@ -1,7 +1,5 @@
 """Choose an engine."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lgd.config import ComputeConfig

@@ -1,7 +1,5 @@
 """Threads, devices and memory of this machine."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform

@@ -1,7 +1,5 @@
 """The engine that runs units on this machine: in this process, or in worker processes of one thread each (loky)."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time
@@ -9,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from loky import cpu_count
 from psutil import pid_exists
@@ -126,7 +124,7 @@ class Local:
             )
         return self._pool
 
-    def __enter__(self) -> Local:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:

@@ -1,7 +1,5 @@
 """The engine that runs units on a Ray cluster (extra: ray). Ray schedules them and replaces dead workers."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket
@@ -10,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from torch import Tensor
@@ -42,7 +40,7 @@ class OnRay:
         self._session = uuid4().hex
         self._phases = 0
 
-    def __enter__(self) -> OnRay:
+    def __enter__(self) -> Self:
         import ray
 
         self._connected_here = connect(self.compute)

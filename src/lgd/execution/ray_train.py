@@ -1,7 +1,5 @@
 """Train one classifier on several Ray workers by Ray Train, one shard of each batch on each (classifiers/shards.py)."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

@@ -3,8 +3,6 @@
 A unit that was killed between `done` and its receipt counts as finished, and its files are not checked.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable

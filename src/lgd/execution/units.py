@@ -1,7 +1,5 @@
 """Independent units of work, and the interface of the engines that run them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A sweep over fields of the configuration; each combination of values is a comparison of its own."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace

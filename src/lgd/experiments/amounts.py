@@ -1,7 +1,5 @@
 """Divide the minutes of a budget among the pieces of a run, which are made in the order of `SHARES`."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any

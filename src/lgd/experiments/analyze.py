@@ -1,7 +1,5 @@
 """The analysis of one or several sets on equal terms: the body of analysis.json."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The functions of `lgd`: what a notebook calls, on images in memory as well as on names and folders."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The method that `auto` stands for, by what the recorded tables say (docs/method.md, "Which method")."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -5,8 +5,6 @@ measured again and the time that is left is divided anew; the numbers of this pi
 output directory keeps them, so that a command that goes on has the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter

@@ -1,7 +1,5 @@
 """A comparison of methods on one generator, one reference, one judge and the same seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A whole run: assets, then stages, then evaluation, then figures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace

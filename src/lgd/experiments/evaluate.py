@@ -1,7 +1,5 @@
 """The evaluation of any image folder, or of a run's dataset, on the test set of a preset."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Configurations of what a caller in Python gives: a name, a Config, or images in memory."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

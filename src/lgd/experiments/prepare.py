@@ -1,7 +1,5 @@
 """Make assets once per assets directory: the generator, the reference, the judge, and a method's own."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Previews of a generator: its samples by class, and the curve of its training loss."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The classifiers trained on the whole real set: the reference, or one brought by the user, and the judge."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

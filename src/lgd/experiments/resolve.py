@@ -3,14 +3,12 @@
 Only what the command and its methods use is checked: `random` needs no generator, and `evaluate` no learner.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -57,7 +55,7 @@ class Experiment:
     def class_names(self) -> tuple[str, ...]:
         return self.splits.train.class_names
 
-    def with_method(self, name: str, seed: int) -> Experiment:
+    def with_method(self, name: str, seed: int) -> Self:
         """Return the experiment of one run: with the fields that the method decides, and the run's seed."""
         return replace(self, config=with_method(replace(self.config, seed=seed), name))
 

@@ -1,7 +1,5 @@
 """A directory of results: the configuration that it was made with, the software, and the seconds of each phase."""
 
-from __future__ import annotations
-
 import platform
 import time
 from collections.abc import Iterator

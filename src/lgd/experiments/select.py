@@ -1,11 +1,9 @@
 """Selection of real images alone: no generator, and no evaluation."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -120,7 +118,7 @@ class ImageSelector(BaseEstimator):
         self.method = method
         self.seed = seed
 
-    def fit(self, X: Any, y: Any = None) -> ImageSelector:  # noqa: N803 (scikit-learn's names)
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803 (scikit-learn's names)
         """Select from images (N, H, W, C) with labels (N,), as `lgd.select` takes them. Errors: UserError."""
         found = select(X, y, self.per_class, self.method, seed=self.seed)
         self.indices_ = np.sort(found.indices)

@@ -1,7 +1,5 @@
 """The status of a run: finished and remaining work, and an estimate of the time left. Loads no torch."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The reference classifier alone, for use in other runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Decide about random crops and flips by a short validation on a part of the training images."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from lgd.classifiers.train import accuracy, train_classifier

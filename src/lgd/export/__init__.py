@@ -1,7 +1,5 @@
 """Export a run's dataset in the formats that other software reads."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """The dataset card: README.md with the header that the Hugging Face Hub reads, from the template card.md."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """One PNG file per image in one folder per class: for torchvision's ImageFolder and for `datasets`."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

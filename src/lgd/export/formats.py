@@ -1,7 +1,5 @@
 """The export formats (docs/export.md)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

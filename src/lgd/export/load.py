@@ -1,7 +1,5 @@
 """Read an export back as a torch dataset, whatever its format."""
 
-from __future__ import annotations
-
 import csv
 import io
 import tarfile

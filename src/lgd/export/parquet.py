@@ -1,7 +1,5 @@
 """Parquet files with an image column, for `datasets`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The record in an export from which `lgd evaluate` repeats the accuracy that the card states."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """PyTorch's tensor files, for DD-Ranking."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 

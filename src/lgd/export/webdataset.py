@@ -1,7 +1,5 @@
 """Tar files, for WebDataset."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

@@ -1,7 +1,5 @@
 """A lock on a directory, which ends with the process that holds it, on Linux, macOS and Windows."""
 
-from __future__ import annotations
-
 import errno
 import os
 import platform

@@ -5,8 +5,6 @@ the same order, so that a `done` file comes last there, too. Other machines down
 The mirrors are deleted in the end; the store keeps the results.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform
@@ -25,8 +23,6 @@ from lgd.errors import UserError
 
 from .files import is_private, on_written, output_directory, parse_json, safe_name
 from .locks import LOCK
-
-_active: Mirror | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +111,9 @@ class Mirror:
             if ".." in Path(name).parts or Path(name).is_absolute():
                 raise UserError(f"{self.url}: unsafe name {name!r}")
         return {name: size for name, size in sizes.items() if not is_private(Path(name))}
+
+
+_active: Mirror | None = None
 
 
 def active_mirror() -> Mirror | None:
