@@ -140,7 +140,7 @@ def test_the_python_page_has_every_public_name() -> None:
 
 
 def test_the_commands_page_has_every_command() -> None:
-    from lgd.cli.commands import COMMANDS
+    from lgd.cli.main import COMMANDS
 
     headings = set(re.findall(r"^## lgd (\w+)", hooks.commands_page(), re.MULTILINE))
     assert headings == set(COMMANDS)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from lgd import __version__
-from lgd.cli.commands import COMMANDS
-from lgd.cli.main import main
-from lgd.cli.options import DistillOptions
+from lgd.cli.experiments import DistillOptions
+from lgd.cli.main import COMMANDS, main
 from lgd.cli.parsing import parse, preset_first
 from lgd.cli.support import PARTS
 from lgd.config import Config

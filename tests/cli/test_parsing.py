@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import tyro
 
-from lgd.cli.options import AblateOptions, CompareOptions, DistillOptions
+from lgd.cli.experiments import AblateOptions, CompareOptions, DistillOptions
 from lgd.cli.parsing import parse, parse_sections
 from lgd.config import load_config
 from lgd.errors import UserError

@@ -17,8 +17,8 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from lgd.analysis.redundancy import MAPS_PER_ROW
+from lgd.cli.experiments import CompareOptions, DistillOptions
 from lgd.cli.main import main
-from lgd.cli.options import CompareOptions, DistillOptions
 from lgd.cli.parsing import parse, preset_first
 from lgd.config import Config, load_config, to_dict, with_values
 from lgd.data.imageset import ImageSet

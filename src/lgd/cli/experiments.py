@@ -1,24 +1,29 @@
 """The commands that run experiments and read their results. Each imports torch and the like only when it is run."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
 
 from lgd.config import Config
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.progress import log
 from lgd.storage.files import write_text
 
-from .options import (
-    AblateOptions,
-    AnalyzeOptions,
-    CompareOptions,
-    DistillOptions,
-    EvaluateOptions,
-    ExportOptions,
-    ReferenceOptions,
-    ReportOptions,
-    StatusOptions,
-)
+from .options import Fields, Output, Quiet, SetOptions
 from .parsing import parse, parse_with_preset
+
+
+@dataclass(frozen=True)
+class DistillOptions(SetOptions, Output):
+    """Make a synthetic set and evaluate it. The same command continues an interrupted run."""
+
+    out: str
+    """Run directory, or a URL such as s3://bucket/run."""
+    tensorboard: bool = False
+    """Write TensorBoard scalars into the run directory, too (extra: tensorboard)."""
 
 
 def distill(arguments: Sequence[str]) -> int:
@@ -32,6 +37,18 @@ def distill(arguments: Sequence[str]) -> int:
     if options.tensorboard:
         write_scalars(run.root)
     return 0
+
+
+@dataclass(frozen=True)
+class CompareOptions(SetOptions, Output):
+    """Run several methods on the same generator, reference and seeds, and print a table."""
+
+    methods: tuple[str, ...]
+    """Names of the methods to compare; an unknown name prints the list."""
+    out: str
+    """Directory or URL of the runs and of comparison.json and comparison.md."""
+    runs: int = 3
+    """Number of runs per method, each with its own seed."""
 
 
 def compare(arguments: Sequence[str]) -> int:
@@ -48,6 +65,57 @@ def compare(arguments: Sequence[str]) -> int:
     if comparison["failures"]:
         raise IncompleteError([Failure(**failure) for failure in comparison["failures"]])
     return 0
+
+
+@dataclass(frozen=True)
+class SelectOptions(Output):
+    """Select real images of each class, without a generator. The same command continues an interrupted selection."""
+
+    out: str
+    """Directory or URL of the selected images, which lie in its folder dataset."""
+    per_class: Annotated[int, arg(aliases=("--ipc",))] = 10
+    """Number of images to select of each class."""
+    config: Fields = field(default_factory=Config)
+    """The configuration, of which selection reads dataset, method, seed, reference, learner and compute."""
+
+
+def select(arguments: Sequence[str]) -> int:
+    options = parse_with_preset(SelectOptions, "select", arguments, method="auto")
+    from lgd.experiments.select import select_into, selecting
+
+    config = selecting(options.config, options.per_class)
+    found = select_into(config, options.out, options.overwrite)
+    classes = len(found.class_names)
+    print(f"{options.out}/dataset: {len(found)} real images of {classes} classes by {config.method}")
+    return 0
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(Quiet):
+    """Train fresh classifiers on a run's set or a folder of <class>/*.png; report their accuracy on real images."""
+
+    dataset: Positional[str]
+    """Image folder or run: a directory or a URL."""
+    test: str | None = None
+    """Preset or TOML file that gives the test set and the evaluation settings. Default: those of the run."""
+    seeds: int = 5
+    """Number of classifiers to train per architecture."""
+    epochs_factor: float | None = None
+    """Factor on the protocol's epochs. Default: the preset's."""
+    json: Path | None = None
+    """File to which the result is written, too."""
+    out: str | None = None
+    """Directory or URL that keeps finished classifiers; the same command then continues after an interruption."""
+    dd_ranking: bool = False
+    """Also print DD-Ranking's label-robust and augmentation-robust scores (docs/protocols.md), which take three to five
+    more classifiers per seed."""
+    real_accuracy: float | None = None
+    """Accuracy in percent of a classifier trained on all real images, for the label-robust score. Default: measured."""
+    engine: Literal["local", "ray"] | None = None
+    """Engine that runs the work: local (processes on this machine) or ray (a Ray cluster; docs/scaling.md). Default:
+    the preset's."""
+    address: str | None = None
+    """Address of the Ray cluster: auto, HOST:PORT or local. Default: the preset's."""
 
 
 def evaluate(arguments: Sequence[str]) -> int:
@@ -84,6 +152,18 @@ def evaluate(arguments: Sequence[str]) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class AblateOptions(SetOptions, Output):
+    """Compare every combination of some fields' values, sharing the generator and the reference where they agree."""
+
+    over: UseAppendAction[tuple[str, ...]]
+    """FIELD=VALUE,VALUE,...: a field of the configuration and its values; may be given several times."""
+    out: str
+    """Directory or URL of the runs and of ablation.json, .md, .csv and .tex."""
+    runs: int = 3
+    """Number of runs per combination, each with its own seed."""
+
+
 def ablate(arguments: Sequence[str]) -> int:
     options = parse_with_preset(AblateOptions, "ablate", arguments)
     from lgd.experiments.ablate import ablate
@@ -93,6 +173,28 @@ def ablate(arguments: Sequence[str]) -> int:
     if result["failures"]:
         raise IncompleteError([Failure(**failure) for failure in result["failures"]])
     return 0
+
+
+@dataclass(frozen=True)
+class AnalyzeOptions(Output):
+    """Analyse runs, compare directories, or folders of <class>/*.png: redundancy, learning dynamics, validity, ..."""
+
+    sets: Positional[tuple[Path, ...]]
+    """Runs, compare directories or image folders; one or more."""
+    out: Path
+    """Directory of analysis.json and the figures. The same command continues an interrupted analysis."""
+    test: str | None = None
+    """Preset or TOML file that names the real images, for plain image folders."""
+    seeds: int = 3
+    """Number of fresh classifiers per training."""
+    epochs: int = 50
+    """Number of epochs of the learning dynamics, and of each stage of incremental training."""
+    increments: int = 5
+    """Number of parts into which a plain image folder is split."""
+    split_seed: int = 0
+    """Seed of that split."""
+    workers: int = 0
+    """Number of processes. 0: one per core on the CPU, one on a GPU."""
 
 
 def analyze(arguments: Sequence[str]) -> int:
@@ -113,13 +215,14 @@ def analyze(arguments: Sequence[str]) -> int:
     return 0
 
 
-def report(arguments: Sequence[str]) -> int:
-    options = parse(ReportOptions, "lgd report", arguments)
-    from lgd.report.html import write_report
+@dataclass(frozen=True)
+class ReferenceOptions(Output):
+    """Train the reference alone; --reference.weights OUT/reference.safetensors then uses it in a run."""
 
-    write_report(options.runs, options.out, options.analysis, options.overwrite)
-    log.info(f"{options.out}: {options.out.stat().st_size / 2**20:.1f} MB")
-    return 0
+    out: str
+    """Directory or URL of reference.safetensors and metrics.json."""
+    config: Fields = field(default_factory=Config)
+    """The configuration, of which the reference reads dataset, reference and compute."""
 
 
 def reference(arguments: Sequence[str]) -> int:
@@ -133,12 +236,58 @@ def reference(arguments: Sequence[str]) -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class ReportOptions(Output):
+    """Write one self-contained HTML file about runs or compare directories."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Runs, or directories of compare or ablate; one or more."""
+    out: Path
+    """HTML file to write."""
+    analysis: Path | None = None
+    """Directory written by `lgd analyze`, whose figures and numbers are included."""
+
+
+def report(arguments: Sequence[str]) -> int:
+    options = parse(ReportOptions, "lgd report", arguments)
+    from lgd.report.html import write_report
+
+    write_report(options.runs, options.out, options.analysis, options.overwrite)
+    log.info(f"{options.out}: {options.out.stat().st_size / 2**20:.1f} MB")
+    return 0
+
+
+@dataclass(frozen=True)
+class ExportOptions(Output):
+    """Copy a run's dataset into a format that other software reads, with a dataset card."""
+
+    run: Positional[Path]
+    """Directory of a finished run."""
+    to: str
+    """Format, one of those listed above."""
+    out: Path
+    """Directory to write."""
+    push: str | None = None
+    """Dataset repository of the Hugging Face Hub to which the result is uploaded, too."""
+    statistics: str = ""
+    """Mean and standard deviation that normalise the tensors of pt: cifar, imagenet, none, or numbers per channel as
+    MEAN,MEAN,MEAN/STD,STD,STD. Empty: those of the data set."""
+
+
 def export(arguments: Sequence[str]) -> int:
     options = parse(ExportOptions, "lgd export", arguments)
     from lgd.export import export
 
     export(options.run, options.to, options.out, options.overwrite, options.push, options.statistics)
     return 0
+
+
+@dataclass(frozen=True)
+class StatusOptions:
+    """Show which work of a run, a comparison or an ablation is done, which is next, and about how long it takes."""
+
+    run: Positional[Path]
+    """Run, or directory of compare or ablate."""
 
 
 def status(arguments: Sequence[str]) -> int:

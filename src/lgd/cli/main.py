@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from time import monotonic
 
 from lgd import __version__
@@ -47,7 +48,14 @@ options:
   -h, --help     show this
   -V, --version  show the version
 """
-
+COMMANDS = {
+    **dict.fromkeys(("distill", "compare", "select", "evaluate", "ablate", "analyze", "reference"), "experiments"),
+    **dict.fromkeys(("report", "export", "status"), "experiments"),
+    "generator": "generator",
+    **dict.fromkeys(("bench", "plan"), "profiling"),
+    **dict.fromkeys(("doctor", "completion"), "support"),
+}
+"""the module of each command; it is imported when the command is run"""
 
 OUTSIDE = (errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG)
 """Numbers of operating-system errors that are reported in one line."""
@@ -110,8 +118,6 @@ def dispatch(arguments: list[str]) -> int:
         print(f"lgd {__version__}")
         return 0
     name, *rest = arguments
-    from .commands import COMMANDS, command
-
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}{nearest(name, COMMANDS)}")
-    return command(name)(rest)
+    return getattr(import_module(f".{COMMANDS[name]}", __package__), name)(rest)

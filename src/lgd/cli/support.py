@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from lgd.config import presets
 
-from . import generator, options, profiling, selection
+from . import experiments, generator, profiling
 from .help import SHORT, parser_of
 from .parsing import parse
 
@@ -29,16 +29,16 @@ class CompletionOptions:
 
 
 PARTS: dict[str, type] = {
-    "distill": options.DistillOptions,
-    "compare": options.CompareOptions,
-    "select": selection.SelectOptions,
-    "evaluate": options.EvaluateOptions,
-    "ablate": options.AblateOptions,
-    "analyze": options.AnalyzeOptions,
-    "reference train": options.ReferenceOptions,
-    "report": options.ReportOptions,
-    "export": options.ExportOptions,
-    "status": options.StatusOptions,
+    "distill": experiments.DistillOptions,
+    "compare": experiments.CompareOptions,
+    "select": experiments.SelectOptions,
+    "evaluate": experiments.EvaluateOptions,
+    "ablate": experiments.AblateOptions,
+    "analyze": experiments.AnalyzeOptions,
+    "reference train": experiments.ReferenceOptions,
+    "report": experiments.ReportOptions,
+    "export": experiments.ExportOptions,
+    "status": experiments.StatusOptions,
     "generator import": generator.ImportOptions,
     "generator train": generator.TrainOptions,
     "generator sample": generator.SampleOptions,

@@ -33,7 +33,8 @@ def from_dict(values: Any, where: str) -> Config:
         raise UserError(f"{where}: {_explain(error.errors())}") from None
     except (TypeError, ValueError, RecursionError) as error:  # a TOML date, say
         raise UserError(f"{where}: {error}") from None
-    _check(config, where)
+    for problem in problems(config):
+        raise UserError(f"{where}: {problem}")
     return config
 
 
@@ -93,12 +94,6 @@ def field_path(location: Sequence[str | int]) -> list[str]:
             path.append(str(part))
             node = getattr(node, str(part), None)
     return path
-
-
-def _check(config: Config, where: str) -> None:
-    """Errors: UserError with the first of `problems`."""
-    for problem in problems(config):
-        raise UserError(f"{where}: {problem}")
 
 
 def problems(config: Config) -> Iterator[str]:

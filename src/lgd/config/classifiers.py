@@ -5,8 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .section import Section
-from .types import Count, Positive, Share, Size, Strength, Whole
+from .section import Count, Positive, Section, Share, Size, Strength, Whole
 
 
 @dataclass(frozen=True)

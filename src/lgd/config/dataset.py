@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from .section import Section
-from .types import Share, Whole
+from .section import Section, Share, Whole
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .classifiers import ClassifierConfig
-from .section import Section
-from .types import Count, Positive, Size, Whole
+from .section import Count, Positive, Section, Size, Whole
 
 
 @dataclass(frozen=True)

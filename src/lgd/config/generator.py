@@ -3,8 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .section import Section
-from .types import Count, Positive, Share, Size, Strength, TimeFrequencies, Whole
+from .section import Count, Positive, Section, Share, Size, Strength, TimeFrequencies, Whole
 
 
 @dataclass(frozen=True)

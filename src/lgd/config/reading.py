@@ -2,7 +2,6 @@
 
 import json
 import tomllib
-from importlib import resources
 from pathlib import Path
 
 from lgd.errors import UserError, nearest
@@ -15,8 +14,7 @@ LARGEST_TOML = 2**20  # bytes
 
 
 def presets() -> dict[str, Path]:
-    folder = Path(str(resources.files("lgd.config").joinpath("presets")))
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    return {path.stem: path for path in sorted(Path(__file__).with_name("presets").glob("*.toml"))}
 
 
 def load_config(name_or_path: str) -> Config:

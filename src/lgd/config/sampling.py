@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .classifiers import ClassifierConfig
-from .section import Section
-from .types import Count, Precision, Strength, Whole
+from .section import Count, Precision, Section, Strength, Whole
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,25 @@
-"""The base of all configuration classes: misspelt fields are named when one is built, and a copy replaces fields."""
+"""The base of all configuration classes, and the types of their fields, each with its range."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field
 
 from lgd.errors import UserError, nearest
 
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Size = Annotated[int, Field(ge=1, le=2**16)]  # of a part of a network; a larger one only runs out of memory
+Whole = Annotated[int, Field(ge=0, le=2**62)]
+Strength = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Precision = Literal["float32", "bfloat16"]
+TimeFrequencies = Literal["auto", "dit", "diffusers"]
+
 
 class Section:
-    """A frozen dataclass of settings.
+    """A frozen dataclass of settings. Misspelt fields are named when one is built, and a copy replaces fields.
 
     A section inside it may be given as a dict, and a function, such as a network's factory, stands for its import path.
     Errors: UserError for a field that does not exist, when it is built.

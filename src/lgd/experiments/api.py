@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 
 from lgd.analysis.context import AnalysisConfig
-from lgd.config import Config
 from lgd.data.labelled import LabelledImages
 from lgd.data.memory import image_set
 from lgd.distillation.layout import Run, runs_below
@@ -136,6 +135,3 @@ def export(
     from lgd.export import export as write
 
     return write(Path(run), to, Path(out), overwrite, push, statistics)
-
-
-__all__ = ["Config", "analyze", "compare", "distill", "export", "load", "report"]
