@@ -183,6 +183,8 @@ def test_the_documented_example_adds_an_analysis(
     contrast = module_from_spec(spec)
     spec.loader.exec_module(contrast)
     assert line.count("\n") == 1
+    for name in MEASURES.keys() - {"validity"}:  # a neighbour in the table; the others take seconds
+        monkeypatch.delitem(MEASURES, name)
     for name, measure in eval(f"{{{line}}}", {"contrast": contrast}).items():
         monkeypatch.setitem(MEASURES, name, measure)
     out, page = tmp_path / "out", tmp_path / "report.html"
