@@ -33,7 +33,7 @@ from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import learnability_guided
 from lgd.guidance.score import learnability
-from lgd.profiling.counting import Alive
+from lgd.profiling.measure import Alive
 
 SETS = {"imagenette": (10, 12_894), "imagenet1k": (1000, 1_281_167)}
 """by preset: number of classes, and of their images in ImageNet's training set"""

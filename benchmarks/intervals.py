@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lgd.evaluation.differences import paired_differences
-from lgd.evaluation.intervals import t_interval
+from lgd.evaluation.intervals import paired_differences, t_interval
 from lgd.evaluation.tables import Table, markdown
 from lgd.storage.files import read_json, write_json, write_text
 

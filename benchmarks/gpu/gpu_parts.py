@@ -31,8 +31,7 @@ from lgd.execution.local import Local
 from lgd.execution.ray import OnRay
 from lgd.execution.units import Unit
 from lgd.profiling.bench import Settings, matmul_peaks, row, sample_classes, variants_of, with_steps
-from lgd.profiling.counting import count
-from lgd.profiling.measure import take_turns, timed
+from lgd.profiling.measure import count, take_turns, timed
 from lgd.profiling.networks import RandomNetworks, random_networks
 from lgd.profiling.sizes import Sizes
 from lgd.profiling.workloads import Workload, Workloads

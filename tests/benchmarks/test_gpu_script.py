@@ -24,29 +24,45 @@ VALUES = {
 }
 
 
-def run(out: Path, parts: list[str]) -> None:
-    """Run the script and check that its table and its JSON have a positive number for every quantity."""
-    environment = {**os.environ, "OUT": str(out), "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
-    command = [str(SCRIPT), "--small", "--parts", *parts]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+def check(out: Path, parts: list[str]) -> None:
+    """Check that the table and the JSON have a positive number for every quantity."""
     found: dict[str, dict[str, Any]] = json.loads((out / "gpu.json").read_text())["parts"]
-    assert list(found) == ["machine", *parts]
+    assert list(found) == parts
     table = (out / "gpu.md").read_text()
     for part in parts:
-        for quantity in VALUES[part]:
+        for quantity in VALUES.get(part, ()):
             (value,) = (value for name, value in found[part].items() if name.startswith(quantity))
             assert value > 0
             assert f"| {part} | {quantity}" in table
 
 
+def run(out: Path, part: str) -> None:
+    """Run a part by the script."""
+    environment = {**os.environ, "OUT": str(out), "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
+    command = [str(SCRIPT), "--small", "--parts", part]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check(out, ["machine", part])
+
+
 def test_small_form(tmp_path: Path) -> None:
-    run(tmp_path, ["digits", "sampling", "training", "evaluation", "compile"])
+    run(tmp_path, "training")
+
+
+@pytest.mark.parametrize("part", ["digits", "sampling", "evaluation", "compile"])
+def test_small_form_of_the_other_parts(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, which has imported the libraries."""
+    from gpu import gpu_parts  # here: the processes that other tests start import this file
+
+    monkeypatch.setattr(gpu_parts, "device", lambda: "cpu")
+    (tmp_path / "work").mkdir()
+    write(tmp_path, {part: getattr(gpu_parts, part)(True, tmp_path / "work")}, small=True)
+    check(tmp_path, [part])
 
 
 @pytest.mark.slow
 def test_small_form_on_ray(tmp_path: Path) -> None:
-    run(tmp_path, ["ray"])
+    run(tmp_path, "ray")
 
 
 def succeeds(small: bool, folder: Path) -> dict[str, Any]:

@@ -25,9 +25,8 @@ from lgd.diffusion.folder import load_generator
 from lgd.diffusion.latents import LatentSource
 from lgd.diffusion.prediction_type import x0_and_eps
 from lgd.diffusion.pretrained import load_pipeline
-from lgd.diffusion.train import begin, noise_schedule, train
+from lgd.diffusion.train import begin, noise_schedule, train, variance_loss
 from lgd.diffusion.train_generator import GeneratorTraining, make_generator
-from lgd.diffusion.variance import variance_loss
 from lgd.errors import UserError
 from lgd.experiments.distill import distill
 

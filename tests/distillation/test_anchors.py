@@ -19,9 +19,10 @@ from lgd.data.splits import cached_splits
 from lgd.diffusion.sampler import Start, sample, steps_of
 from lgd.diffusion.types import Prediction, Step
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import METHODS, check_method, growth_of, with_method
+from lgd.distillation.methods import METHODS, growth_of, with_method
 from lgd.distillation.methods.anchors import anchors_file, learnable_anchors
 from lgd.distillation.methods.candidates import SamplingContext
+from lgd.distillation.methods.checks import check_method
 from lgd.distillation.methods.coresets import herding_order, prototypes
 from lgd.distillation.methods.real import deal_and_measure
 from lgd.distillation.recipe import assets_of

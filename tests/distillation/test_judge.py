@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from lgd.classifiers.architectures import predict
+from lgd.classifiers.architectures import features_and_logits, predict
 from lgd.classifiers.train import accuracy, save_classifier, train_classifier, untrained_classifier
 from lgd.config import Config, JudgeConfig, TrainingConfig, with_values
 from lgd.data.imageset import to_float
 from lgd.data.splits import cached_splits
-from lgd.distillation.judge import accuracies_on_test, judged, judged_real, load_judge, load_reference
+from lgd.distillation.judge import accuracies_on_test, load_judge, load_reference, real_outputs
 from lgd.distillation.layout import Run, read_metrics
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.stages import grow
@@ -56,13 +56,15 @@ def test_images_do_not_depend_on_it(finished: Path, tiny: Config, tmp_path: Path
 def test_features_and_logits_of_its_images(finished: Path, tiny: Config) -> None:
     assets, train = assets_of(tiny, finished, "cpu"), cached_splits(tiny.dataset).train
     judge, some = load_judge(assets), train.subset(range(100))
-    features, logits = judged(assets, some)
+    features, logits = features_and_logits(judge, some)
     torch.testing.assert_close(logits, predict(judge, some))
     torch.testing.assert_close(judge.network[-1](features), logits)
-    real = judged_real(assets)
+    real = real_outputs(judge, tiny.dataset)
     assert [len(part) for part in real] == [len(train)] * 2
     torch.testing.assert_close(real[0][:100], features)
-    assert judged_real(assets)[0] is real[0]
+    assert real_outputs(load_judge(assets), tiny.dataset)[0] is real[0]
+    for part, whole in zip(real_outputs(judge, tiny.dataset, 3), real, strict=True):
+        torch.testing.assert_close(part, whole[train.indices_of(3)])
 
 
 def test_accuracies_on_test_are_of_the_file_that_is_there(finished: Path, tiny: Config, tmp_path: Path) -> None:

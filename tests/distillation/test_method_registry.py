@@ -10,7 +10,8 @@ from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import METHODS, check_method, growth_of, method_named, seed_config, with_method
+from lgd.distillation.methods import METHODS, growth_of, method_named, seed_config, with_method
+from lgd.distillation.methods.checks import check_method
 from lgd.distillation.methods.mgd3 import class_modes
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.resources import Resources

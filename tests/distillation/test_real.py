@@ -17,7 +17,7 @@ from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import check_method
+from lgd.distillation.methods.checks import check_method
 from lgd.distillation.selection import CandidateScores, rule_named
 from lgd.distillation.store import Candidate, Row, read_latents, read_manifest
 from lgd.errors import UserError

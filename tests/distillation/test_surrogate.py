@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from lgd.classifiers.train import load_classifier, train_classifier
 from lgd.config import ClassifierConfig, Config, SurrogateConfig, TrainingConfig, check, with_values
 from lgd.data.imageset import ImageSet
-from lgd.distillation.methods.registry import SURROGATE
+from lgd.distillation.methods import SURROGATE
 from lgd.distillation.recipe import assets_of
 from lgd.distillation.surrogate import load_surrogate, real_images, surrogate_images, train_surrogate
 from lgd.errors import UserError

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from lgd.evaluation.differences import paired_differences
-from lgd.evaluation.intervals import t_interval
+from lgd.evaluation.intervals import paired_differences, t_interval
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0, 4.0], [-3.0, 5.5], [0.1, 0.2, 0.2, 0.4, 0.9]])

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from lgd.config import Config, with_values
 from lgd.diffusion.autoencoder_networks import in_precision, network_decode
-from lgd.profiling.counting import Alive
+from lgd.profiling.measure import Alive
 from lgd.profiling.sizes import Sizes
 from lgd.profiling.workloads import Workload, Workloads
 

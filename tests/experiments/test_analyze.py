@@ -22,7 +22,7 @@ from lgd.config import Config, load_config
 from lgd.data.folder import decode_image
 from lgd.errors import UserError
 from lgd.experiments.analyze import analyze, unique_names
-from lgd.report.analysis import plot_analysis
+from lgd.report.plots import plot_analysis
 
 QUICK = AnalysisConfig(seeds=1, epochs=2)
 DOCS = Path(__file__).parents[2] / "docs" / "analyses.md"
@@ -183,6 +183,8 @@ def test_the_documented_example_adds_an_analysis(
     contrast = module_from_spec(spec)
     spec.loader.exec_module(contrast)
     assert line.count("\n") == 1
+    for name in MEASURES.keys() - {"validity"}:  # a neighbour in the table; the others take seconds
+        monkeypatch.delitem(MEASURES, name)
     for name, measure in eval(f"{{{line}}}", {"contrast": contrast}).items():
         monkeypatch.setitem(MEASURES, name, measure)
     out, page = tmp_path / "out", tmp_path / "report.html"

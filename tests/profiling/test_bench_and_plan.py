@@ -18,7 +18,7 @@ from lgd.distillation.methods import recipe_for, with_method
 from lgd.distillation.recipe import Recipe, first_step
 from lgd.distillation.store import read_manifest
 from lgd.profiling.bench import with_steps
-from lgd.profiling.counting import Alive, count
+from lgd.profiling.measure import Alive, count
 from lgd.profiling.plan import Rates, plan
 from lgd.profiling.sizes import Sizes
 from lgd.profiling.workloads import Workload, Workloads

@@ -81,11 +81,11 @@ class Inputs:
     @property
     def judge(self) -> Classifier:
         """The network that had no part in making the set."""
-        return cached_judge(self.context.assets)
+        return load_judge(self.context.assets)
 
     @property
     def reference(self) -> Classifier:
-        return cached_reference(self.context.assets)
+        return load_reference(self.context.assets)
 
     @property
     def features(self) -> Tensor:
@@ -108,16 +108,13 @@ def real_sample(context: AnalysisContext) -> tuple[Tensor, AnalysedSet]:
     return places, AnalysedSet((real.subset(places),))
 
 
-cached_judge, cached_reference = lru_cache(maxsize=1)(load_judge), lru_cache(maxsize=1)(load_reference)
-
-
 @lru_cache(maxsize=4)
 def set_features(context: AnalysisContext, analysed: AnalysedSet) -> Tensor:
     """Compute the judge's last features of a set's images, (N, D), on the CPU."""
-    return features_of(cached_judge(context.assets), analysed.images)
+    return features_of(load_judge(context.assets), analysed.images)
 
 
 def forget() -> None:
     """Empty the caches of this file and of `load_set`: files may have changed since an earlier analysis."""
-    for cached in (load_set, real_sample, cached_judge, cached_reference, set_features):
+    for cached in (load_set, real_sample, set_features):
         cached.cache_clear()

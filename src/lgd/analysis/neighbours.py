@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lgd.classifiers.architectures import feature_batches
+from lgd.classifiers.architectures import Classifier, feature_batches, features_of
+from lgd.config import DatasetConfig
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
-from lgd.distillation.judge import judged, judged_real
+from lgd.distillation.judge import load_judge, real_outputs
 from lgd.distillation.recipe import Assets
 
 from .context import Inputs, real_sample
@@ -41,8 +42,9 @@ def copies(assets: Assets, images: ImageSet, anchors: Tensor) -> dict[str, float
     anchors: positions in the training set of the real images from which the images were sampled, (N,); -1 for none.
     `anchor` is the percent of the anchored images that are near copies of their own anchor; None without anchors.
     """
-    train, real = cached_splits(assets.dataset).train, judged_real(assets)[0]
-    features, limit = unit(judged(assets, images)[0]), near_limit(assets, assets.judge_file.stat().st_mtime_ns)
+    judge, dataset = load_judge(assets), assets.dataset
+    train, real = cached_splits(dataset).train, real_outputs(judge, dataset)[0]
+    features, limit = unit(features_of(judge, images)), near_limit(judge, dataset)
     distance, neighbours = nearest(features, map(unit, real.split(PART)))
     anchored = anchors >= 0
     to_anchor = (features[anchored] - unit(real[anchors[anchored]])).norm(dim=1)
@@ -54,9 +56,9 @@ def copies(assets: Assets, images: ImageSet, anchors: Tensor) -> dict[str, float
 
 
 @lru_cache(maxsize=1)
-def near_limit(assets: Assets, version: int) -> Tensor:
-    """Return the largest distance of a near copy, for the judge of an assets directory; version: of its file."""
-    real = judged_real(assets)[0]
+def near_limit(judge: Classifier, dataset: DatasetConfig) -> Tensor:
+    """Return the largest distance of a near copy in the judge's features."""
+    real = real_outputs(judge, dataset)[0]
     some = evenly(len(real))
     return limit_of(nearest(unit(real[some]), map(unit, real.split(PART)), some)[0])
 

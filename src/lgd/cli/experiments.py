@@ -200,10 +200,10 @@ class AnalyzeOptions(Output):
 def analyze(arguments: Sequence[str]) -> int:
     options = parse(AnalyzeOptions, "lgd analyze", arguments)
     from lgd.analysis.context import AnalysisConfig
-    from lgd.analysis.table import analysis_table
+    from lgd.analysis.registry import analysis_table
     from lgd.execution.hardware import worker_count
     from lgd.experiments.analyze import analyze
-    from lgd.report.analysis import write_figures
+    from lgd.report.plots import write_figures
 
     settings = AnalysisConfig(options.seeds, options.epochs, options.increments, options.split_seed)
     workers = options.workers or worker_count(Config().compute)

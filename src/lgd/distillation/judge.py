@@ -24,49 +24,52 @@ from .recipe import Assets
 
 
 def load_judge(assets: Assets) -> Classifier:
-    """Load the judge of an assets directory, on its device. Errors: UserError for a missing or corrupt file."""
-    return load_classifier(assets.judge_file, assets.judge, cached_splits(assets.dataset).train, assets.device)
+    """Load the judge of an assets directory. Errors: as `load_network`."""
+    return load_network(assets, assets.judge_file, assets.judge)
 
 
 def load_reference(assets: Assets) -> Classifier:
-    """Load the reference of an assets directory, on its device. Errors: UserError for a missing or corrupt file."""
-    return load_classifier(assets.reference_file, assets.reference, cached_splits(assets.dataset).train, assets.device)
+    """Load the reference of an assets directory. Errors: as `load_network`."""
+    return load_network(assets, assets.reference_file, assets.reference)
+
+
+def load_network(assets: Assets, file: Path, network: ClassifierConfig) -> Classifier:
+    """Load a classifier of the real classes onto the device, the same one until its file changes.
+
+    Errors: UserError for a missing or corrupt file.
+    """
+    return _network(file, version_of(file), network, assets.dataset, assets.device)
+
+
+@lru_cache(maxsize=8)
+def _network(file: Path, version: int, network: ClassifierConfig, dataset: DatasetConfig, device: str) -> Classifier:
+    return load_classifier(file, network, cached_splits(dataset).train, device)
+
+
+def version_of(path: Path) -> int:
+    """Return a number that changes when a file is made again, so that no process keeps an old network."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def accuracies_on_test(assets: Assets) -> dict[str, float]:
     """Measure the judge and the reference on the real test images, in percent, once per process and network."""
-    networks = {"judge": (assets.judge_file, assets.judge), "reference": (assets.reference_file, assets.reference)}
-    return {
-        name: _accuracy_on_test(file, file.stat().st_mtime_ns, network, assets.dataset, assets.device)
-        for name, (file, network) in networks.items()
-    }
+    networks = {"judge": load_judge(assets), "reference": load_reference(assets)}
+    return {name: _accuracy_on_test(network, assets.dataset) for name, network in networks.items()}
 
 
 @lru_cache(maxsize=2)
-def _accuracy_on_test(
-    file: Path, version: int, network: ClassifierConfig, dataset: DatasetConfig, device: str
-) -> float:
-    splits = cached_splits(dataset)
-    return accuracy(load_classifier(file, network, splits.train, device), splits.test)
+def _accuracy_on_test(network: Classifier, dataset: DatasetConfig) -> float:
+    return accuracy(network, cached_splits(dataset).test)
 
 
-def judged(assets: Assets, images: ImageSet) -> tuple[Tensor, Tensor]:
-    """Compute the judge's features (N, D) and logits (N, classes) of images, in batches, on the CPU."""
-    return features_and_logits(load_judge(assets), images)
+@lru_cache(maxsize=2)
+def real_outputs(network: Classifier, dataset: DatasetConfig, label: int | None = None) -> tuple[Tensor, Tensor]:
+    """Compute a network's features (N, D) and logits (N, classes) of the real training images, or of a class's.
 
-
-def judged_real(assets: Assets) -> tuple[Tensor, Tensor]:
-    """Compute the same of all real training images, (M, D) and (M, classes), once per process and judge."""
-    file = assets.judge_file
-    return _judged_real(file, file.stat().st_mtime_ns, assets.judge, assets.dataset, assets.device)
-
-
-@lru_cache(maxsize=1)
-def _judged_real(
-    file: Path, version: int, network: ClassifierConfig, dataset: DatasetConfig, device: str
-) -> tuple[Tensor, Tensor]:
+    The process keeps the last two results, so that orders and losses of one class take one pass.
+    """
     train = cached_splits(dataset).train
-    return features_and_logits(load_classifier(file, network, train, device), train)
+    return features_and_logits(network, train if label is None else train.subset(train.indices_of(label)))
 
 
 def make_independent(assets: Assets, folder: Path, train: ImageSet, advance: Callable[[], None]) -> None:

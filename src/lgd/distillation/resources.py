@@ -8,9 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lgd.classifiers.architectures import Classifier, features_and_logits
-from lgd.classifiers.train import load_classifier
-from lgd.config import ClassifierConfig, DatasetConfig, GeneratorConfig, SamplingConfig, SurrogateConfig
+from lgd.classifiers.architectures import Classifier
+from lgd.config import DatasetConfig, GeneratorConfig, SamplingConfig, SurrogateConfig
 from lgd.data.imageset import Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.autoencoder import Autoencoder, small_decoder
@@ -18,6 +17,7 @@ from lgd.diffusion.folder import open_generator
 from lgd.diffusion.generator import Generator
 from lgd.guidance.influence import Surrogate
 
+from .judge import load_network, load_reference, real_outputs, version_of
 from .recipe import Growth
 from .store import read_latents
 from .surrogate import load_surrogate, surrogate_images
@@ -44,7 +44,7 @@ class Resources:
     @cached_property
     def generator(self) -> Generator:
         assets, folder = self.assets, self.assets.generator_folder
-        version = _version(folder / "done")
+        version = version_of(folder / "done")
         return _generator(folder, version, assets.generator, assets.dataset, self.device, self.config.sampling)
 
     @cached_property
@@ -59,34 +59,28 @@ class Resources:
 
     @cached_property
     def reference(self) -> Classifier:
-        return self._classifier(self.assets.reference_file, self.assets.reference)
+        return load_reference(self.assets)
 
     @cached_property
     def independent(self) -> Classifier:
         """The network of calibration and coverage, which takes no part in guidance."""
-        return self._classifier(self.assets.independent_file, self.assets.judge)
+        return load_network(self.assets, self.assets.independent_file, self.assets.judge)
 
     @cached_property
     def learners(self) -> list[Classifier]:
-        return [self._classifier(path, self.growth.learner) for path in self.growth.learner_files(self.increment)]
-
-    def _classifier(self, path: Path, config: ClassifierConfig) -> Classifier:
-        return _classifier(path, _version(path), config, self.assets.dataset, self.device)
+        files = self.growth.learner_files(self.increment)
+        return [load_network(self.assets, file, self.growth.learner) for file in files]
 
     @cached_property
     def surrogate(self) -> Surrogate:
         """The surrogate of influence guidance, with the class gradients of this unit's classes."""
         assets, folder = self.assets, self.assets.surrogate_folder
-        version = _version(folder / "checkpoints.json")
+        version = version_of(folder / "checkpoints.json")
         return _surrogate(folder, version, assets.surrogate, assets.dataset, self.classes, self.device)
 
     def real_outputs(self, label: int) -> tuple[Tensor, Tensor]:
-        """Return the reference's features (N, D) and logits (N, classes) of a class's training images, on the CPU.
-
-        The process keeps those of the last class, so that orders and losses of one class take one pass.
-        """
-        assets, path = self.assets, self.assets.reference_file
-        return _outputs(path, _version(path), assets.reference, assets.dataset, self.device, label)
+        """Return the reference's features (N, D) and logits (N, classes) of a class's training images, on the CPU."""
+        return real_outputs(self.reference, self.assets.dataset, label)
 
     def memory(self) -> dict[int, Tensor]:
         """Return the latents of this unit's classes in earlier increments, oldest first, (M, C, H, W) each."""
@@ -94,11 +88,6 @@ class Resources:
         own = {label: self.growth.class_names[label] for label in self.classes}
         parts = {label: [latents[name] for latents in earlier if name in latents] for label, name in own.items()}
         return {label: torch.cat(items) if items else torch.empty(0) for label, items in parts.items()}
-
-
-def _version(path: Path) -> int:
-    """Return a number that changes when a file is made again, so that no process keeps an old network."""
-    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 @lru_cache(maxsize=2)
@@ -110,20 +99,6 @@ def _generator(
     if sampling.compile:
         generator.denoiser.compile()
     return generator
-
-
-@lru_cache(maxsize=8)
-def _classifier(path: Path, version: int, config: ClassifierConfig, dataset: DatasetConfig, device: str) -> Classifier:
-    return load_classifier(path, config, cached_splits(dataset).train, device)
-
-
-@lru_cache(maxsize=1)
-def _outputs(
-    path: Path, version: int, config: ClassifierConfig, dataset: DatasetConfig, device: str, label: int
-) -> tuple[Tensor, Tensor]:
-    train = cached_splits(dataset).train
-    reference = _classifier(path, version, config, dataset, device)
-    return features_and_logits(reference, train.subset(train.indices_of(label)))
 
 
 @lru_cache(maxsize=2)

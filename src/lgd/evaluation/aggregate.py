@@ -16,7 +16,7 @@ from lgd.errors import UserError
 from lgd.storage.files import read_json
 
 from .cells import Evaluation
-from .differences import paired_differences
+from .intervals import paired_differences
 from .schedule import Cell, evaluated_increments, evaluators
 
 BASELINE = "dit"

@@ -7,7 +7,8 @@ from typing import Any
 
 from lgd.config import Config
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import import_libraries, methods_used
+from lgd.distillation.methods import methods_used
+from lgd.distillation.methods.sampling import import_libraries
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.evaluation.aggregate import compare
 from lgd.evaluation.comparison_tables import overview, tables

@@ -14,7 +14,8 @@ from lgd.config import Config
 from lgd.diffusion.folder import pin_decoder
 from lgd.distillation.judge import accuracies_on_test, load_judge, load_reference
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import import_libraries, methods_used
+from lgd.distillation.methods import methods_used
+from lgd.distillation.methods.sampling import import_libraries
 from lgd.distillation.recipe import Assets, Growth
 from lgd.distillation.seed_check import seed_set_verdict
 from lgd.distillation.stages import grow

@@ -19,7 +19,8 @@ from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import check_null
 from lgd.diffusion.starts import check_decoder, check_generator
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import SURROGATE, check_method, growth_of, methods_used, sections_used, with_method
+from lgd.distillation.methods import SURROGATE, growth_of, methods_used, sections_used, with_method
+from lgd.distillation.methods.checks import check_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
 from lgd.errors import UserError
 from lgd.evaluation.cells import Evaluation

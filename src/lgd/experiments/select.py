@@ -14,7 +14,8 @@ from lgd.data.imageset import ImageSet, Splits
 from lgd.data.labelled import LabelledImages
 from lgd.data.memory import image_set
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import METHODS, check_method, methods_used
+from lgd.distillation.methods import METHODS, methods_used
+from lgd.distillation.methods.checks import check_method
 from lgd.distillation.stages import grow
 from lgd.distillation.store import load, read_manifest
 from lgd.errors import UserError

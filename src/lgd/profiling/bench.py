@@ -21,8 +21,7 @@ from lgd.evaluation.tables import Table, markdown
 from lgd.execution.hardware import device_name
 from lgd.progress import progress_bar
 
-from .counting import operations
-from .measure import Clock, Times, take_turns
+from .measure import Clock, Times, count, take_turns
 from .networks import Networks
 
 GUIDED_SHARE = (10, 45, 50)
@@ -159,7 +158,7 @@ def denoiser_rate(networks: Networks, config: Recipe, peaks: dict[str, float], s
     def call() -> None:
         generator.predict(x, Step(0, 500, 0.5), ids)
 
-    flops = operations(call)
+    flops, _ = count(call, [])
     taken = take_turns({"denoiser": call}, settings.rounds, clock=settings.clock)["denoiser"]
     return {
         "parameters": sum(p.numel() for p in generator.denoiser.parameters()),

@@ -1,7 +1,8 @@
-"""Measure functions in turns, so that other load on the machine slows all of them alike."""
+"""Measure functions in turns, so that other load slows all alike; count their operations and memory, also on shapes."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
@@ -9,6 +10,9 @@ from time import perf_counter
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,12 @@ Clock = Callable[[], float]
 def take_turns(
     functions: Mapping[str, Callable[[], Any]],
     rounds: int,
-    warm_up: bool = True,
     clock: Clock = perf_counter,
     advance: Callable[[], None] = lambda: None,
 ) -> dict[str, Times]:
-    """Time every function once per round, after one that does not count if `warm_up`; then `advance` each time."""
+    """Time every function once per round, after one round that does not count; call `advance` each time."""
     found: dict[str, list[float]] = {name: [] for name in functions}
-    for number in range(-1 if warm_up else 0, rounds):
+    for number in range(-1, rounds):
         for name, function in functions.items():
             seconds = timed(function, clock)
             advance()
@@ -65,3 +68,46 @@ def timed(function: Callable[[], Any], clock: Clock = perf_counter) -> float:
 def wait() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+
+
+class Alive(TorchDispatchMode):
+    """Counts the bytes of all living storages: `now`, and their maximum `peak`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        if function is torch.ops.aten._local_scalar_dense.default:
+            return 1  # for shapes without data: a gradient is finite, a label is class 1
+        result = function(*arguments, **(named or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.add(tensor)
+        return result
+
+    def add(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+        self._known.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._remove, key, size)
+
+    def _remove(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.now -= size
+
+
+def count(function: Callable[[], Any], networks: list[torch.nn.Module]) -> tuple[int, int]:
+    """Return the floating-point operations of a call and its peak memory in bytes, the networks' weights included."""
+    with Alive() as alive:
+        for network in networks:
+            for tensor in [*network.parameters(), *network.buffers()]:
+                alive.add(tensor)
+        with FlopCounterMode(display=False) as counter:
+            function()
+    return counter.get_total_flops(), alive.peak

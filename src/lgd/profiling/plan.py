@@ -28,8 +28,7 @@ from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
 from lgd.storage.files import read_json
 
 from .bench import matmul_peaks
-from .counting import count
-from .measure import timed
+from .measure import count, timed
 from .sizes import Sizes
 from .workloads import Workload, Workloads
 

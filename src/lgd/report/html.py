@@ -12,20 +12,18 @@ from matplotlib.figure import Figure
 
 from lgd import __version__
 from lgd.analysis.measure import styles_of
-from lgd.analysis.registry import MEASURES
-from lgd.analysis.table import table_rows
+from lgd.analysis.registry import MEASURES, table_rows
 from lgd.data.part_names import title_of
 from lgd.distillation.methods import METHODS
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
 from lgd.evaluation.comparison_tables import COPIES, copied, difference_table
-from lgd.evaluation.differences import paired_differences
+from lgd.evaluation.intervals import paired_differences
 from lgd.evaluation.tables import Table
 from lgd.progress import progress_bar
 from lgd.storage.files import read_json, write_text
 
 from . import plots
-from .analysis import plot_analysis
 from .finished_runs import FinishedRun, averaged, by_method, read_runs
 from .gallery import WALL_CLASSES, gallery
 from .reproduce import command, command_of_all
@@ -185,7 +183,7 @@ def _figures(
         figures["scores"] = plots.score_histogram(scores)
     if analysis:
         # The run's own redundancy, of its evaluation, goes before the analysis's.
-        figures = {**plot_analysis(analysis, list(methods)), **figures}
+        figures = {**plots.plot_analysis(analysis, list(methods)), **figures}
     confusions = {name: m["confusion"] for name, m in methods.items() if m["confusion"]}
     if confusions:
         figures["confusion"] = plots.confusion_maps(confusions, runs[0].class_names)

@@ -10,10 +10,9 @@ from lgd.errors import UserError
 from lgd.guidance.learnability import guided_steps
 from lgd.progress import log
 
+from . import METHODS, Method, method_named, recipe_for, seed_config, seed_method, with_method
 from .anchors import anchor_count
-from .base import Method
 from .real import REAL
-from .registry import METHODS, method_named, recipe_for, seed_config, seed_method, with_method
 
 
 def check_method(config: Config, train: ImageSet) -> None:
