@@ -30,7 +30,6 @@ from lgd.execution.local import Local
 from lgd.execution.units import unfinished
 from lgd.experiments.distill import complete
 from lgd.experiments.prepare import MADE_FROM, check_images, prepare_asset, prepare_classifier, record_parts
-from lgd.experiments.reference import judge_unit, reference_unit
 from lgd.experiments.resolve import Experiment, resolve
 from lgd.experiments.run_directory import claim, timed
 
@@ -39,8 +38,7 @@ def network(config: Config, assets: Path, name: str) -> None:
     """Train the reference or the judge."""
     base = resolve(config, [])
     own = base.assets(assets)
-    unit = {"reference": reference_unit, "judge": judge_unit}[name](own)
-    prepare_classifier(unit, getattr(own, name), Local(1, assets), False)
+    prepare_classifier(own, name, Local(1, assets))
 
 
 def own_asset(config: Config, assets: Path, name: str) -> None:

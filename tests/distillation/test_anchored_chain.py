@@ -101,7 +101,7 @@ def config() -> Config:
 @pytest.fixture(scope="module")
 def assets(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assets")
-    prepare(assets_of(config, folder, "cpu"), [METHODS["lgd"]], Local(1, folder), shared=False)
+    prepare(assets_of(config, folder, "cpu"), [METHODS["lgd"]], Local(1, folder))
     return folder
 
 
@@ -189,7 +189,7 @@ def test_every_family_starts_from_the_encoded_image(
     config = with_values(config, {**values, **kind(tmp_path / "generator")})
     config = with_method(with_values(config, {"sampling.classifier_free_scale": 2.0}), "dit")
     folder = assets_of(config, tmp_path / "assets", "cpu")
-    prepare(folder, [METHODS["dit"]], Local(1, tmp_path / "assets"), shared=False)
+    prepare(folder, [METHODS["dit"]], Local(1, tmp_path / "assets"))
     experiment, run = resolve(config), Run(tmp_path / "run")
     growth = experiment.growth(run, folder)
 

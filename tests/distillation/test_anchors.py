@@ -45,7 +45,7 @@ def settings() -> Config:
 def assets(settings: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assets")
     used = [METHODS[name] for name in ("lgd", "igd")]
-    prepare(assets_of(settings, folder, "cpu"), used, Local(1, folder), shared=False)
+    prepare(assets_of(settings, folder, "cpu"), used, Local(1, folder))
     return folder
 
 

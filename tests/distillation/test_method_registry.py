@@ -56,7 +56,7 @@ def tiny() -> Config:
 @pytest.fixture(scope="module")
 def assets(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("assets")
-    prepare(assets_of(tiny, folder, "cpu"), list(METHODS.values()), Local(1, folder), shared=False)
+    prepare(assets_of(tiny, folder, "cpu"), list(METHODS.values()), Local(1, folder))
     return folder
 
 

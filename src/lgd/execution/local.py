@@ -31,6 +31,8 @@ class Local:
     all units write into. retries: number of times to run a unit again after an error that may be transient.
     """
 
+    distributed = False
+
     def __init__(self, workers: int, root: Path, retries: int = 0) -> None:
         self.workers = workers
         self.root = root

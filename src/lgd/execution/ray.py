@@ -34,6 +34,8 @@ class OnRay:
     root: directory that all units write into, on a path that every machine sees, or the local copy of a URL.
     """
 
+    distributed = True
+
     def __init__(self, compute: ComputeConfig, root: Path) -> None:
         self.compute = compute
         self.root = root

@@ -41,6 +41,9 @@ class Unit:
 class Engine(Protocol):
     """Runs units in any order. A unit whose `done` exists, with its files undamaged, is not run again."""
 
+    distributed: bool
+    """whether units run on other machines"""
+
     def run(self, units: Sequence[Unit], what: str) -> None:
         """Run the unfinished units. `what` names them on the progress bar.
 

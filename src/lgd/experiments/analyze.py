@@ -25,7 +25,7 @@ from lgd.storage.files import output_directory, read_json, write_json
 
 from .auto import load_config
 from .prepare import prepare_classifier
-from .reference import judge_unit, reference_unit
+from .reference import classifier_unit
 from .run_directory import claim
 
 
@@ -60,9 +60,9 @@ def analyze(
     with output_directory(out, overwrite) as root, Local(workers, root) as engine:
         claim(root / "config.json", made_from)
         assets = assets_of(config, _assets_folder(places, root), resolve_device(config.compute.device))
-        for unit, network in ((reference_unit(assets), assets.reference), (judge_unit(assets), assets.judge)):
-            if not unit.done.exists():
-                prepare_classifier(unit, network, engine, shared=False)
+        for name in ("reference", "judge"):
+            if not classifier_unit(assets, name).done.exists():
+                prepare_classifier(assets, name, engine)
         context = AnalysisContext(assets, config.evaluation.classifier, settings)
         units = [unit for source in (None, *sources) for unit in units_of(root, context, source)]
         engine.run(units, "analysis")

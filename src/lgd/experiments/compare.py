@@ -54,7 +54,7 @@ def compare_methods(
         if any(method.needs_generator for method in used):
             engine.warm_up(import_libraries)
         folder = assets or root
-        prepare(base.assets(folder), used, engine, compute.engine == "ray", settle=budget.settling(folder))
+        prepare(base.assets(folder), used, engine, settle=budget.settling(folder))
         budget.settle("stages")
         budget.settle("evaluation")  # now, for the same numbers in all runs
         base = budget.experiment

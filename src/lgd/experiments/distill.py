@@ -48,12 +48,12 @@ def distill(config: Config | str, out: str | Path, overwrite: bool = False) -> R
     """
     base = resolve(config)
     with workspace(out, overwrite) as root, engine_for(base.config.compute, root) as engine:
-        budget, run, on_ray = Budget(base, root), Run(root), base.config.compute.engine == "ray"
+        budget, run = Budget(base, root), Run(root)
 
         def assets() -> Assets:
             """Make what the method, as it is known now, needs."""
             now = budget.run()
-            prepare(now.assets(root), methods_used(now.config), engine, on_ray, settle=budget.settling(root))
+            prepare(now.assets(root), methods_used(now.config), engine, settle=budget.settling(root))
             return budget.run().assets(root)
 
         if base.config.method == "auto":

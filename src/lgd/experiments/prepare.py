@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lgd.config import ClassifierConfig, GeneratorConfig, to_dict
+from lgd.config import GeneratorConfig, to_dict
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import open_generator, pin_source
@@ -15,17 +15,16 @@ from lgd.distillation.recipe import Assets
 from lgd.errors import UserError, naming
 from lgd.execution.hardware import cpu_threads
 from lgd.execution.receipts import write_receipt
-from lgd.execution.units import Engine, Unit, unfinished
+from lgd.execution.units import Engine, unfinished
 from lgd.progress import log, progress_bar
 from lgd.storage.files import read_json, write_json
 
-from .reference import guessing_warning, judge_unit, reference_unit
+from .reference import classifier_unit, guessing_warning
 from .run_directory import claim, timed
 
 Settle = Callable[[str, float], Assets]
 """Takes the name of an asset that is about to be made, and the seconds of a generator's step where they are known;
 returns the settings of the assets, in which those of this one are final."""
-NETWORKS = {"reference": reference_unit, "judge": judge_unit}
 MADE_FROM = ("dataset", "generator", "reference", "judge")
 """sections of the configuration that the assets depend on"""
 
@@ -57,16 +56,14 @@ def prepare(
     assets: Assets,
     methods: Sequence[Method],
     engine: Engine,
-    shared: bool,
     judged: bool = True,
     settle: Settle | None = None,
 ) -> None:
     """Make the assets that the methods need, unless they are there and undamaged.
 
-    methods: of the runs and of their seed sets. shared: whether the engine trains reference and judge on other
-    machines. judged: whether a judge is needed, too. They are trained beside the others where there are cores for it,
-    and their seconds are then part of those; else before them. settle: called before each asset (budget.py). Errors:
-    UserError when the assets were made with another configuration.
+    methods: of the runs and of their seed sets. judged: whether a judge is needed beside the reference. They are
+    trained beside the others where there are cores for it, and their seconds are then part of those; else before them.
+    settle: called before each asset (budget.py). Errors: UserError for assets that were made with another configuration.
     """
     root, own = assets.root, assets.generator
     root.mkdir(parents=True, exist_ok=True)
@@ -79,32 +76,29 @@ def prepare(
         assets.generator_folder.mkdir(exist_ok=True)
     extra = list(dict.fromkeys(asset for method in methods for asset in method.assets))
     fresh, beside = False, []
-    for name, unit_of in list(NETWORKS.items())[: 1 + judged]:
+    for name in ("reference", "judge")[: 1 + judged]:
         assets = settle(name, 0.0) if settle else assets
-        fresh |= not unit_of(assets).done.exists()
+        unit = classifier_unit(assets, name)
+        fresh |= not unit.done.exists()
         copied = name == "reference" and assets.reference.weights
         if (extra or trains) and not copied and engine.has_room(own.threads):
-            beside.append(unit_of(assets))
+            beside.append(unit)
         else:
-            prepare_classifier(unit_of(assets), getattr(assets, name), engine, shared)
+            prepare_classifier(assets, name, engine)
     with engine.beside(beside, "reference and judge", own.threads):
         for asset in extra:
             prepare_asset(asset, assets, splits.train)
         with timed(root, "generator"), cpu_threads(own.threads):
             if trains:
                 training = GeneratorTraining(own, assets.dataset, splits.train, assets.device)
-                make_generator(training, assets.generator_folder, settle=settle and generator_of(settle))
+                settled = (lambda step: settle("generator", step).generator) if settle else None
+                make_generator(training, assets.generator_folder, settle=settled)
             elif needs_generator:
                 check_source(own, splits.train, assets.generator_folder)
     for unit in beside:
-        prepare_classifier(unit, getattr(assets, unit.name), engine, shared)
+        prepare_classifier(assets, unit.name, engine)
     if fresh and (warning := guessing_warning(assets, judged)):
         log.warning(warning)
-
-
-def generator_of(settle: Settle) -> Callable[[float], GeneratorConfig]:
-    """Return what settles the generator's settings, given the seconds of a step."""
-    return lambda step: settle("generator", step).generator
 
 
 def check_images(root: Path, splits: Splits) -> None:
@@ -126,18 +120,18 @@ def check_images(root: Path, splits: Splits) -> None:
             )
 
 
-def prepare_classifier(unit: Unit, config: ClassifierConfig, engine: Engine, shared: bool) -> None:
+def prepare_classifier(assets: Assets, name: str, engine: Engine) -> None:
     """Train the reference or the judge, or copy the user's own reference, unless it is there, undamaged.
 
-    shared: the engine trains it; otherwise this process does, and shows its progress. Errors: UserError for weights
+    This process trains it, and shows its progress, unless the engine has other machines. Errors: UserError for weights
     that do not fit.
     """
-    root = unit.done.parent
-    with timed(root, unit.name):
-        if shared:
-            engine.run([unit], unit.name)
-        elif unfinished([unit], root):
-            with progress_bar(config.training.epochs, unit.name) as advance:
+    unit = classifier_unit(assets, name)
+    with timed(assets.root, name):
+        if engine.distributed:
+            engine.run([unit], name)
+        elif unfinished([unit], assets.root):
+            with progress_bar(getattr(assets, name).training.epochs, name) as advance:
                 unit.function(*unit.arguments, advance)
             write_receipt(unit.done, [unit.done])
 

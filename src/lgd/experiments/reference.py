@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,31 +18,23 @@ from lgd.execution.units import Unit
 from lgd.rng import derive_seed
 
 
-def reference_unit(assets: Assets) -> Unit:
-    done = assets.reference_file
-    return Unit("reference", make_reference, (assets,), done, assets.reference.training.shards)
+def classifier_unit(assets: Assets, name: str) -> Unit:
+    """Return the unit of work that makes the reference or the judge."""
+    done, shards = assets.root / f"{name}.safetensors", getattr(assets, name).training.shards
+    return Unit(name, make_classifier, (assets, name), done, shards)
 
 
-def make_reference(assets: Assets, advance: Callable[[], object] = lambda: None) -> None:
-    """Train the reference, or copy the user's own, and save it. advance: called after every epoch."""
-    wanted, splits, file = assets.reference, cached_splits(assets.dataset), assets.reference_file
-    with cpu_threads(assets.generator.threads), naming("reference"):
-        if wanted.weights:
-            save_classifier(foreign_reference(wanted, splits, assets.device), file, wanted, splits.train)
+def make_classifier(assets: Assets, name: str, advance: Callable[[], object] = lambda: None) -> None:
+    """Train the reference or the judge, each with its own seed, or copy the user's own reference, and save it.
+
+    advance: called after every epoch.
+    """
+    config, splits, file = getattr(assets, name), cached_splits(assets.dataset), assets.root / f"{name}.safetensors"
+    with cpu_threads(assets.generator.threads), naming(name):
+        if isinstance(config, ReferenceConfig) and config.weights:
+            save_classifier(foreign_reference(config, splits, assets.device), file, config, splits.train)
         else:
-            seed = derive_seed("reference", wanted.seed)
-            train_and_save(file, wanted, splits.train, seed, assets.device, advance)
-
-
-def judge_unit(assets: Assets) -> Unit:
-    return Unit("judge", make_judge, (assets,), assets.judge_file, assets.judge.training.shards)
-
-
-def make_judge(assets: Assets, advance: Callable[[], object] = lambda: None) -> None:
-    """Train the judge on the reference's images, with another seed, and save it. advance: as `make_reference`."""
-    train, seed = cached_splits(assets.dataset).train, derive_seed("judge", assets.judge.seed)
-    with cpu_threads(assets.generator.threads), naming("judge"):
-        train_and_save(assets.judge_file, assets.judge, train, seed, assets.device, advance)
+            train_and_save(file, config, splits.train, derive_seed(name, config.seed), assets.device, advance)
 
 
 def foreign_reference(config: ReferenceConfig, splits: Splits, device: str) -> Classifier:
@@ -85,9 +76,3 @@ def guessing_warning(assets: Assets, judged: bool) -> str:
         f" {', '.join(uses[name] for name in low)} say little. If the images show their classes, train longer"
         f" ({', '.join(f'{name}.training.epochs' for name in low)})"
     )
-
-
-def reference_metrics(assets: Assets) -> dict[str, Any]:
-    """Return the reference's accuracy in percent on the test images, and their number."""
-    test = cached_splits(assets.dataset).test
-    return {"accuracy": accuracy(load_reference(assets), test), "images": len(test)}

@@ -90,7 +90,7 @@ def select_into(config: Config, out: str | Path, overwrite: bool = False) -> Sel
         used = methods_used(experiment.config)
         record_parts(run, assets, used, evaluated=False)
         if any(method.needs_reference for method in used):
-            prepare(assets, used, engine, compute.engine == "ray", judged=False)
+            prepare(assets, used, engine, judged=False)
         with timed(root, "stages"):
             grow(growth, engine)
         folders = run.increments(stages.increments)
