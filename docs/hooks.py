@@ -82,10 +82,11 @@ def python_page() -> str:
 
 def commands_page() -> str:
     """Return the commands with their options, from the dataclasses that make the command line."""
-    from lgd.cli.support import PARTS
+    from lgd.cli.main import COMMANDS, options_of
 
     parts = ["# Commands\n\nCommands with a configuration also take [its fields](configuration.md) as options.\n"]
-    for command, options in PARTS.items():
+    for command in COMMANDS:
+        options = options_of(command)
         table = re.sub("^\\| `[a-z_]+`", as_option, option_table(options), flags=re.MULTILINE)
         parts += [f"## lgd {command}\n\n{escaped(options.__doc__ or '')}\n", table]
     return "\n".join(parts)

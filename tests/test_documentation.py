@@ -143,7 +143,7 @@ def test_the_commands_page_has_every_command() -> None:
     from lgd.cli.main import COMMANDS
 
     headings = set(re.findall(r"^## lgd (\w+)", hooks.commands_page(), re.MULTILINE))
-    assert headings == set(COMMANDS)
+    assert headings == {name.split()[0] for name in COMMANDS}
 
 
 def test_the_check_finds_dead_links_and_other_hosts(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lgd.cli import experiments, generator, parsing, profiling, support
+from lgd.cli import parsing
 from lgd.cli.main import dispatch
 from lgd.config import Config, load_config, presets
 
@@ -46,8 +46,7 @@ def test_documented_commands_parse(words: Sequence[str], monkeypatch: pytest.Mon
         parse(*arguments)
         raise ParsedError
 
-    for module in (experiments, generator, parsing, profiling, support):
-        monkeypatch.setattr(module, "parse", parse_and_stop)
+    monkeypatch.setattr(parsing, "parse", parse_and_stop)
     monkeypatch.setattr(parsing, "load_config", read_config)
     with pytest.raises((ParsedError, SystemExit)) as stop:  # SystemExit after printing help
         dispatch(list(words))

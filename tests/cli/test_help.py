@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -11,13 +12,12 @@ import pytest
 
 from lgd import __version__
 from lgd.cli.experiments import DistillOptions
-from lgd.cli.main import COMMANDS, main
+from lgd.cli.main import COMMANDS, USAGE, main, options_of
 from lgd.cli.parsing import parse, preset_first
-from lgd.cli.support import PARTS
 from lgd.config import Config
 from lgd.errors import UserError
 
-WITH_FIELDS = [name for name, part in PARTS.items() if "config" in {field.name for field in fields(part)}]
+WITH_FIELDS = [name for name in COMMANDS if "config" in {field.name for field in fields(options_of(name))}]
 MAIN = ("-o, --out", "--per-class", "--increments", "--method", "--seed", "--device", "--workers", "--overwrite")
 
 
@@ -96,8 +96,12 @@ def test_the_size_of_the_set_is_divided_among_the_increments() -> None:
         config_of("--per-class", "10", "--stages.images-per-increment", "2")
 
 
-def test_completion_knows_every_command() -> None:
-    assert {name.split()[0] for name in PARTS} == set(COMMANDS)
+def test_usage_and_completion_know_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    names = {name.split()[0] for name in COMMANDS}
+    listed = USAGE.partition("commands:\n")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^  (\w+)", listed, re.MULTILINE)) == {*names, "help", "version"}
+    script = printed(["completion", "bash"], capsys)
+    assert {word for name in COMMANDS for word in name.split()} <= set(re.findall(r"[a-z]+", script))
 
 
 def test_completion_in_bash(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,19 +1,17 @@
 """The commands that run experiments and read their results. Each imports torch and the like only when it is run."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
 from lgd.config import Config
-from lgd.errors import Failure, IncompleteError, UserError
+from lgd.errors import Failure, IncompleteError
 from lgd.progress import log
 from lgd.storage.files import write_text
 
 from .options import Fields, Output, Quiet, SetOptions
-from .parsing import parse, parse_with_preset
 
 
 @dataclass(frozen=True)
@@ -26,8 +24,7 @@ class DistillOptions(SetOptions, Output):
     """Write TensorBoard scalars into the run directory, too (extra: tensorboard)."""
 
 
-def distill(arguments: Sequence[str]) -> int:
-    options = parse_with_preset(DistillOptions, "distill", arguments)
+def distill(options: DistillOptions) -> None:
     from lgd.experiments.distill import distill
     from lgd.report.tensorboard import check_tensorboard, write_scalars
 
@@ -36,7 +33,6 @@ def distill(arguments: Sequence[str]) -> int:
     run = distill(options.config, options.out, options.overwrite)
     if options.tensorboard:
         write_scalars(run.root)
-    return 0
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,7 @@ class CompareOptions(SetOptions, Output):
     """Number of runs per method, each with its own seed."""
 
 
-def compare(arguments: Sequence[str]) -> int:
-    options = parse_with_preset(CompareOptions, "compare", arguments)
+def compare(options: CompareOptions) -> None:
     from lgd.experiments.compare import compare_methods
 
     comparison, text = compare_methods(options.config, options.methods, options.out, options.runs, options.overwrite)
@@ -64,13 +59,13 @@ def compare(arguments: Sequence[str]) -> int:
         print(whole if above is None else f"{whole}, above chance {0 - above:+.1f} %")
     if comparison["failures"]:
         raise IncompleteError([Failure(**failure) for failure in comparison["failures"]])
-    return 0
 
 
 @dataclass(frozen=True)
 class SelectOptions(Output):
     """Select real images of each class, without a generator. The same command continues an interrupted selection."""
 
+    in_preset: ClassVar = {"method": "auto"}
     out: str
     """Directory or URL of the selected images, which lie in its folder dataset."""
     per_class: Annotated[int, arg(aliases=("--ipc",))] = 10
@@ -79,15 +74,13 @@ class SelectOptions(Output):
     """The configuration, of which selection reads dataset, method, seed, reference, learner and compute."""
 
 
-def select(arguments: Sequence[str]) -> int:
-    options = parse_with_preset(SelectOptions, "select", arguments, method="auto")
+def select(options: SelectOptions) -> None:
     from lgd.experiments.select import select_into, selecting
 
     config = selecting(options.config, options.per_class)
     found = select_into(config, options.out, options.overwrite)
     classes = len(found.class_names)
     print(f"{options.out}/dataset: {len(found)} real images of {classes} classes by {config.method}")
-    return 0
 
 
 @dataclass(frozen=True)
@@ -118,8 +111,7 @@ class EvaluateOptions(Quiet):
     """Address of the Ray cluster: auto, HOST:PORT or local. Default: the preset's."""
 
 
-def evaluate(arguments: Sequence[str]) -> int:
-    options = parse(EvaluateOptions, "lgd evaluate", arguments)
+def evaluate(options: EvaluateOptions) -> None:
     from lgd.evaluation.dd_ranking import Ranking
     from lgd.evaluation.tables import plus_minus
     from lgd.experiments.evaluate import evaluate
@@ -149,7 +141,6 @@ def evaluate(arguments: Sequence[str]) -> int:
     for name, ranking in result.get("dd_ranking", {}).items():
         lrs, ars = (" and ".join(plus_minus(ranking[at][score]) for at in ("last", "best")) for score in ("lrs", "ars"))
         print(f"{name}: DD-Ranking at the last and the best: label-robust {lrs} %, augmentation-robust {ars} %")
-    return 0
 
 
 @dataclass(frozen=True)
@@ -164,15 +155,13 @@ class AblateOptions(SetOptions, Output):
     """Number of runs per combination, each with its own seed."""
 
 
-def ablate(arguments: Sequence[str]) -> int:
-    options = parse_with_preset(AblateOptions, "ablate", arguments)
+def ablate(options: AblateOptions) -> None:
     from lgd.experiments.ablate import ablate
 
     result, text = ablate(options.config, options.over, options.out, options.runs, options.overwrite)
     print(text, end="")
     if result["failures"]:
         raise IncompleteError([Failure(**failure) for failure in result["failures"]])
-    return 0
 
 
 @dataclass(frozen=True)
@@ -197,8 +186,7 @@ class AnalyzeOptions(Output):
     """Number of processes. 0: one per core on the CPU, one on a GPU."""
 
 
-def analyze(arguments: Sequence[str]) -> int:
-    options = parse(AnalyzeOptions, "lgd analyze", arguments)
+def analyze(options: AnalyzeOptions) -> None:
     from lgd.analysis.context import AnalysisConfig
     from lgd.analysis.registry import analysis_table
     from lgd.execution.hardware import worker_count
@@ -212,7 +200,6 @@ def analyze(arguments: Sequence[str]) -> int:
     text = analysis_table(found)
     write_text(options.out / "analysis.md", text)
     print(text, end="")
-    return 0
 
 
 @dataclass(frozen=True)
@@ -225,15 +212,11 @@ class ReferenceOptions(Output):
     """The configuration, of which the reference reads dataset, reference and compute."""
 
 
-def reference(arguments: Sequence[str]) -> int:
-    if not arguments or arguments[0] != "train":
-        raise UserError("lgd reference has one verb: lgd reference train PRESET_OR_TOML --out DIR")
-    options = parse_with_preset(ReferenceOptions, "reference train", arguments[1:])
+def reference_train(options: ReferenceOptions) -> None:
     from lgd.experiments.train_reference import train_reference
 
     metrics = train_reference(options.config, options.out, options.overwrite)
     print(f"{options.out}/reference.safetensors: {metrics['accuracy']:.2f} % of {metrics['images']} test images")
-    return 0
 
 
 @dataclass(frozen=True)
@@ -248,13 +231,11 @@ class ReportOptions(Output):
     """Directory written by `lgd analyze`, whose figures and numbers are included."""
 
 
-def report(arguments: Sequence[str]) -> int:
-    options = parse(ReportOptions, "lgd report", arguments)
+def report(options: ReportOptions) -> None:
     from lgd.report.html import write_report
 
     write_report(options.runs, options.out, options.analysis, options.overwrite)
     log.info(f"{options.out}: {options.out.stat().st_size / 2**20:.1f} MB")
-    return 0
 
 
 @dataclass(frozen=True)
@@ -274,12 +255,10 @@ class ExportOptions(Output):
     MEAN,MEAN,MEAN/STD,STD,STD. Empty: those of the data set."""
 
 
-def export(arguments: Sequence[str]) -> int:
-    options = parse(ExportOptions, "lgd export", arguments)
+def export(options: ExportOptions) -> None:
     from lgd.export import export
 
     export(options.run, options.to, options.out, options.overwrite, options.push, options.statistics)
-    return 0
 
 
 @dataclass(frozen=True)
@@ -290,9 +269,7 @@ class StatusOptions:
     """Run, or directory of compare or ablate."""
 
 
-def status(arguments: Sequence[str]) -> int:
-    options = parse(StatusOptions, "lgd status", arguments)
+def status(options: StatusOptions) -> None:
     from lgd.experiments.status import status
 
     print(status(options.run), end="")
-    return 0

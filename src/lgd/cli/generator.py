@@ -1,23 +1,17 @@
 """The commands `lgd generator import`, `train`, `sample` and `show`."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tyro.conf import Positional
 
 from lgd.config import Config, Precision, PromptConfig, TimeFrequencies
-from lgd.errors import UserError, nearest
+from lgd.errors import UserError
 from lgd.progress import log, progress_bar
 
 from .options import Fields, Output
-from .parsing import parse, parse_with_preset
-
-if TYPE_CHECKING:
-    from lgd.diffusion.generator import Generator
 
 PREVIEW = 8
 """Images per class in the previews made during training."""
@@ -95,10 +89,10 @@ class ShowOptions:
     """Folder written by lgd, or pretrained:PATH_OR_HUB_ID."""
 
 
-def train(arguments: Sequence[str]) -> int:
-    options = parse_with_preset(TrainOptions, "generator train", arguments)
+def generator_train(options: TrainOptions) -> None:
     from lgd.config import check, to_dict
     from lgd.data.splits import cached_splits
+    from lgd.diffusion.generator import Generator
     from lgd.diffusion.starts import check_generator
     from lgd.diffusion.train_generator import GeneratorTraining, make_generator
     from lgd.execution.hardware import check_device, cpu_threads, resolve_device, warn_of_emulation
@@ -140,11 +134,9 @@ def train(arguments: Sequence[str]) -> int:
         settle = (lambda step: budget.settle("generator", step).config.generator) if budget.record else None
         make_generator(training, root, options.save_every, preview, settle)
     log.info(f"{options.out}: done; use it with --generator.source {options.out}")
-    return 0
 
 
-def import_(arguments: Sequence[str]) -> int:
-    options = parse(ImportOptions, "lgd generator import", arguments)
+def generator_import(options: ImportOptions) -> None:
     from lgd.diffusion.import_weights import Choices, read_published, tell, write_published
     from lgd.storage.files import output_directory
 
@@ -159,11 +151,9 @@ def import_(arguments: Sequence[str]) -> int:
     tell(published)
     use = "--generator.source" if published.denoiser else "--generator.autoencoder, or --vae of another import,"
     log.info(f"{options.out}: done; use it with {use} {options.out}")
-    return 0
 
 
-def sample(arguments: Sequence[str]) -> int:
-    options = parse(SampleOptions, "lgd generator sample", arguments)
+def generator_sample(options: SampleOptions) -> None:
     if options.out.exists() and not options.overwrite:
         raise UserError(f"{options.out} exists; --overwrite replaces it")
     if options.per_class < 1:
@@ -198,36 +188,9 @@ def sample(arguments: Sequence[str]) -> int:
         advance()
     write_grid(images, options.out)
     log.info(f"{options.out}: {len(images)} images")
-    return 0
 
 
-def show(arguments: Sequence[str]) -> int:
-    options = parse(ShowOptions, "lgd generator show", arguments)
+def generator_show(options: ShowOptions) -> None:
     from lgd.diffusion.describe import describe
 
     print(describe(options.generator), end="")
-    return 0
-
-
-VERBS: dict[str, Callable[[Sequence[str]], int]] = {"import": import_, "train": train, "sample": sample, "show": show}
-
-USAGE = """\
-usage: lgd generator VERB ...
-
-  import  SOURCE --out DIR                     make a generator of published weights
-  train   PRESET_OR_TOML --out DIR             train a generator on the preset's images
-  sample  GENERATOR --out FILE.png             sample images of every class
-  show    GENERATOR                            show its networks, classes and training
-
-`lgd generator VERB --help` lists every option
-"""
-
-
-def generator(arguments: Sequence[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE, end="")
-        return 0 if arguments else 2
-    verb, *rest = arguments
-    if verb not in VERBS:
-        raise UserError(f"unknown verb {verb!r} of lgd generator{nearest(verb, VERBS)}")
-    return VERBS[verb](rest)

@@ -4,9 +4,10 @@ import errno
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from time import monotonic
+from typing import Any
 
 from lgd import __version__
 from lgd.errors import IncompleteError, UserError, is_out_of_memory, nearest
@@ -48,14 +49,27 @@ options:
   -h, --help     show this
   -V, --version  show the version
 """
-COMMANDS = {
-    **dict.fromkeys(("distill", "compare", "select", "evaluate", "ablate", "analyze", "reference"), "experiments"),
-    **dict.fromkeys(("report", "export", "status"), "experiments"),
-    "generator": "generator",
-    **dict.fromkeys(("bench", "plan"), "profiling"),
-    **dict.fromkeys(("doctor", "completion"), "support"),
+GENERATOR_USAGE = """\
+usage: lgd generator VERB ...
+
+  import  SOURCE --out DIR                     make a generator of published weights
+  train   PRESET_OR_TOML --out DIR             train a generator on the preset's images
+  sample  GENERATOR --out FILE.png             sample images of every class
+  show    GENERATOR                            show its networks, classes and training
+
+`lgd generator VERB --help` lists every option
+"""
+MODULES = {
+    "experiments": (
+        *("distill", "compare", "select", "evaluate", "ablate", "analyze"),
+        *("reference train", "report", "export", "status"),
+    ),
+    "generator": ("generator import", "generator train", "generator sample", "generator show"),
+    "profiling": ("bench", "plan"),
+    "support": ("doctor", "completion"),
 }
-"""the module of each command; it is imported when the command is run"""
+COMMANDS = {name: module for module, names in MODULES.items() for name in names}
+"""the module of each command, which has a function of its name; it is imported when the command is run"""
 
 OUTSIDE = (errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ENAMETOOLONG)
 """Numbers of operating-system errors that are reported in one line."""
@@ -117,7 +131,36 @@ def dispatch(arguments: list[str]) -> int:
     if arguments[0] in ("-V", "--version", "version"):
         print(f"lgd {__version__}")
         return 0
+    if arguments[0] == "generator" and (len(arguments) == 1 or arguments[1] in ("-h", "--help")):
+        print(GENERATOR_USAGE, end="")
+        return 2 if len(arguments) == 1 else 0
+    name, rest = named(arguments)
+    from .parsing import parse_command
+
+    command(name)(parse_command(options_of(name), name, rest))
+    return 0
+
+
+def named(arguments: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Split words into the name of a command, its verb included, and the rest. Errors: UserError for an unknown one."""
     name, *rest = arguments
-    if name not in COMMANDS:
-        raise UserError(f"unknown command {name!r}{nearest(name, COMMANDS)}")
-    return getattr(import_module(f".{COMMANDS[name]}", __package__), name)(rest)
+    verbs = [known.partition(" ")[2] for known in COMMANDS if known.startswith(f"{name} ")]
+    if name in COMMANDS:
+        return name, rest
+    if not verbs:
+        raise UserError(f"unknown command {name!r}{nearest(name, {known.partition(' ')[0] for known in COMMANDS})}")
+    if rest and rest[0] in verbs:
+        return f"{name} {rest[0]}", rest[1:]
+    if len(verbs) == 1:
+        raise UserError(f"lgd {name} has one verb: lgd {name} {verbs[0]} PRESET_OR_TOML --out DIR")
+    raise UserError(f"unknown verb {rest[0]!r} of lgd {name}{nearest(rest[0], verbs)}")
+
+
+def command(name: str) -> Callable[[Any], None]:
+    """Import the function of a command, one of COMMANDS, which takes its options."""
+    return getattr(import_module(f".{COMMANDS[name]}", __package__), name.replace(" ", "_"))
+
+
+def options_of(name: str) -> type:
+    """Return the dataclass of a command's options."""
+    return command(name).__annotations__["options"]

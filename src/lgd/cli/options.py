@@ -1,7 +1,8 @@
 """Options that commands share: tyro makes each command line from a dataclass, which stands beside its command."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from tyro.conf import arg
 
@@ -15,6 +16,8 @@ Fields = Annotated[Config, arg(name="")]
 class Quiet:
     """The option of every command that takes a while."""
 
+    in_preset: ClassVar[Mapping[str, Any]] = {}
+    """fields of the configuration that the command sets in the preset"""
     quiet: bool = False
     """Print warnings, errors and the result only."""
 

@@ -14,7 +14,7 @@ from lgd.errors import UserError
 from lgd.experiments.auto import as_source, is_source, load_config
 
 from .help import HELP, SHORT, page
-from .options import SetOptions
+from .options import Quiet, SetOptions
 
 T = TypeVar("T")
 
@@ -97,11 +97,13 @@ def with_sections(options: type, names: frozenset[str]) -> tuple[Any, Any]:
     return make_dataclass(options.__name__, [config], bases=(options,), frozen=True, kw_only=True), part
 
 
-def parse_with_preset(options: type[T], command: str, arguments: Sequence[str], **values: Any) -> T:
-    """Parse a preset and the options after it; values: of the configuration's fields, in place of the preset's."""
+def parse_command(options: type[T], command: str, arguments: Sequence[str]) -> T:
+    """Parse the arguments of a command; where it has a configuration, a preset comes first. Errors: as `parse`."""
+    if not issubclass(options, Quiet) or "config" not in options.__dataclass_fields__:
+        return parse(options, f"lgd {command}", arguments)
     preset, config, rest = preset_first(command, arguments)
-    required = [one.name for one in fields(options) if one.default is one.default_factory is MISSING]  # type: ignore
-    own = {**dict.fromkeys(required, tyro.MISSING), "config": replace(config, **values)}
+    required = [one.name for one in fields(options) if one.default is one.default_factory is MISSING]
+    own = {**dict.fromkeys(required, tyro.MISSING), "config": replace(config, **options.in_preset)}
     return parse(options, f"lgd {command} {preset}", rest, options(**own))
 
 

@@ -1,6 +1,5 @@
 """The commands `lgd bench` and `lgd plan`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
@@ -9,7 +8,6 @@ from typing import Any, Literal
 from lgd.errors import UserError
 
 from .options import Quiet, SetOptions
-from .parsing import parse, parse_with_preset
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,7 @@ class PlanOptions(SetOptions):
     """File to which the result is written, too."""
 
 
-def bench(arguments: Sequence[str]) -> int:
-    options = parse(BenchOptions, "lgd bench", arguments)
+def bench(options: BenchOptions) -> None:
     check_bench(options)
     import torch
 
@@ -103,7 +100,6 @@ def bench(arguments: Sequence[str]) -> int:
     if options.json:
         write_json(options.json, result)
     print(table(result), end="")
-    return 0
 
 
 def check_bench(options: BenchOptions) -> None:
@@ -121,8 +117,7 @@ def check_bench(options: BenchOptions) -> None:
         raise UserError("--decoder belongs to --run; random networks have a small decoder of their own")
 
 
-def plan(arguments: Sequence[str]) -> int:
-    options = parse_with_preset(PlanOptions, "plan", arguments)
+def plan(options: PlanOptions) -> None:
     from lgd.config import check
     from lgd.distillation.methods import with_method
     from lgd.execution.hardware import check_device
@@ -151,4 +146,3 @@ def plan(arguments: Sequence[str]) -> int:
         phases = [{**vars(p), "wall": p.wall} for p in found.phases]
         write_json(options.json, {"phases": phases, "seconds": found.seconds, "peak": found.peak})
     print(table(found, sizes, rates), end="")
-    return 0

@@ -1,7 +1,6 @@
 """The commands `lgd doctor` and `lgd completion`."""
 
 from argparse import ArgumentParser
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -10,9 +9,8 @@ from tyro.conf import Positional
 
 from lgd.config import presets
 
-from . import experiments, generator, profiling
 from .help import SHORT, parser_of
-from .parsing import parse
+from .main import COMMANDS, options_of
 
 
 @dataclass(frozen=True)
@@ -28,41 +26,14 @@ class CompletionOptions:
     """Shell that runs the script."""
 
 
-PARTS: dict[str, type] = {
-    "distill": experiments.DistillOptions,
-    "compare": experiments.CompareOptions,
-    "select": experiments.SelectOptions,
-    "evaluate": experiments.EvaluateOptions,
-    "ablate": experiments.AblateOptions,
-    "analyze": experiments.AnalyzeOptions,
-    "reference train": experiments.ReferenceOptions,
-    "report": experiments.ReportOptions,
-    "export": experiments.ExportOptions,
-    "status": experiments.StatusOptions,
-    "generator import": generator.ImportOptions,
-    "generator train": generator.TrainOptions,
-    "generator sample": generator.SampleOptions,
-    "generator show": generator.ShowOptions,
-    "bench": profiling.BenchOptions,
-    "plan": profiling.PlanOptions,
-    "doctor": DoctorOptions,
-    "completion": CompletionOptions,
-}
-"""The options of every command and verb."""
-
-
-def doctor(arguments: Sequence[str]) -> int:
-    parse(DoctorOptions, "lgd doctor", arguments)
+def doctor(options: DoctorOptions) -> None:
     from lgd.profiling.doctor import doctor
 
     print(doctor(), end="")
-    return 0
 
 
-def completion(arguments: Sequence[str]) -> int:
-    found = parse(CompletionOptions, "lgd completion", arguments)
-    print(shtab.complete(whole_parser(), found.shell))
-    return 0
+def completion(options: CompletionOptions) -> None:
+    print(shtab.complete(whole_parser(), options.shell))
 
 
 def whole_parser() -> ArgumentParser:
@@ -71,7 +42,8 @@ def whole_parser() -> ArgumentParser:
     whole.add_argument("-V", "--version", action="store_true", help="show the version")
     commands: Any = whole.add_subparsers()
     verbs: dict[str, Any] = {}
-    for name, part in PARTS.items():
+    for name in COMMANDS:
+        part = options_of(name)
         command, _, verb = name.partition(" ")
         if verb and command not in verbs:
             verbs[command] = commands.add_parser(command, help=f"verbs of lgd {command}").add_subparsers()

@@ -63,7 +63,7 @@ def prepare(
 
     methods: of the runs and of their seed sets. judged: whether a judge is needed beside the reference. They are
     trained beside the others where there are cores for it, and their seconds are then part of those; else before them.
-    settle: called before each asset (budget.py). Errors: UserError for assets that were made with another configuration.
+    settle: called before each asset (budget.py). Errors: UserError for assets made with another configuration.
     """
     root, own = assets.root, assets.generator
     root.mkdir(parents=True, exist_ok=True)
