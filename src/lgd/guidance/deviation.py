@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from lgd.config import GuidanceConfig
 from lgd.diffusion.denoiser import predicted
@@ -33,7 +32,10 @@ class Memory:
 def padded(memory: Sequence[Tensor]) -> Memory:
     """Join one (M, C, H, W) per sample; M may differ and be 0, but not for all."""
     longest = max(memory, key=len)
-    latents = pad_sequence([m.reshape(len(m), longest[0].numel()) for m in memory], batch_first=True)
+    latents = longest.new_zeros(len(memory), len(longest), longest[0].numel())
+    for padded_row, m in zip(latents, memory, strict=True):
+        if len(m):
+            padded_row[: len(m)] = m.flatten(1)
     lengths = torch.tensor([[len(m)] for m in memory], device=latents.device)
     present = torch.arange(len(longest), device=latents.device) < lengths
     return Memory(latents, F.normalize(latents, dim=2), present)
