@@ -1,7 +1,5 @@
 """The units of work of an analysis, and the body of analysis.json from their results."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path

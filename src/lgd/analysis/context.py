@@ -1,7 +1,5 @@
 """The inputs of the measures: a set, the real images, the judge and the reference, each read once per process."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated

@@ -1,7 +1,5 @@
 """A classifier that trains epoch by epoch on sets that may grow, and is evaluated in between."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

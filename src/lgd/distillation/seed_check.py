@@ -1,7 +1,5 @@
 """Say how much of the seed set the judge recognises."""
 
-from __future__ import annotations
-
 from lgd.classifiers.train import accuracy
 from lgd.data.splits import cached_splits
 

@@ -1,7 +1,5 @@
 """Measure the cost of guided sampling, relative to unguided sampling."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import fmean

@@ -1,7 +1,5 @@
 """The networks that `lgd bench` samples with: random ones of a given size, or those of a finished run."""
 
-from __future__ import annotations
-
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Estimate the time and memory of each phase of a run, from short trials or from counted operations."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """The speed of this machine at the work of a run, from trials of a few seconds; and the time of a run at that speed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean

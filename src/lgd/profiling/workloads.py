@@ -1,7 +1,5 @@
 """The kinds of work in a run, each built so that it can be timed or counted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Families of generators by name: one file and one line each."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lgd.errors import UserError

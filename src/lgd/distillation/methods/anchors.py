@@ -4,8 +4,6 @@ ANCHORS has the choices of `stages.anchor`. An order's anchors are encoded once 
 ASSETS/real/anchors-herding-0-130-float32/0003.safetensors
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -4,8 +4,6 @@ Orders in the reference's features are units of work, made once per class and ke
 ASSETS/real/herding-0-50/0003.safetensors
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Real images: methods that take them in an order of their class, and the source of real candidates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
