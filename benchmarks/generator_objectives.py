@@ -22,8 +22,8 @@ from lgd.analysis.fidelity import fid
 from lgd.classifiers.architectures import Classifier, features_of, predict
 from lgd.classifiers.train import load_classifier, save_classifier, train_classifier
 from lgd.config import Config, load_config, with_values
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet
+from lgd.data.splits import load_splits
 from lgd.diffusion.checkpoint import trained
 from lgd.diffusion.families.dit import with_plain_attention
 from lgd.diffusion.folder import load_generator, save_generator

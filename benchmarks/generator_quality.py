@@ -21,8 +21,8 @@ from lgd.analysis.fidelity import fid, precision, recall
 from lgd.classifiers.architectures import Classifier, features_of, predict
 from lgd.classifiers.train import load_classifier
 from lgd.config import load_config
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet
+from lgd.data.splits import load_splits
 from lgd.diffusion.folder import open_generator
 from lgd.execution.hardware import resolve_device
 from lgd.experiments.preview import preview_samples

@@ -64,8 +64,8 @@ def measure(root: Path, size: int, kept: bool, steps: int) -> dict[str, float]:
     from lgd.classifiers.train import augment, first_targets, new_optimiser
     from lgd.config import ClassifierConfig, DatasetConfig, TrainingConfig
     from lgd.data import cache
-    from lgd.data.datasets import load_splits
     from lgd.data.imageset import to_float
+    from lgd.data.splits import load_splits
     from lgd.data.stores import waiting
 
     torch.set_num_threads(1)

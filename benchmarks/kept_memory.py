@@ -28,8 +28,8 @@ def work(name: str) -> None:
 
     from lgd.classifiers.train import train_classifier
     from lgd.config import ClassifierConfig, TrainingConfig, load_config, with_values
-    from lgd.data.datasets import load_splits
     from lgd.data.imageset import ImageSet
+    from lgd.data.splits import load_splits
     from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 
     torch.set_num_threads(1)

@@ -20,7 +20,7 @@ from pathlib import Path
 from diffusers import DDPMScheduler, DiTTransformer2DModel
 
 from lgd.config import load_config
-from lgd.data.datasets import load_splits
+from lgd.data.splits import load_splits
 from lgd.diffusion.autoencoder import Latents
 from lgd.diffusion.autoencoder_networks import load_network, load_part
 from lgd.diffusion.checkpoint import load_checkpoint, trained

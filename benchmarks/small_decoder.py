@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.config import load_config, with_values
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import to_float
+from lgd.data.splits import load_splits
 from lgd.diffusion.autoencoder import load_latents, resize
 
 

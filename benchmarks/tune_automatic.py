@@ -21,8 +21,8 @@ from lgd.analysis.fidelity import fid
 from lgd.classifiers.architectures import features_of, predict
 from lgd.classifiers.train import train_classifier
 from lgd.config import DatasetConfig, with_values
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet
+from lgd.data.splits import load_splits
 from lgd.diffusion.folder import load_generator
 from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.execution.hardware import keep_freed_memory

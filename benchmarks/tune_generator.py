@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from lgd.config import GeneratorConfig, LoraConfig, load_config
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet, to_float
+from lgd.data.splits import load_splits
 from lgd.diffusion.autoencoder import Pixels
 from lgd.diffusion.checkpoint import trained
 from lgd.diffusion.families.dit import new_denoiser, with_classes

@@ -69,7 +69,7 @@ def test_images_are_decoded_and_read_back_there(elsewhere: None, tmp_path: Path)
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image.numpy()).save(path)
     from lgd.config import DatasetConfig
-    from lgd.data.datasets import load_splits
+    from lgd.data.splits import load_splits
 
     config = DatasetConfig(f"folder:{tmp_path / 'photos'}", size=9, test_fraction=0.34)
     for _ in range(2):  # the second time from the file of pixels

@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 
 from lgd.config import DatasetConfig
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet
+from lgd.data.splits import load_splits
 from lgd.storage.files import load_tensors_and_metadata, save_tensors
 
 CHUNK = 256

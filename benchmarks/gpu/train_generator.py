@@ -29,7 +29,7 @@ from pack_images import unpack
 from torch import Tensor
 
 from lgd.config import Config, DatasetConfig, GeneratorConfig, SamplingConfig, with_values
-from lgd.data.datasets import load_splits
+from lgd.data.splits import load_splits
 from lgd.diffusion.autoencoder import Latents, Shape
 from lgd.diffusion.checkpoint import trained
 from lgd.diffusion.folder import save_generator

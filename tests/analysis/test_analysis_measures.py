@@ -24,9 +24,8 @@ from lgd.analysis.registry import MEASURES
 from lgd.analysis.validity import correlation
 from lgd.classifiers.train import accuracy, train_classifier
 from lgd.config import ClassifierConfig, Config, DatasetConfig, TrainingConfig
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet, concatenate, to_float
-from lgd.data.splits import cached_splits
+from lgd.data.splits import cached_splits, load_splits
 from lgd.distillation.judge import load_judge
 from lgd.distillation.recipe import assets_of
 from lgd.rng import derive_seed, generator

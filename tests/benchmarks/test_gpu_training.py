@@ -14,8 +14,8 @@ import train_generator as training
 from tests.diffusion.pipelines import new_vae
 
 from lgd.config import DatasetConfig
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet
+from lgd.data.splits import load_splits
 from lgd.diffusion.folder import load_generator
 from lgd.rng import seeded_initialisation
 

@@ -11,7 +11,7 @@ import torch
 from tests.diffusion.pipelines import new_vae
 
 from lgd.config import Config, to_dict, with_values
-from lgd.data.datasets import load_splits
+from lgd.data.splits import load_splits
 from lgd.diffusion.folder import load_generator
 from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.rng import seeded_initialisation

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from lgd.config import DatasetConfig
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import Splits
+from lgd.data.splits import load_splits
 
 
 def picture(seed: int, size: tuple[int, int] = (32, 32), mode: str = "RGB") -> Image.Image:

@@ -9,8 +9,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lgd.data.augment import cutmix, random_crop, random_flip, random_resized_crop, shuffle_patches
-from lgd.data.colour import EIGENVALUES, EIGENVECTORS, colour_jitter, grey, lighting
+from lgd.data.augment import (
+    EIGENVALUES,
+    EIGENVECTORS,
+    colour_jitter,
+    cutmix,
+    grey,
+    lighting,
+    random_crop,
+    random_flip,
+    random_resized_crop,
+    shuffle_patches,
+)
 from lgd.errors import UserError
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 
 from lgd.config import DatasetConfig
 from lgd.data.augment import cutmix, random_crop, random_flip
-from lgd.data.datasets import load_splits
 from lgd.data.folder import read_folder
 from lgd.data.imageset import ImageSet, concatenate, stratified_split, to_bytes, to_float
+from lgd.data.splits import load_splits
 from lgd.errors import UserError
 
 

@@ -13,7 +13,7 @@ from tests.data.drawn import folder, load
 
 from lgd.config import DatasetConfig
 from lgd.data import stores
-from lgd.data.datasets import load_splits, survey
+from lgd.data.splits import load_splits, survey
 from lgd.data.tree import TreeFiles
 from lgd.errors import UserError
 

@@ -12,9 +12,8 @@ import pytest
 from PIL import Image
 
 from lgd.config import DatasetConfig
-from lgd.data.datasets import load_splits, survey
 from lgd.data.imageset import ImageSet, Splits
-from lgd.data.splits import cached_splits
+from lgd.data.splits import cached_splits, load_splits, survey
 from lgd.data.tree import scan
 from lgd.errors import UserError
 

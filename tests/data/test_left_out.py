@@ -10,7 +10,7 @@ from PIL import Image
 from tests.data.drawn import folder, load, picture, put, sizes
 
 from lgd.config import DatasetConfig
-from lgd.data.datasets import survey
+from lgd.data.splits import survey
 from lgd.errors import UserError
 from lgd.experiments.auto import load_config
 

@@ -16,8 +16,8 @@ from pyarrow import parquet
 from lgd.config import DatasetConfig
 from lgd.data import parquet as parquet_source
 from lgd.data import table
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet, Splits
+from lgd.data.splits import load_splits
 from lgd.errors import UserError
 
 

@@ -14,9 +14,9 @@ from tests.experiments.test_auto import QUICK
 import lgd
 from lgd.cli.main import main
 from lgd.config import DatasetConfig
-from lgd.data.datasets import load_splits, survey
 from lgd.data.parts import listing_of
 from lgd.data.sources import SOURCES, source_of
+from lgd.data.splits import load_splits, survey
 from lgd.errors import UserError
 from lgd.experiments.auto import is_source
 

@@ -18,8 +18,8 @@ from lgd.classifiers.architectures import channel_statistics, features_of, predi
 from lgd.classifiers.train import train_classifier
 from lgd.config import ClassifierConfig, DatasetConfig, TrainingConfig
 from lgd.data import cache, stores
-from lgd.data.datasets import load_splits
 from lgd.data.imageset import ImageSet, stratified_split
+from lgd.data.splits import load_splits
 from lgd.data.stores import AHEAD, EncodedImages, PixelFile
 from lgd.errors import UserError
 

@@ -1,6 +1,6 @@
 import pytest
 
-from lgd.data.titles import title_of
+from lgd.data.part_names import title_of
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from lgd.config import Config, with_values
 from lgd.data.imageset import to_float
 from lgd.data.splits import cached_splits
 from lgd.distillation import seed_check as module
+from lgd.distillation.judge import accuracy_on_test
 from lgd.distillation.layout import Run, read_metrics
 from lgd.distillation.recipe import Growth
 from lgd.distillation.seed_check import seed_set_verdict
@@ -42,9 +43,11 @@ def test_it_counts_the_recognised_images(finished: Path, tiny: Config, monkeypat
     said = seed_set_verdict(growth_of(tiny, finished))
     assert said.startswith(f"the judge recognises {5 * count:.1f} % of the 20 generated images of increment 1, and")
     monkeypatch.setattr(module, "LEAST_RECOGNISED", share + 0.01)
+    measured = accuracy_on_test.cache_info().misses
     message = seed_set_verdict(growth_of(tiny, finished))
     assert f"the judge recognises only {5 * count:.1f} % of the 20 generated images of increment 1" in message
     assert f"{real:.1f} % of real test images (guessing: 10.0 %)" in message
+    assert accuracy_on_test.cache_info().misses == measured  # the real images are classified once per process
     assert "generator.steps" in message
     assert "\n" not in message
 

@@ -18,7 +18,7 @@ from lgd.classifiers.convnet import convnet_depth
 from lgd.cli.main import main
 from lgd.config import DatasetConfig, from_dict, to_dict
 from lgd.data import splits
-from lgd.data.datasets import Survey
+from lgd.data.splits import Survey
 from lgd.diffusion.families.dit import check_patch
 from lgd.errors import UserError
 from lgd.experiments.auto import as_source, is_source, load_config, patch_for, settings_for

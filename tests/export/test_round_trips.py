@@ -19,8 +19,8 @@ from PIL import Image
 from lgd import distill
 from lgd.config import Config, DatasetConfig, with_values
 from lgd.data.class_names import plain_name
-from lgd.data.datasets import load_splits
 from lgd.data.folder import folder_files, read_folder
+from lgd.data.splits import load_splits
 from lgd.errors import UserError
 from lgd.evaluation.soft_labels import FILE, stored_soft_labels
 from lgd.export import export

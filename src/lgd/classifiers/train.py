@@ -9,9 +9,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.config import ClassifierConfig, TrainingConfig
-from lgd.data.augment import cutmix, random_crop, random_flip, random_resized_crop, shuffle_patches
+from lgd.data.augment import (
+    colour_jitter,
+    cutmix,
+    lighting,
+    random_crop,
+    random_flip,
+    random_resized_crop,
+    shuffle_patches,
+)
 from lgd.data.class_names import places
-from lgd.data.colour import colour_jitter, lighting
 from lgd.data.imageset import ImageSet, to_float
 from lgd.errors import NonFiniteError, UserError
 from lgd.rng import generator as rng

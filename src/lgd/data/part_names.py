@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal
 
 Role = Literal["train", "test", "validation"]
@@ -91,3 +92,18 @@ def first_choice(names: Iterable[str]) -> list[str]:
             name,
         ),
     )
+
+
+def title_of(source: str) -> str:
+    """Return the name of `digits` or of a set on the Hub, else that of the folder or file.
+
+    A name that only says which part it is, such as train.parquet or train-00000-of-00001.parquet, gives way to its
+    folder's. Where nothing is left, the source.
+    """
+    kind, colon, rest = source.partition(":")
+    if not colon or kind == "hf":
+        return rest or source
+    path = Path(rest.split(",")[0])
+    name = path.name.removesuffix(".parquet")
+    part = part_of(name) or (kind == "parquet" and part_among(name))
+    return (path.parent.name if part else name) or source

@@ -52,11 +52,12 @@ def version_of(path: Path) -> int:
 def accuracies_on_test(assets: Assets) -> dict[str, float]:
     """Measure the judge and the reference on the real test images, in percent, once per process and network."""
     networks = {"judge": load_judge(assets), "reference": load_reference(assets)}
-    return {name: _accuracy_on_test(network, assets.dataset) for name, network in networks.items()}
+    return {name: accuracy_on_test(network, assets.dataset) for name, network in networks.items()}
 
 
 @lru_cache(maxsize=2)
-def _accuracy_on_test(network: Classifier, dataset: DatasetConfig) -> float:
+def accuracy_on_test(network: Classifier, dataset: DatasetConfig) -> float:
+    """Measure a network on the real test images, in percent, once per process: with thousands it takes minutes."""
     return accuracy(network, cached_splits(dataset).test)
 
 

@@ -1,9 +1,8 @@
 """Say how much of the seed set the judge recognises."""
 
 from lgd.classifiers.train import accuracy
-from lgd.data.splits import cached_splits
 
-from .judge import load_judge
+from .judge import accuracy_on_test, load_judge
 from .methods import method_named
 from .recipe import Growth
 from .store import read_increment
@@ -28,7 +27,7 @@ def seed_set_verdict(growth: Growth) -> str:
         return ""
     assets, folder = growth.assets, growth.run.increment(1)
     judge, images = load_judge(assets), read_increment(folder, growth.class_names)
-    found, real = accuracy(judge, images), accuracy(judge, cached_splits(assets.dataset).test)
+    found, real = accuracy(judge, images), accuracy_on_test(judge, assets.dataset)
     shares = (
         f"{found:.1f} % of the {len(images)} generated images of increment 1, and {real:.1f} % of real test images"
         f" (guessing: {100 / len(growth.class_names):.1f} %)"

@@ -33,7 +33,7 @@ from lgd.execution.hardware import computes_in_bfloat16
 from lgd.progress import log
 
 if TYPE_CHECKING:
-    from lgd.data.datasets import Survey
+    from lgd.data.splits import Survey
 
 HALF_PRECISION_FROM = 28
 """side in pixels; for smaller images, conversions cost the processor more than bfloat16 gains"""
@@ -80,7 +80,7 @@ def load_config(name: str, dataset: DatasetConfig | None = None) -> Config:
     name = as_source(name)
     if not is_source(name):
         return load_preset(name)
-    from lgd.data.datasets import survey
+    from lgd.data.splits import survey
 
     found = survey(check(Config(dataset=replace(dataset or DatasetConfig(), source=name))).dataset)
     config = settings_for(found, computes_in_bfloat16())

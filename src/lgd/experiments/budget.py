@@ -14,8 +14,8 @@ from typing import Any
 
 from lgd.config import Config, to_dict, with_values
 from lgd.config.checks import section_of
-from lgd.data.datasets import Survey
 from lgd.data.imageset import Splits
+from lgd.data.splits import Survey
 from lgd.distillation.methods import method_named, with_method
 from lgd.errors import UserError
 from lgd.execution.hardware import computes_in_bfloat16

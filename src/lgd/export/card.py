@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from lgd import __version__
-from lgd.data.titles import title_of
+from lgd.data.part_names import title_of
 from lgd.evaluation.tables import Table, markdown, plus_minus
 from lgd.storage.files import sha256
 

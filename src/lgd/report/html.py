@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lgd import __version__
 from lgd.analysis.measure import styles_of
 from lgd.analysis.registry import MEASURES, table_rows
-from lgd.data.titles import title_of
+from lgd.data.part_names import title_of
 from lgd.distillation.methods import METHODS
 from lgd.distillation.store import read_manifest
 from lgd.errors import UserError, reading
