@@ -26,12 +26,12 @@ from lgd.distillation.resources import Resources
 from lgd.distillation.selection import CandidateScores, rule_named
 from lgd.guidance.learnability import fixed_strength
 from lgd.guidance.vectors import IGD_U
-from lgd.profiling.networks import Networks
+from lgd.profiling.networks import altered
 from lgd.rng import image_seed
 
 
 def igd_candidates(
-    networks: Networks | Resources, config: Recipe, label: int, seeds: Sequence[int]
+    networks: Resources, config: Recipe, label: int, seeds: Sequence[int]
 ) -> tuple[list[Tensor], CandidateScores]:
     """Sample all candidates of one slot; returns latents (C, H, W) and measurements (kappa,) of the images in 8 bits.
 
@@ -50,7 +50,7 @@ def igd_candidates(
     return latents, CandidateScores(score, learner, reference, torch.tensor(valid))
 
 
-def igd_sample(networks: Networks | Resources, config: Recipe, label: int, seed: int) -> Tensor:
+def igd_sample(networks: Resources, config: Recipe, label: int, seed: int) -> Tensor:
     """Sample one guided latent (C, H, W)."""
     generator, guidance, scale = networks.generator, config.guidance, config.sampling.classifier_free_scale
     scheduler, device = generator.schedule(config.sampling), generator.device
@@ -106,17 +106,17 @@ def loss(image: Tensor, label: int, classifiers: Sequence[Classifier]) -> Tensor
     return torch.stack([F.cross_entropy(classifier(image), y) for classifier in classifiers]).mean()
 
 
-def exact_copy(networks: Networks) -> Networks:
+def exact_copy(networks: Resources) -> Resources:
     """Copy the networks in float32, the precision of IGD's loop."""
     generator = networks.generator
     dit = in_precision(deepcopy(generator.denoiser), "float32")
     autoencoder: Any = generator.autoencoder
     if hasattr(autoencoder, "network"):
         autoencoder = replace(autoencoder, network=in_precision(deepcopy(autoencoder.network), "float32"))
-    return replace(networks, generator=replace(generator, denoiser=dit, autoencoder=autoencoder))
+    return altered(networks, generator=replace(generator, denoiser=dit, autoencoder=autoencoder))
 
 
-def igd_score(networks: Networks, config: Recipe, label: int, slot: int = 0) -> float:
+def igd_score(networks: Resources, config: Recipe, label: int, slot: int = 0) -> float:
     """Return the learnability score of the image that IGD's loop keeps in one slot."""
     config = replace(config, guidance=replace(config.guidance, route="denoiser", every=1))
     seeds = [

@@ -28,7 +28,7 @@ from lgd.distillation.methods.sampling import SAMPLED, sample_slots, without_sel
 from lgd.distillation.recipe import Recipe
 from lgd.guidance.learnability import fixed_strength
 from lgd.profiling.bench import Settings, score_of, with_steps
-from lgd.profiling.networks import run_networks
+from lgd.profiling.networks import altered, run_networks
 from lgd.storage.files import read_json_lines, write_text
 
 
@@ -69,7 +69,7 @@ def main() -> None:
 
     def measured(config: Recipe, guide: Any) -> tuple[float, list[float]]:
         """Return the processor seconds per kept image, and the scores."""
-        own: Any = replace(networks, config=config)
+        own = altered(networks, config=config)
         memory = {label: torch.empty(0) for label in networks.classes}
         start = process_time()
         context = SamplingContext(own, config, guide(own), memory, scored=True)

@@ -43,7 +43,7 @@ WORK: dict[str, Callable[[Workloads], Workload]] = {
     "decoding": lambda w: w.decoding_batch(2),
     "generator": lambda w: w.generator_training_step(),
     "classifier": lambda w: w.classifier_training_step(w.config.learner, 8),
-    "test": lambda w: w.test_batch("convnet"),
+    "test": lambda w: w.classified_batch(w.config.evaluation.classifier),
 }
 
 

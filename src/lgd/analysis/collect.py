@@ -1,7 +1,5 @@
 """The units of work of an analysis, and the body of analysis.json from their results."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -50,11 +48,11 @@ def collect(root: Path, context: AnalysisContext, sets: Mapping[SetSource, Analy
     """Aggregate the finished cells: every set's results, and the headline numbers of every group of sets."""
     found = {source.name: _entry(root, source, analysed) for source, analysed in sets.items()}
     return {
-        "dataset": context.dataset.source,
-        "eval_split": context.dataset.eval_split,
+        "dataset": context.assets.dataset.source,
+        "eval_split": context.assets.dataset.eval_split,
         "settings": asdict(context.config),
         "real": {
-            "images": len(cached_splits(context.dataset).train),
+            "images": len(cached_splits(context.assets.dataset).train),
             "images_used": len(real_sample(context)[0]),
             **{name: m.aggregate(Cells(root, REAL, name)) for name, m in MEASURES.items() if m.on_real},
         },

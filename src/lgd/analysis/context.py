@@ -1,7 +1,5 @@
 """The inputs of the measures: a set, the real images, the judge and the reference, each read once per process."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated
@@ -11,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier, features_of
-from lgd.config import ClassifierConfig, Count, DatasetConfig, Whole
+from lgd.config import ClassifierConfig, Count, Whole
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
 from lgd.distillation.judge import load_judge, load_reference
@@ -47,14 +45,6 @@ class AnalysisContext:
     """the evaluation classifier, which the measures train"""
     config: AnalysisConfig
 
-    @property
-    def dataset(self) -> DatasetConfig:
-        return self.assets.dataset
-
-    @property
-    def device(self) -> str:
-        return self.assets.device
-
 
 @dataclass(frozen=True)
 class Inputs:
@@ -76,7 +66,7 @@ class Inputs:
 
     @property
     def real(self) -> Splits:
-        return cached_splits(self.context.dataset)
+        return cached_splits(self.context.assets.dataset)
 
     @property
     def judge(self) -> Classifier:
@@ -101,7 +91,7 @@ class Inputs:
 @lru_cache(maxsize=1)
 def real_sample(context: AnalysisContext) -> tuple[Tensor, AnalysedSet]:
     """Return the positions of the real images to compute from, the same for every set, and the images."""
-    real, limit = cached_splits(context.dataset).train, context.config.real_limit
+    real, limit = cached_splits(context.assets.dataset).train, context.config.real_limit
     if len(real) <= limit:
         return torch.arange(len(real)), AnalysedSet((real,))
     places = torch.randperm(len(real), generator=generator("analysis", "real sample"))[:limit].sort().values

@@ -1,7 +1,5 @@
 """A classifier that trains epoch by epoch on sets that may grow, and is evaluated in between."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch
@@ -28,7 +26,7 @@ class ContinualLearner:
         mean, std = channel_statistics(real)
         with seeded_initialisation(seed, "classifier"):
             network = new_classifier(config, real.shape, len(real.class_names), mean, std)
-        self.classifier = network.to(inputs.context.device).eval()
+        self.classifier = network.to(inputs.context.assets.device).eval()
         self.training, self.epochs, self.measure = config.training, inputs.context.config.epochs, measure
         self.optimiser = new_optimiser(self.classifier, config.training)
         self.draw = generator(seed, "training")

@@ -3,8 +3,6 @@
 The numbers compare sets under one judge. They are not those of papers, which use Inception's features.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from functools import partial

@@ -3,8 +3,6 @@
 Reading is tolerant: it leaves out missing and damaged files and says so in `notes`, so that the rest can be analysed.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

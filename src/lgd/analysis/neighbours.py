@@ -1,7 +1,5 @@
 """Nearest real neighbours in the judge's features: is a synthetic image a copy of a training image?"""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any

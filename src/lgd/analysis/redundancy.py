@@ -29,7 +29,7 @@ def compute(inputs: Inputs) -> dict[str, Any]:
     part, context = inputs.increments[inputs.increment], inputs.context
     seed = derive_seed("analysis", "redundancy", inputs.seed)
     with naming(f"redundancy, increment {inputs.increment + 1}"):
-        classifier = train_classifier(part, context.classifier, seed, context.device)
+        classifier = train_classifier(part, context.classifier, seed, context.assets.device)
     found = [accuracy(classifier, other) for other in inputs.increments]
     return {"accuracy": found, "classes": len(part.class_names)}
 

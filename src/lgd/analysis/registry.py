@@ -1,7 +1,5 @@
 """All measures, in the order of the table and the figures (docs/analyses.md shows how to add one), and the table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

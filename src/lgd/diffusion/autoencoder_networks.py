@@ -1,7 +1,5 @@
 """Autoencoder networks of three kinds: TAEF2, and diffusers' AutoencoderKL and AutoencoderTiny."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Checkpoints of a generator's training: one safetensors file with everything that the next step depends on."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

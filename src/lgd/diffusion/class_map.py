@@ -1,7 +1,5 @@
 """The map from the classes of an image set to the class ids of a generator."""
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence

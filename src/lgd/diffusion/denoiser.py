@@ -1,7 +1,5 @@
 """Denoisers of the user's own networks, and a check of what any denoiser returns."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

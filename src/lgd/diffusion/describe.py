@@ -1,7 +1,5 @@
 """`lgd generator show`: what a generator is made of, read from its JSON files and the headers of its weights."""
 
-from __future__ import annotations
-
 from math import prod
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """diffusers, imported when one of its names is first used: that takes five seconds, and many commands need none."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -4,8 +4,6 @@ Both have the same layers. DiT's own code holds one embedder of timestep and cla
 block, and queries, keys and values in one matrix.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

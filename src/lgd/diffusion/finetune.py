@@ -1,7 +1,5 @@
 """Train a generator that is there already on other classes: in full, or with few parameters, as LoRA and DiffFit do."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.util import find_spec

@@ -4,8 +4,6 @@ GENERATOR/transformer/   scheduler/   classes.json   generator.json   and, unles
 latents.json
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

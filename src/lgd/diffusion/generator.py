@@ -1,7 +1,5 @@
 """The generator: a denoiser, its noise schedule, an autoencoder and the condition of every class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

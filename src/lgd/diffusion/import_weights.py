@@ -4,8 +4,6 @@ OUT/model_index.json   transformer/   vae/   scheduler/   generator.json, as a D
 of an autoencoder alone OUT/config.json   diffusion_pytorch_model.safetensors   autoencoder.json
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Sources that a generator learns from: pixels of an image set, or latents, encoded once and kept on disk."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from time import monotonic

@@ -5,8 +5,6 @@ one tensor, one cast makes the half-precision weights, and layers that stand sid
 stays diffusers': its parameters are views of the tensor.
 """
 
-from __future__ import annotations
-
 from math import prod
 from typing import Any
 

@@ -9,8 +9,6 @@ learns x0 sooner (Li and He, 2025; measured in benchmarks/image-folders.md).
 the network is a denoiser of a rescaled x_t (docs/generators.md derives it).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Generators that a diffusers pipeline saved, such as DiT-XL/2: a folder, or a repository of the Hugging Face Hub."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Prompts of classes, from templates or from a table."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

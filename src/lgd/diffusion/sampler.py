@@ -1,7 +1,5 @@
 """Sample with any diffusers scheduler and any denoiser."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass

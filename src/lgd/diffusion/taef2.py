@@ -4,8 +4,6 @@ diffusers' AutoencoderTiny cannot hold it, because the three blocks at the lowes
 modules are numbered as in its published weights, `encoder.safetensors` and `decoder.safetensors`.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Embeddings of prompts by the text encoders of a Stable Diffusion pipeline (the extra `text`)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -6,8 +6,6 @@ frequencies that they were trained with, and the class alone does not say which:
 diffusers' class, too.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path

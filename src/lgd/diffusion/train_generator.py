@@ -4,8 +4,6 @@ GENERATOR/source.json (of a fine-tuning)   latents/   checkpoint.safetensors   t
 and lastly what `save_generator` writes   done
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Iterator

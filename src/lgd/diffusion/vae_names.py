@@ -3,8 +3,6 @@
 Published are diffusers' names of today, its older names of the attention layers, and CompVis' own names.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from pathlib import Path

@@ -5,8 +5,6 @@ calls nothing that a file names. One class is allowed beside them: argparse.Name
 and Minimax save their arguments in. It holds values and runs nothing; it is not used here.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import warnings

@@ -1,7 +1,5 @@
 """Work on many items in batches as large as the memory holds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 

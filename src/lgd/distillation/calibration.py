@@ -4,8 +4,6 @@ Too much guidance is adversarial: the reference, which takes part in it, still r
 network does not (docs/method.md, "Calibrated strength").
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import replace

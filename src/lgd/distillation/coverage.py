@@ -3,8 +3,6 @@
 The features are those of a network that takes no part in guidance (docs/method.md, "Coverage").
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Sample a few fresh images as an increment would, to measure guidance before it, or whether it is needed."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean

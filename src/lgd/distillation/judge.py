@@ -5,8 +5,6 @@ candidates, so that its numbers say something about both. A third, independent n
 coverage its features: it has the judge's architecture and a seed of its own, so that neither depends on it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Paths of a run directory, and the groups of classes that an increment is made in. Loads no torch."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence

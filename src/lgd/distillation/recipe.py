@@ -1,7 +1,5 @@
 """The pieces of a configuration that make images: small frozen values that travel to worker processes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Small pictures of the candidates that were not kept: RUN/increments/02/rejected/<class>/02-0001.safetensors"""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

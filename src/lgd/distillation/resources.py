@@ -1,7 +1,5 @@
 """The networks and latents that a method samples with, loaded once per process."""
 
-from __future__ import annotations
-
 from functools import cached_property, lru_cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Say how much of the seed set the judge recognises."""
 
-from __future__ import annotations
-
 from lgd.classifiers.train import accuracy
 
 from .judge import accuracy_on_test, load_judge

@@ -1,7 +1,5 @@
 """The loop: seed set -> learner -> candidates -> selection -> increment. The only file that knows this order."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

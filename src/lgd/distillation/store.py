@@ -4,8 +4,6 @@ RUN/increments/02/<class>/02-0001.png   manifest.jsonl   groups/   learners/   d
 RUN/dataset/<class>/02-0001.png         metadata.csv
 """
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -3,8 +3,6 @@
 ASSETS/surrogate/0.safetensors   0.gradients.safetensors   ...   checkpoints.json, written last
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace

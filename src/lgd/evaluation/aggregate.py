@@ -1,7 +1,5 @@
 """Averages over cells and runs, with their standard deviations, for metrics.json and comparison.json."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev

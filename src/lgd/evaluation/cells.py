@@ -1,7 +1,5 @@
 """The evaluation of a set as independent units of work: one classifier and one JSON file for each cell."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path

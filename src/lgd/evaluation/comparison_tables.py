@@ -1,7 +1,5 @@
 """The tables of a comparison of methods (the paper's Tables 1 and 3 among them)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

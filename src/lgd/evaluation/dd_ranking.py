@@ -4,8 +4,6 @@ Both compare a synthetic set with as many real images chosen at random, so that 
 augmentation counts as the set's merit (docs/protocols.md has the definitions).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import exp

@@ -1,7 +1,5 @@
 """Intervals over runs and over classifiers, and paired differences between methods with such an interval."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from math import sqrt

@@ -1,7 +1,5 @@
 """Find out whether the labels of a set are those of the real images in another order."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

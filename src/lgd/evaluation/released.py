@@ -1,7 +1,5 @@
 """Read distilled sets as they are released: folders by name, WordNet id or number, and tensors in torch's files."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The cells of an evaluation: which classifiers are trained on which increments. Loads no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

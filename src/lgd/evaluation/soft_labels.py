@@ -1,7 +1,5 @@
 """The teacher of the soft-label protocol, and its labels stored beside the images."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

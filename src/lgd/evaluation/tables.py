@@ -1,7 +1,5 @@
 """Tables of text as Markdown, CSV and LaTeX."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping, Sequence

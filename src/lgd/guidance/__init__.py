@@ -16,24 +16,3 @@ from .learnability import Score, in_window, learnability_guided, score_gradient
 from .modes import find_modes, mode_guided
 from .score import learnability, mean_loss
 from .vectors import along_noise, along_sample
-
-__all__ = [
-    "Denoiser",
-    "Prediction",
-    "Score",
-    "Step",
-    "along_noise",
-    "along_sample",
-    "classifier_free",
-    "denoiser_of",
-    "deviation_guided",
-    "find_modes",
-    "in_window",
-    "learnability",
-    "learnability_guided",
-    "mean_loss",
-    "mode_guided",
-    "sample",
-    "score_gradient",
-    "steps_of",
-]

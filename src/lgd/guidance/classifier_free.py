@@ -1,7 +1,5 @@
 """Classifier-free guidance (Ho and Salimans, 2022)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Deviation guidance: move samples away from images already in the set (IGD, ICLR 2025; kept by LGD)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Influence (IGD, ICLR 2025): agreement of an image's loss gradient with that of its class's real images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice

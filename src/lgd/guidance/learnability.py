@@ -1,7 +1,5 @@
 """Learnability guidance: sampling climbs a score of the predicted clean sample (LGD, CVPR 2026)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -1,7 +1,5 @@
 """Mode guidance (MGD3, ICML 2025): pull each sample to a mode of its class."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -6,8 +6,6 @@ own output in the others, gets noise of its own and no guidance; its image is th
 nevertheless that of the mean loss of both halves' images. `influence.halves = "both"` does the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The learnability score (method.md, section 2; LGD, CVPR 2026)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

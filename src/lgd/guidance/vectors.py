@@ -1,7 +1,5 @@
 """Per-sample norms and directions of (B, ...) tensors, and the two spaces in which guidance moves a prediction."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from lgd.diffusion.types import Prediction, Step

@@ -1,7 +1,5 @@
 """Measure the cost of guided sampling, relative to unguided sampling."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -16,13 +14,14 @@ from lgd.distillation.methods.candidates import Guide, SamplingContext
 from lgd.distillation.methods.sampled import by_learnability
 from lgd.distillation.methods.sampling import SAMPLED, sample_slots, without_selection
 from lgd.distillation.recipe import Recipe
+from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
 from lgd.evaluation.tables import Table, markdown
 from lgd.execution.hardware import device_name
 from lgd.progress import progress_bar
 
 from .measure import Clock, Times, count, take_turns
-from .networks import Networks
+from .networks import altered
 
 GUIDED_SHARE = (10, 45, 50)
 """first and last guided step, and the number of steps to which they refer; scaled for other numbers"""
@@ -43,7 +42,7 @@ class Settings:
     """side of the matrices whose product gives the peak rate"""
 
 
-def bench(networks: Networks, settings: Settings) -> dict[str, Any]:
+def bench(networks: Resources, settings: Settings) -> dict[str, Any]:
     """Measure everything; returns plain data for JSON. The variants take turns, and rates are medians over rounds."""
     peaks = matmul_peaks(settings.matrix, networks.device, settings.rounds, settings.clock)
     base = with_steps(networks.config, settings)
@@ -109,15 +108,12 @@ def variants_of(base: Recipe, every: int, small: bool) -> dict[str, tuple[Recipe
     return found
 
 
-def sample_classes(networks: Networks, config: Recipe, small: bool, guided: bool) -> list[SelectedImage]:
+def sample_classes(networks: Resources, config: Recipe, small: bool, guided: bool) -> list[SelectedImage]:
     """Sample one image of every class, by the same functions as a run."""
-    own = replace(networks, config=config)
-    if not small:
-        own.guiding = networks.generator.autoencoder
+    own = altered(networks, config=config, guiding=networks.guiding if small else networks.generator.autoencoder)
     memory = {label: torch.empty(0) for label in networks.classes}
-    resources: Any = own
-    guide: Guide = by_learnability(resources) if guided else lambda denoiser, labels, slots: denoiser
-    context = SamplingContext(resources, config, guide, memory, scored=guided)
+    guide: Guide = by_learnability(own) if guided else lambda denoiser, labels, slots: denoiser
+    context = SamplingContext(own, config, guide, memory, scored=guided)
     return sample_slots(context, [SAMPLED.begin(context)], [0])
 
 
@@ -147,7 +143,7 @@ def matmul_peaks(n: int, device: str, rounds: int, clock: Clock = perf_counter) 
     return {name: 2 * n**3 / min(taken.seconds) for name, taken in times.items()}
 
 
-def denoiser_rate(networks: Networks, config: Recipe, peaks: dict[str, float], settings: Settings) -> dict[str, Any]:
+def denoiser_rate(networks: Resources, config: Recipe, peaks: dict[str, float], settings: Settings) -> dict[str, Any]:
     """Measure one call of the denoiser on all candidates of all classes."""
     generator, precision = networks.generator, config.sampling.precision
     batch = len(networks.classes) * config.stages.candidates

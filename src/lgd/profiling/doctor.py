@@ -1,7 +1,5 @@
 """A description of this machine and its software, for bug reports."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

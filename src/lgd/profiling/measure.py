@@ -1,7 +1,5 @@
 """Measure functions in turns, so that other load slows all alike; count their operations and memory, also on shapes."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,24 +1,23 @@
 """The networks that `lgd bench` samples with: random ones of a given size, or those of a finished run."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass, fields, replace
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lgd.classifiers.architectures import Classifier, new_classifier
+from lgd.classifiers.architectures import new_classifier
 from lgd.config import Config, Precision, from_dict, with_defaults, with_values
 from lgd.data.splits import cached_splits
 from lgd.diffusion import diffusers_lazily as diffusers
-from lgd.diffusion.autoencoder import Autoencoder, Latents
+from lgd.diffusion.autoencoder import Latents
 from lgd.diffusion.autoencoder_networks import in_precision
 from lgd.diffusion.families.dit import SIZES, without_own_dropout
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.vae_names import SD
 from lgd.distillation.layout import Run
-from lgd.distillation.recipe import Growth, Recipe, assets_of, recipe_of
+from lgd.distillation.recipe import Growth, assets_of, recipe_of
 from lgd.distillation.resources import Resources
 from lgd.errors import UserError
 from lgd.execution.hardware import resolve_device
@@ -31,22 +30,6 @@ WIDTHS = {"small": (32, 64, 128, 128), "sd": (128, 256, 512, 512)}
 """channels of an AutoencoderKL: a small one, and Stable Diffusion's"""
 LATENT = 4
 """channels of the latents"""
-
-
-@dataclass
-class Networks:
-    """The part of `Resources` that sampling needs, without a run directory."""
-
-    config: Recipe
-    generator: Generator
-    guiding: Autoencoder
-    """the decoder of guidance"""
-    learners: list[Classifier]
-    reference: Classifier
-    classes: range
-    device: str
-    batch_size: int
-    increment: int = 2
 
 
 @dataclass(frozen=True)
@@ -64,7 +47,14 @@ class RandomNetworks:
     precision: Precision
 
 
-def random_networks(sizes: RandomNetworks, device: str) -> Networks:
+def altered(resources: Resources, **values: Any) -> Resources:
+    """Return a copy with other values of some attributes, which shares what is loaded already."""
+    own = copy(resources)
+    vars(own).update(values)
+    return own
+
+
+def random_networks(sizes: RandomNetworks, device: str) -> Resources:
     """Make an untrained DiT, AutoencoderKL, small decoder (AutoencoderTiny), learner and reference."""
     image_size, classes, precision = sizes.image_size, sizes.classes, sizes.precision
     config = with_values(
@@ -109,10 +99,12 @@ def random_networks(sizes: RandomNetworks, device: str) -> Networks:
         without_own_dropout(dit), dict(diffusers.DDPMScheduler().config), full, names, tuple(range(classes))
     )
     small = replace(full, network=tiny, std=(1.0,))
-    return Networks(recipe_of(config), generator, small, [learner], reference, range(classes), device, 256)
+    recipe, assets = recipe_of(config), assets_of(config, Path(), device)
+    resources = Resources(Growth(Run(Path()), assets, recipe, recipe, config.learner, names), 2, range(classes))
+    return altered(resources, generator=generator, guiding=small, learners=[learner], reference=reference)
 
 
-def run_networks(folder: Path, candidates: int, classes: int, device: str, decoder: str) -> Networks:
+def run_networks(folder: Path, candidates: int, classes: int, device: str, decoder: str) -> Resources:
     """Open the networks of a run's last increment.
 
     decoder: folder of a small decoder for guidance, or empty. A run of `lgd compare` shares the generator and the
@@ -134,5 +126,5 @@ def run_networks(folder: Path, candidates: int, classes: int, device: str, decod
     recipe = recipe_of(config)
     growth = Growth(run, assets_of(config, assets, resolve_device(device)), recipe, recipe, config.learner, names)
     resources = Resources(growth, last, range(min(classes, len(names))))
-    found = Networks(**{field.name: getattr(resources, field.name) for field in fields(Networks)})
-    return replace(found, increment=last + 1)  # so that the noise differs from the run's
+    # The next increment's number, so that the noise differs from the run's.
+    return altered(resources, learners=resources.learners, increment=last + 1)

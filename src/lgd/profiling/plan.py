@@ -1,11 +1,9 @@
 """Estimate the time and memory of each phase of a run, from short trials or from counted operations."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +19,7 @@ from lgd.distillation.methods import growth_of, method_named, methods_used, real
 from lgd.distillation.recipe import Recipe, assets_of
 from lgd.distillation.stages import learner_units, sampling_units
 from lgd.errors import reading
-from lgd.evaluation.protocols import training_for
+from lgd.evaluation.protocols import network_for
 from lgd.evaluation.schedule import cells_of
 from lgd.evaluation.tables import Table, explained
 from lgd.execution.hardware import cpu_threads, resolve_device, worker_count
@@ -186,10 +184,12 @@ def schedule(config: Config, sizes: Sizes, workloads: Workloads) -> Iterator[tup
     evaluated: Parts = []
     for (kind, architecture, increment), count in cells.items():
         images = each if kind == "redundancy" else increment * each
-        epochs = training_for(config.evaluation, images // sizes.classes, sizes.shape, sizes.classes).epochs
-        evaluated.append((count * epochs * images, workloads.evaluation_training_step(architecture, images)))
+        network = network_for(config.evaluation, architecture, images // sizes.classes, sizes.shape, sizes.classes)
+        step = workloads.classifier_training_step(network, images)
+        evaluated.append((count * network.training.epochs * images, step))
         if kind == "accuracy":
-            evaluated.append((count * config.evaluation.evaluations * sizes.test, workloads.test_batch(architecture)))
+            test = workloads.classified_batch(replace(config.evaluation.classifier, architecture=architecture))
+            evaluated.append((count * config.evaluation.evaluations * sizes.test, test))
     yield upto + "evaluation", evaluated, cells.total()
 
 

@@ -1,7 +1,5 @@
 """The size of an image set that is on this machine, or that is only known by its numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The speed of this machine at the work of a run, from trials of a few seconds; and the time of a run at that speed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
@@ -69,7 +67,6 @@ class Prices(Workloads):
 def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
     """Try the work of a run of this configuration. Errors: UserError when a source's size is unknown."""
     workloads = Workloads(config, sizes, device)
-    batch = config.reference.training.batch_size
     precisions: list[Precision] = ["float32", "bfloat16"] if computes_in_bfloat16(device) else ["float32"]
     found: dict[Precision, float] = {}
     steps: dict[int, float] = {}
@@ -79,9 +76,7 @@ def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
     threads = min(steps, key=steps.__getitem__)
     with cpu_threads(1):
         for precision in precisions:
-            training = replace(config.reference.training, precision=precision)
-            work = workloads.classifier_training_step(replace(config.reference, training=training), batch)
-            found[precision] = seconds_of(work)
+            found[precision] = seconds_of(training_step(workloads, config.reference, precision))
         best = min(found, key=found.__getitem__)
     begun = Speed(steps[threads], threads, found[best], 0.0, best, 0.0, 0.0, 0.0)
     return measure_again(begun, ("judge", "unguided", "guided", "classified"), config, sizes, device)
@@ -89,17 +84,12 @@ def measure_speed(config: Config, sizes: Sizes, device: str) -> Speed:
 
 def measure_again(speed: Speed, names: Sequence[str], config: Config, sizes: Sizes, device: str) -> Speed:
     """Try some kinds of work, named as fields of `Speed`, anew. Errors: as `measure_speed`."""
-    workloads, batch = Workloads(config, sizes, device), config.reference.training.batch_size
+    workloads = Workloads(config, sizes, device)
     images = min(config.stages.classes_per_unit, sizes.classes) * config.stages.candidates
-
-    def trained(network: ClassifierConfig) -> Workload:
-        training = replace(network.training, precision=speed.precision)
-        return workloads.classifier_training_step(replace(network, training=training), batch)
-
     kinds: dict[str, Callable[[], Workload]] = {
         "generator": workloads.generator_training_step,
-        "classifier": lambda: trained(config.reference),
-        "judge": lambda: trained(config.judge),
+        "classifier": lambda: training_step(workloads, config.reference, speed.precision),
+        "judge": lambda: training_step(workloads, config.judge, speed.precision),
         "unguided": lambda: workloads.sampling_step(images, None),
         "guided": lambda: workloads.sampling_step(images, "score"),
         "classified": lambda: workloads.classified_batch(config.evaluation.classifier),
@@ -109,6 +99,12 @@ def measure_again(speed: Speed, names: Sequence[str], config: Config, sizes: Siz
         with cpu_threads(speed.threads if name == "generator" else 1):
             found[name] = seconds_of(kinds[name]())
     return replace(speed, **found)
+
+
+def training_step(workloads: Workloads, network: ClassifierConfig, precision: Precision) -> Workload:
+    """Return a training step of a network in a precision, with the reference's batch size."""
+    own = replace(network, training=replace(network.training, precision=precision))
+    return workloads.classifier_training_step(own, workloads.config.reference.training.batch_size)
 
 
 def seconds_of(work: Workload) -> float:

@@ -1,7 +1,5 @@
 """The kinds of work in a run, each built so that it can be timed or counted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,7 +27,6 @@ from lgd.diffusion.vae_names import SD
 from lgd.distillation.methods import Method, method_named
 from lgd.distillation.recipe import Recipe, first_step
 from lgd.errors import UserError
-from lgd.evaluation.protocols import network_for
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
 from lgd.guidance.learnability import guided_steps, learnability_guided
@@ -91,16 +88,6 @@ class Workloads:
 
         # Epochs, rates and the like change no step.
         return Workload(batch, build, half, ("training", replace(config, training=TrainingConfig()), half, batch))
-
-    def evaluation_training_step(self, architecture: str, images: int) -> Workload:
-        """Return one training step of the evaluation, for an architecture on a set of `images` images."""
-        evaluation, classes = self.config.evaluation, self.sizes.classes
-        ipc = -(-images // classes)
-        config = network_for(evaluation, architecture, ipc, self.sizes.shape, classes)
-        return self.classifier_training_step(config, images)
-
-    def test_batch(self, architecture: str) -> Workload:
-        return self.classified_batch(replace(self.config.evaluation.classifier, architecture=architecture))
 
     def classified_batch(self, config: ClassifierConfig) -> Workload:
         batch = min(batch_size_for(self.sizes.shape), max(self.sizes.test, 1))

@@ -1,7 +1,5 @@
 """The events of a run with their times, one JSON object per line in events.jsonl."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The runs of a report, read from their directories."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

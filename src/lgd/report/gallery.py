@@ -1,7 +1,5 @@
 """The gallery of a report: a sample of the images with the entries of their manifest."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest

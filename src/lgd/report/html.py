@@ -1,7 +1,5 @@
 """One self-contained HTML page about runs, which needs no network."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

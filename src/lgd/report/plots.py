@@ -1,7 +1,5 @@
 """Matplotlib figures, and functions that write them as SVG and PNG. They leave the caller's pyplot alone."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path

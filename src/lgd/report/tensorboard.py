@@ -1,7 +1,5 @@
 """TensorBoard scalars of a run and of a generator's training (extra: tensorboard)."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """Images as data URIs, and thumbnails within a budget."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """Families of generators by name: one file and one line each."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from lgd.errors import UserError
@@ -38,6 +36,3 @@ def family_of(folder: Path) -> Family:
 def transformer_predicting(kind: object) -> Family:
     """Return the family of our own transformers, by the prediction type of their schedule."""
     return FLOW if kind == FLOW_PREDICTION else DIT
-
-
-__all__ = ["FAMILIES", "Conditions", "Embeddings", "Family", "Request", "family_of", "transformer_predicting"]

@@ -5,8 +5,6 @@ The network sees z = (1 - sigma) x0 + sigma eps and predicts u = eps - x0. As z 
 On it, DDIM's step from one sigma to another is Euler's step of the flow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Class-conditional U-Nets: diffusers' UNet2DModel with a table of classes, in pixels or in latents."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Text-to-image U-Nets in the layout of diffusers' StableDiffusionPipeline: SD 1.x and 2.x, and SDXL."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path

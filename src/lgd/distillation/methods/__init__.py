@@ -3,8 +3,6 @@
 A package adds a method by an entry point of the group `lgd.methods` that names an `lgd.Method`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import cache, partial

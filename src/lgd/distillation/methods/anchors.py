@@ -4,10 +4,9 @@ ANCHORS has the choices of `stages.anchor`. An order's anchors are encoded once 
 ASSETS/real/anchors-herding-0-130-float32/0003.safetensors
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +21,7 @@ from lgd.execution.units import Unit
 from lgd.storage.files import load_tensors, save_tensors
 
 from .candidates import Anchors, SamplingContext
-from .coresets import ORDERS
+from .coresets import ORDERS, class_units
 from .real import candidate_units, deal_and_measure
 
 ENCODED_AT_ONCE = 32
@@ -103,18 +102,15 @@ def anchors_file(growth: Growth, order: str, label: int) -> Path:
 
 def encoding_units(growth: Growth, order: str) -> list[Unit]:
     """Return one unit per class that chooses its anchors in an order and encodes them."""
-    return [
-        Unit(f"anchors, class {label}", encode_anchors, (growth, order, label), anchors_file(growth, order, label))
-        for label in range(len(growth.class_names))
-    ]
+    return class_units(growth, "anchors", encode_anchors, (order,), partial(anchors_file, growth, order))
 
 
-def encode_anchors(growth: Growth, order: str, label: int) -> None:
+def encode_anchors(growth: Growth, label: int, done: Path, order: str) -> None:
     """Choose a class's anchors in an order and write their positions in the training set and their latents."""
     resources = Resources(growth, 1, range(label, label + 1))
     held = resources.splits.train.indices_of(label)
     members = held[ORDERS[order].first(resources, label, min(anchor_count(growth.later), len(held)))]
-    save_tensors(anchors_file(growth, order, label), {"members": members, "latents": encode(resources, members)})
+    save_tensors(done, {"members": members, "latents": encode(resources, members)})
 
 
 ANCHORS = {

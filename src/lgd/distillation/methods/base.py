@@ -1,7 +1,5 @@
 """The types of methods and of the assets that they train."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The types of candidates and of their sources. A source is an entry that methods list: sampled images, real images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 

@@ -1,7 +1,5 @@
 """Checks before any work that a method can make a set of a configuration."""
 
-from __future__ import annotations
-
 from lgd.config import Config
 from lgd.data.imageset import ImageSet
 from lgd.distillation.recipe import first_step

@@ -4,12 +4,11 @@ Orders in the reference's features are units of work, made once per class and ke
 ASSETS/real/herding-0-50/0003.safetensors
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +44,6 @@ def random_order(resources: Resources, label: int, count: int) -> Tensor:
 
 
 def herding_order(resources: Resources, label: int, count: int) -> Tensor:
-    """Order a class by `herding`."""
     return herding(class_features(resources, label), count)
 
 
@@ -79,12 +77,10 @@ def class_order(resources: Resources, name: str, label: int, count: int) -> Tens
     """
     if not ORDERS[name].kept:
         return ORDERS[name].first(resources, label, count)
-    path = order_file(resources.growth, name, label, count)
-    return load_tensors(path, ["order"])["order"]
+    return load_tensors(order_file(resources.growth, name, count, label), ["order"])["order"]
 
 
-def order_file(growth: Growth, name: str, label: int, count: int) -> Path:
-    """Return the file of a kept order."""
+def order_file(growth: Growth, name: str, count: int, label: int) -> Path:
     seed = growth.later.seed if ORDERS[name].seeded else 0
     return growth.assets.real_folder / f"{name}-{seed}-{count}" / f"{label:04d}.safetensors"
 
@@ -93,19 +89,24 @@ def order_units(growth: Growth, name: str, count: int) -> list[Unit]:
     """Return one unit per class that makes the first `count` images of an order; none where it is not kept."""
     if not ORDERS[name].kept:
         return []
+    return class_units(growth, name, make_order, (name, count), partial(order_file, growth, name, count))
+
+
+def class_units(
+    growth: Growth, what: str, work: Callable[..., None], arguments: tuple[Any, ...], file: Callable[[int], Path]
+) -> list[Unit]:
+    """Return one unit per class, which calls work(growth, label, done, *arguments) to write `done`, its `file`."""
     return [
-        Unit(f"{name}, class {label}", make_order, (growth, name, label, count), done)
+        Unit(f"{what}, class {label}", work, (growth, label, file(label), *arguments), file(label))
         for label in range(len(growth.class_names))
-        for done in [order_file(growth, name, label, count)]
     ]
 
 
-def make_order(growth: Growth, name: str, label: int, count: int) -> None:
+def make_order(growth: Growth, label: int, done: Path, name: str, count: int) -> None:
     """Order a class and write its first `count` images, or all where it has fewer."""
     resources = Resources(growth, 1, range(label, label + 1))
     held = len(resources.splits.train.indices_of(label))
-    order = ORDERS[name].first(resources, label, min(count, held))
-    save_tensors(order_file(growth, name, label, count), {"order": order})
+    save_tensors(done, {"order": ORDERS[name].first(resources, label, min(count, held))})
 
 
 def class_features(resources: Resources, label: int) -> Tensor:

@@ -1,7 +1,5 @@
 """IGD: sample images whose loss gradients agree with those of their class's real images."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -1,7 +1,5 @@
 """MGD3: sample image j of a class with guidance to the j-th mode of the real images' latents."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,9 +1,8 @@
 """Real images: methods that take them in an order of their class, and the source of real candidates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,7 +23,7 @@ from lgd.rng import generator as rng
 from lgd.storage.files import load_tensors, read_json, save_tensors
 
 from .candidates import CandidateSource, CandidateSpec, Proposals, Propose, SamplingContext
-from .coresets import class_order, order_units
+from .coresets import class_order, class_units, order_units
 
 
 def select_by(order: str, resources: Resources) -> list[SelectedImage]:
@@ -60,10 +59,8 @@ def real_images(resources: Resources, label: int, positions: Tensor) -> list[Sel
 
 def select_full(resources: Resources) -> list[SelectedImage]:
     """Select every real image of the classes."""
-    selected = []
-    for label in resources.classes:
-        selected += real_images(resources, label, torch.arange(len(resources.splits.train.indices_of(label))))
-    return selected
+    held = {label: torch.arange(len(resources.splits.train.indices_of(label))) for label in resources.classes}
+    return [image for label, positions in held.items() for image in real_images(resources, label, positions)]
 
 
 @dataclass(frozen=True)
@@ -145,10 +142,8 @@ def kept_images(resources: Resources, label: int) -> Tensor:
     """Return the positions in the training set of a class's real images in earlier increments, (M,)."""
     group = resources.classes.start // resources.config.stages.classes_per_unit
     paths = [resources.growth.run.group(increment, group) for increment in range(1, resources.increment)]
-    rows, name = (
-        [row for path in paths for row in read_rows(path, read_json(path))],
-        resources.growth.class_names[label],
-    )
+    rows = [row for path in paths for row in read_rows(path, read_json(path))]
+    name = resources.growth.class_names[label]
     return torch.tensor([r.source for r in rows if r.class_name == name and r.source is not None], dtype=torch.long)
 
 
@@ -183,19 +178,12 @@ def losses_file(growth: Growth, real: RealConfig, label: int) -> Path:
 
 def candidate_units(growth: Growth, recipe: Recipe) -> list[Unit]:
     """Return the units that measure, and where it is asked for order, the real images of each class."""
-    measures = [
-        Unit(
-            f"losses, class {label}",
-            measure_class,
-            (growth, recipe.real, label),
-            losses_file(growth, recipe.real, label),
-        )
-        for label in range(len(growth.class_names))
-    ]
+    file = partial(losses_file, growth, recipe.real)
+    measures = class_units(growth, "losses", measure_class, (recipe.real,), file)
     return measures + order_units(growth, recipe.real.order, candidate_count(recipe))
 
 
-def measure_class(growth: Growth, real: RealConfig, label: int) -> None:
+def measure_class(growth: Growth, label: int, done: Path, real: RealConfig) -> None:
     """Write the reference's loss and validity of a class's images, or of `real.pool` random ones."""
     resources = Resources(growth, 1, range(label, label + 1))
     train = resources.splits.train
@@ -208,8 +196,7 @@ def measure_class(growth: Growth, real: RealConfig, label: int) -> None:
         logits = resources.real_outputs(label)[1]
     labels = torch.full_like(members, label)
     loss = F.cross_entropy(logits, labels, reduction="none")
-    tensors = {"members": members, "loss": loss, "valid": logits.argmax(1) == label}
-    save_tensors(losses_file(growth, real, label), tensors)
+    save_tensors(done, {"members": members, "loss": loss, "valid": logits.argmax(1) == label})
 
 
 REAL = CandidateSource(begin_real, lambda recipe: recipe.real.candidates, generated=False, units=candidate_units)

@@ -1,7 +1,5 @@
 """LGD and unguided diffusion: images sampled from the generator, with or without learnability guidance."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

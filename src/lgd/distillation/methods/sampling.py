@@ -1,7 +1,5 @@
 """Fill the slots of a unit with candidates; sample, decode and score candidates in batches."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
