@@ -66,6 +66,7 @@ class SelectOptions(Output):
     """Select real images of each class, without a generator. The same command continues an interrupted selection."""
 
     in_preset: ClassVar = {"method": "auto"}
+    """As in `Quiet`."""
     out: str
     """Directory or URL of the selected images, which lie in its folder dataset."""
     per_class: Annotated[int, arg(aliases=("--ipc",))] = 10
