@@ -29,7 +29,7 @@ class DistillOptions(SetOptions, Output):
 def distill(arguments: Sequence[str]) -> int:
     options = parse_with_preset(DistillOptions, "distill", arguments)
     from lgd.experiments.distill import distill
-    from lgd.report.tensorboard import check_tensorboard, write_scalars
+    from lgd.report.events import check_tensorboard, write_scalars
 
     if options.tensorboard:
         check_tensorboard()
