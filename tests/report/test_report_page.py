@@ -258,9 +258,7 @@ def test_tensorboard_scalars(tiny: Config, finished: Path, tmp_path: Path) -> No
     pytest.importorskip("tensorboard")
     run = tmp_path / "run"
     shutil.copytree(finished, run)
-    code = (
-        f"from pathlib import Path; from lgd.report.tensorboard import write_scalars; write_scalars(Path({str(run)!r}))"
-    )
+    code = f"from pathlib import Path; from lgd.report.events import write_scalars; write_scalars(Path({str(run)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     assert len(list((run / "tensorboard").glob("events.out.*"))) == 1
 

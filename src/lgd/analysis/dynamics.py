@@ -4,15 +4,14 @@ Mean and deviation over epochs are the confidence and variability of Dataset Car
 2020). The paper does not state the borders between the three regions; `BORDERS` holds ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 
@@ -22,9 +21,6 @@ from lgd.evaluation.aggregate import summary
 from .context import Inputs
 from .continual import ContinualLearner
 from .measure import REAL, Cells, Groups, Headline, Measure, Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LEAST_STEPS = 20
 """optimiser steps in an epoch, so that small sets are learned for as long as large ones"""

@@ -1,13 +1,12 @@
 """Incremental training: what each increment adds for one learner that keeps training (method.md, section 6.2)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import chain, pairwise
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -19,9 +18,6 @@ from lgd.evaluation.aggregate import summary
 from .context import Inputs
 from .continual import ContinualLearner
 from .measure import Cells, Groups, Headline, Measure, Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 LEAST_STEPS = 5
 """optimiser steps in an epoch: enough to learn a small increment before the next arrives"""

@@ -1,18 +1,15 @@
 """The parts of a measure: one analysis, from its computation to its figure. `registry.py` lists all measures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from lgd.storage.files import read_json, safe_name
 
 from .context import Inputs
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 REAL = "real images"
 """owner of the cells computed from the real images"""

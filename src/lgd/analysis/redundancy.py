@@ -1,10 +1,10 @@
 """Redundancy: how much a classifier knows of one increment after training on another (method.md, section 6.1)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from matplotlib.figure import Figure
 
 from lgd.classifiers.train import accuracy, train_classifier
 from lgd.errors import naming
@@ -13,9 +13,6 @@ from lgd.rng import derive_seed
 
 from .context import Inputs
 from .measure import Cells, Groups, Headline, Measure, Style
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MAPS_PER_ROW = 4
 

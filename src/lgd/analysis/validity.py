@@ -3,24 +3,20 @@
 An independent network, the judge, says whether it does; the reference, which guided the images, is easier to convince.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from lgd.classifiers.architectures import Classifier, predict
 from lgd.data.imageset import ImageSet
 
 from .context import Inputs
 from .measure import Cells, Groups, Headline, Measure, Style, panels
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 NETWORKS = ("judge", "reference")
 DOUBTFUL = 0.5

@@ -26,7 +26,7 @@ class DistillOptions(SetOptions, Output):
 
 def distill(options: DistillOptions) -> None:
     from lgd.experiments.distill import distill
-    from lgd.report.tensorboard import check_tensorboard, write_scalars
+    from lgd.report.events import check_tensorboard, write_scalars
 
     if options.tensorboard:
         check_tensorboard()

@@ -101,7 +101,7 @@ def generator_train(options: TrainOptions) -> None:
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
     from lgd.experiments.resolve import Experiment
     from lgd.experiments.run_directory import claim
-    from lgd.report.tensorboard import check_tensorboard, write_training
+    from lgd.report.events import check_tensorboard, write_training
     from lgd.storage.files import output_directory
 
     config = check(options.config)

@@ -1,11 +1,9 @@
 """Images to latents and back: pixels themselves, or any of three kinds of autoencoder, normalised per channel."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -20,17 +18,6 @@ from .autoencoder_networks import channels, factor, load_network, network_decode
 
 Shape = tuple[int, int, int]
 """(C, H, W)"""
-
-
-class Autoencoder(Protocol):
-    """Images in [0, 1] to latents and back.
-
-    `decode` must be differentiable. Guidance calls it without `clamp`, whose gradient is zero where a pixel is clamped.
-    """
-
-    def encode(self, images: Tensor) -> Tensor: ...
-
-    def decode(self, latents: Tensor, clamp: bool = True) -> Tensor: ...
 
 
 class Pixels:
@@ -75,11 +62,16 @@ class Latents:
         images = resize(images.clamp(0, 1) if clamp else images, self.image_shape[1], clamp)
         return images if self.image_shape[0] == 3 else images.mean(1, keepdim=True)
 
-    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Latents:
+    def normalised(self, mean: Sequence[float], std: Sequence[float]) -> Self:
         return replace(self, mean=tuple(mean), std=tuple(std))
 
     def _column(self, values: tuple[float, ...], like: Tensor) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=like.device).view(1, -1, 1, 1)
+
+
+Autoencoder = Pixels | Latents
+"""Takes images in [0, 1] to latents and back. `decode` is differentiable; guidance calls it without `clamp`, whose
+gradient is zero where a pixel is clamped."""
 
 
 def decode_at(autoencoder: Autoencoder, latents: Tensor, size: int) -> Tensor:

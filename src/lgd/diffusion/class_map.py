@@ -79,7 +79,7 @@ def pipeline_vocabulary(where: str, size: int, id2label: Mapping[str, str] | Non
         for number, label in (id2label or {}).items()
         for word in dict.fromkeys([label, *map(str.strip, label.split(","))])
     ]
-    wordnet = enumerate(imagenet()) if is_imagenet(size, id2label) else ()
+    wordnet = enumerate(imagenet_labels()) if is_imagenet(size, id2label) else ()
     return vocabulary(where, size, [*words, *((wnid, number) for number, wnid in wordnet)])
 
 
@@ -87,10 +87,6 @@ def is_imagenet(size: int, id2label: Mapping[str, str] | None) -> bool:
     """Whether 1000 classes are ImageNet's in its order: from the tench to toilet tissue."""
     ends = [(id2label or {}).get(number, "") for number in ("0", "999")]
     return size == 1000 and "tench" in ends[0] and "toilet tissue" in ends[1]
-
-
-def imagenet() -> tuple[str, ...]:
-    return tuple(imagenet_labels())
 
 
 @cache

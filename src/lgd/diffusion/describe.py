@@ -115,16 +115,11 @@ def time(folder: Path) -> str:
 
 
 def noise(scheduler: dict[str, Any]) -> str:
-    if scheduler.get("_class_name") == SCHEDULER:
-        steps, shift = scheduler["num_train_timesteps"], scheduler["shift"]
-        return f"{steps} steps of a flow, shift {shift:g}; predicts the velocity"
-    if scheduler.get("prediction_type") == FLOW:
-        return f"{scheduler['num_train_timesteps']} steps of a flow; predicts the velocity"
-    clamp = (
-        f"; clean latents clamped to ±{scheduler.get('clip_sample_range', 1.0):g}"
-        if scheduler.get("clip_sample")
-        else ""
-    )
+    shift = f", shift {scheduler['shift']:g}" if scheduler.get("_class_name") == SCHEDULER else ""
+    if shift or scheduler.get("prediction_type") == FLOW:
+        return f"{scheduler['num_train_timesteps']} steps of a flow{shift}; predicts the velocity"
+    limit = scheduler.get("clip_sample_range", 1.0)
+    clamp = f"; clean latents clamped to ±{limit:g}" if scheduler.get("clip_sample") else ""
     says = {"sample": "; predicts the clean sample", "v_prediction": "; predicts v"}
     return (
         f"{scheduler['num_train_timesteps']} {scheduler['beta_schedule']} steps, beta {scheduler['beta_start']:g} to"

@@ -1,16 +1,16 @@
-"""Sample with any diffusers scheduler and any denoiser."""
+"""Sample with any diffusers scheduler and any denoiser, such as one of the user's own network."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lgd.errors import NonFiniteError
+from lgd.errors import NonFiniteError, UserError, nearest
 
-from .denoiser import predicted
+from .prediction_type import FLOW, KINDS, network_input, x0_and_eps
 from .types import Denoiser, Prediction, Step
 
 
@@ -68,3 +68,41 @@ def next_sample(
         output = torch.cat([output, prediction.variance], dim=1)  # (B, 2C, H, W)
     following = scheduler.step(output, step.timestep, x_t, **extra).prev_sample
     return following if prediction.shift is None else following + prediction.shift
+
+
+def denoiser_of(network: Callable[[Tensor, Tensor], Tensor], predicts: str = "epsilon") -> Denoiser:
+    """Return the denoiser of any network: (x_t (B, C, H, W), timesteps (B,)) to an output of x_t's shape.
+
+    predicts: the output's meaning, by diffusers' names: epsilon, sample, v_prediction or flow_prediction
+    (prediction_type.py). Errors: UserError for another name; in sampling, for an output of another shape.
+    """
+    if predicts not in (*KINDS, FLOW):
+        raise UserError(f"predicts: unknown {predicts!r}{nearest(predicts, (*KINDS, FLOW))}")
+
+    def denoise(x_t: Tensor, step: Step) -> Prediction:
+        x, time = network_input(x_t, step.timestep, step.alpha_bar, predicts)
+        output = network(x, torch.full((len(x),), time, device=x.device))
+        if not isinstance(output, Tensor) or output.shape != x_t.shape:
+            raise shape_error("network", output, x_t)
+        return Prediction(*x0_and_eps(output, x_t, step.alpha_bar, predicts))
+
+    return denoise
+
+
+def predicted(denoiser: Denoiser, x_t: Tensor, step: Step) -> Prediction:
+    """Return the denoiser's prediction at x_t (B, C, H, W). Errors: UserError for anything of another shape."""
+    prediction = denoiser(x_t, step)
+    if not isinstance(prediction, Prediction):
+        raise UserError(
+            f"denoiser: returned {type(prediction).__name__}; expected lgd.guidance.Prediction(x0, eps), which"
+            " lgd.guidance.denoiser_of makes of a network's output"
+        )
+    for name in ("x0", "eps"):
+        if (part := getattr(prediction, name)).shape != x_t.shape:
+            raise shape_error(f"denoiser: {name}", part, x_t)
+    return prediction
+
+
+def shape_error(what: str, given: object, x_t: Tensor) -> UserError:
+    shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+    return UserError(f"{what}: returned {shape} for x_t {tuple(x_t.shape)}; expected the shape of x_t")

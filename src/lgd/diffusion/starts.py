@@ -12,7 +12,7 @@ from lgd.errors import UserError
 from lgd.progress import log
 
 from . import diffusers_lazily as diffusers
-from .autoencoder import Latents, Pixels, Shape, open_latents, small_decoder
+from .autoencoder import Autoencoder, Latents, Pixels, Shape, open_latents, small_decoder
 from .autoencoder_networks import in_precision, load_network
 from .class_map import read_table
 from .families import Conditions, Family, transformer_predicting
@@ -42,7 +42,7 @@ class Start:
     """The denoiser, autoencoder and schedule that a training starts from."""
 
     denoiser: Any
-    autoencoder: Pixels | Latents
+    autoencoder: Autoencoder
     """not normalised yet, where the images decide how"""
     network: Path | None
     """the folder that the autoencoder is read from"""
@@ -81,14 +81,14 @@ def check_decoder(decoder: str, config: GeneratorConfig, shape: Shape) -> None:
     """Check before any work that guidance's small decoder, empty for none, fits the latents. Errors: UserError."""
     if not decoder:
         return
-    own: Pixels | Latents = Pixels()
+    own: Autoencoder = Pixels()
     place = autoencoder_folder(config.source) if config.source else Path(config.autoencoder or "-")
     if place.is_dir():
         own = Latents(load_network(place), shape, shape[1], (0.0,), (1.0,))
     small_decoder(Path(decoder), own)
 
 
-def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Pixels | Latents, Shape]:
+def own_autoencoder(config: GeneratorConfig, images: ImageSet) -> tuple[Autoencoder, Shape]:
     """Return the autoencoder of a new generator and the shape of its latents. Errors: UserError."""
     if config.autoencoder:
         autoencoder = open_latents(Path(config.autoencoder), images.shape, config.image_size, encoding(config))

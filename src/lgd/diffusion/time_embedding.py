@@ -26,9 +26,7 @@ RECORD = "generator.json"
 """the file of a generator's folder that says which, as `time_frequencies`"""
 PUBLISHED = ("facebook/DiT-XL-2-256", "facebook/DiT-XL-2-512")
 """repositories of the Hub with weights of DiT's own code"""
-EMBEDDERS = re.compile(
-    r"transformer_blocks\.(\d+)\.norm1\.emb\.timestep_embedder\.(linear_1\.weight|linear_[12]\.bias)"
-)
+EMBEDDERS = re.compile(r"transformer_blocks\.\d+\.norm1\.emb\.timestep_embedder\.(linear_1\.weight|linear_[12]\.bias)")
 
 
 def set_frequencies(denoiser: Any, kind: Kind) -> Any:
@@ -88,14 +86,12 @@ def share_one_embedder(tensors: Mapping[str, Tensor]) -> bool:
 
     DiT's own code has one for all blocks, which a conversion copies into each; diffusers' class trains one per block.
     """
-    groups: dict[str, dict[str, Tensor]] = {}
+    groups: dict[str, list[Tensor]] = {}
     for name, tensor in tensors.items():
         if match := EMBEDDERS.fullmatch(name):
-            groups.setdefault(match[2], {})[match[1]] = tensor
+            groups.setdefault(match[1], []).append(tensor)
     several = bool(groups) and all(len(group) > 1 for group in groups.values())
-    return several and all(
-        torch.equal(tensor, next(iter(group.values()))) for group in groups.values() for tensor in group.values()
-    )
+    return several and all(torch.equal(tensor, group[0]) for group in groups.values() for tensor in group)
 
 
 def embedder_tensors(files: Iterable[Path]) -> dict[str, Tensor]:

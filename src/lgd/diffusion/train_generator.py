@@ -23,7 +23,7 @@ from lgd.execution.units import Unit, unfinished
 from lgd.progress import log, progress_bar
 from lgd.storage.files import discard, read_json_lines, sha256, write_text
 
-from .autoencoder import Latents, Pixels
+from .autoencoder import Autoencoder, Pixels
 from .autoencoder_networks import network_files
 from .checkpoint import load_checkpoint, save_checkpoint, trained
 from .families.dit import DIT, with_plain_attention
@@ -137,7 +137,7 @@ def make_generator(
     write_receipt(folder / "done", [path for path in folder.rglob("[!.]*") if path.is_file()])
 
 
-def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> tuple[Source, Pixels | Latents]:
+def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> tuple[Source, Autoencoder]:
     """Return the source that the generator learns from, and the autoencoder that decodes it.
 
     A source's latents stay normalised as they were; those of a new generator are by the images' own moments.

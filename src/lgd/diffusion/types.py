@@ -4,10 +4,9 @@ A denoiser is any function (x_t, step) -> Prediction. Guidance takes a denoiser 
 of guidance nest like brackets and the sampler knows none of them (the idea is k-diffusion's).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from torch import Tensor
 
@@ -42,7 +41,7 @@ class Prediction:
     shift: Tensor | None = None
     """added to x_{t-1} after the scheduler's step, (B, C, H, W); guidance in sample space"""
 
-    def minus_noise(self, delta: Tensor, step: Step) -> Prediction:
+    def minus_noise(self, delta: Tensor, step: Step) -> Self:
         """Subtract delta (B, C, H, W) from eps and move x0 along, so that both still make up x_t.
 
         x_t = sqrt(abar) x0 + sqrt(1 - abar) eps stays, hence x0' = x0 + sqrt(1 - abar) delta / sqrt(abar).
@@ -50,10 +49,10 @@ class Prediction:
         x0 = self.x0 + (1 - step.alpha_bar) ** 0.5 * delta / step.alpha_bar**0.5
         return replace(self, x0=x0, eps=self.eps - delta)
 
-    def shifted(self, by: Tensor) -> Prediction:
+    def shifted(self, by: Tensor) -> Self:
         return replace(self, shift=by if self.shift is None else self.shift + by)
 
-    def detached(self) -> Prediction:
+    def detached(self) -> Self:
         """Return the same numbers without their autograd graph."""
         return replace(self, **{name: part.detach() for name, part in vars(self).items() if part is not None})
 

@@ -1,9 +1,8 @@
 """The registry of selection rules: SELECTION_RULES, by the names that `stages.selection` takes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor
 
@@ -24,15 +23,15 @@ class CandidateScores:
     valid: Tensor
     """bool: the reference classifies the image correctly"""
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> CandidateScores:
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
         """Return the measurements, each changed by a function: moved, reshaped or chosen from."""
-        return CandidateScores(*map(change, vars(self).values()))
+        return type(self)(*map(change, vars(self).values()))
 
-    def of(self, indices: Sequence[int] | Tensor) -> CandidateScores:
+    def of(self, indices: Sequence[int] | Tensor) -> Self:
         """Return the measurements of some of N candidates, or of some of S slots."""
         return self.map(lambda values: values[indices])
 
-    def by_slot(self, kappa: int) -> CandidateScores:
+    def by_slot(self, kappa: int) -> Self:
         """Return the same measurements as (S, kappa), from candidates that are listed slot after slot."""
         return self.map(lambda values: values.view(-1, kappa))
 

@@ -12,7 +12,7 @@ from lgd.data.class_names import places
 from lgd.data.folder import describe, folders_of, read_folder
 from lgd.data.imageset import ImageSet, Splits, to_bytes
 from lgd.data.tree import class_folders
-from lgd.diffusion.class_map import imagenet, imagenet_labels, plain
+from lgd.diffusion.class_map import imagenet_labels, plain
 from lgd.diffusion.weight_files import unpickled
 from lgd.errors import UserError
 from lgd.progress import log
@@ -52,7 +52,7 @@ def folders_for(root: Path, real: Splits) -> list[str]:
     words = {wnid: [plain(word) for word in text.split(",")] for wnid, text in imagenet_labels().items()}
     numbers = {int(folder): folder for folder in there if folder.isdecimal()}
     if len(numbers) == len(there):
-        ids = [imagenet().index(name) if name in words else -1 for name in names]
+        ids = [list(words).index(name) if name in words else -1 for name in names]
         by_place = [real.class_order.index(name) for name in names]
         chosen = by_place if sorted(numbers) == list(range(len(names))) else ids
         found = [numbers.get(number) for number in chosen]

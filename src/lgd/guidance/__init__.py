@@ -6,8 +6,7 @@ A denoiser is any function (x_t, step) -> Prediction; `denoiser_of` makes one of
     images = lgd.guidance.sample(guided, scheduler, noise)
 """
 
-from lgd.diffusion.denoiser import denoiser_of
-from lgd.diffusion.sampler import sample, steps_of
+from lgd.diffusion.sampler import denoiser_of, sample, steps_of
 from lgd.diffusion.types import Denoiser, Prediction, Step
 
 from .classifier_free import classifier_free

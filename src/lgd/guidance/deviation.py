@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgd.config import GuidanceConfig
-from lgd.diffusion.denoiser import predicted
+from lgd.diffusion.sampler import predicted
 from lgd.diffusion.types import Denoiser, Prediction, Step
 
 from .learnability import in_window

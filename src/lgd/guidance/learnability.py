@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lgd.config import GuidanceConfig
-from lgd.diffusion.denoiser import predicted
+from lgd.diffusion.sampler import predicted
 from lgd.diffusion.types import Denoiser, Prediction, Step
 from lgd.errors import NonFiniteError, UserError
 

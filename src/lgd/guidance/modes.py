@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from lgd.config import ModesConfig
-from lgd.diffusion.denoiser import predicted
+from lgd.diffusion.sampler import predicted
 from lgd.diffusion.types import Denoiser, Prediction, Step
 
 

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from lgd.classifiers.architectures import Classifier, batch_size_for, new_classifier
 from lgd.config import ClassifierConfig, Config, Precision, TrainingConfig
 from lgd.diffusion import diffusers_lazily as diffusers
-from lgd.diffusion.autoencoder import Latents, Pixels, open_latents, small_decoder
+from lgd.diffusion.autoencoder import Autoencoder, Latents, Pixels, open_latents, small_decoder
 from lgd.diffusion.families import FAMILIES
 from lgd.diffusion.families.dit import DIT, new_denoiser
 from lgd.diffusion.finetune import for_tuning
@@ -137,7 +137,7 @@ class Workloads:
                 found = load_source(own.source, shape, self.device, precision, own.time_frequencies)
             return with_conditions(found, names, found.family.placeholder(found.denoiser, classes))
         family, scheduler = DIT, dict(diffusers.DDPMScheduler().config)
-        autoencoder: Pixels | Latents = Pixels()
+        autoencoder: Autoencoder = Pixels()
         if own.source:
             published = PIPELINES.get(own.source.removeprefix(PREFIX).partition("@")[0])
             if published is None:

@@ -55,15 +55,10 @@ def read_runs(paths: Sequence[Path]) -> tuple[list[FinishedRun], list[str]]:
         raise UserError(f"{other.path}: other classes than {runs[0].path}; a report is about one data set")
     if not runs:
         raise UserError(f"{paths[0]}: no finished run; `lgd status {paths[0]}` tells what is missing")
-    asked = asked_order(paths)
+    files = [path / "comparison.json" for path in paths]
+    asked = [name for file in files if file.is_file() for name in read_json(file)["methods"]]  # as the commands did
     place = {name: i for i, name in enumerate(asked)}
     return sorted(runs, key=lambda run: place.get(run.method, len(place))), notes
-
-
-def asked_order(paths: Sequence[Path]) -> list[str]:
-    """Return the methods of comparisons in the order in which their commands named them."""
-    files = [path / "comparison.json" for path in paths]
-    return [name for file in files if file.is_file() for name in read_json(file)["methods"]]
 
 
 def by_method(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:

@@ -88,18 +88,15 @@ def gallery(runs: Sequence[FinishedRun], judge: Path | None) -> tuple[dict[str, 
 
 def sample(items: Sequence[Item], limit: int) -> list[Item]:
     """Return at most `limit` items: one of each method, class and increment, then a second of each, and so on."""
-    if len(items) <= limit:
-        return list(items)
-    strata: dict[tuple[str, int, int], list[Item]] = {}
-    for item in items:
-        strata.setdefault((item[0].method, item[2].label, item[2].increment), []).append(item)
+    strata: dict[tuple[str, int, int], list[int]] = {}
+    for i, (run, _, row) in enumerate(items):
+        strata.setdefault((run.method, row.label, row.increment), []).append(i)
     if len(strata) > limit:
         step = len(strata) / limit
         keys = list(strata)
-        return [strata[keys[int(i * step)]][0] for i in range(limit)]
-    dealt = [item for layer in zip_longest(*strata.values()) for item in layer if item is not None]
-    place = {id(item): i for i, item in enumerate(items)}
-    return sorted(dealt[:limit], key=lambda item: place[id(item)])
+        return [items[strata[keys[int(i * step)]][0]] for i in range(limit)]
+    dealt = [i for layer in zip_longest(*strata.values()) for i in layer if i is not None]
+    return [items[i] for i in sorted(dealt[:limit])]
 
 
 def _items(run: FinishedRun, notes: list[str]) -> list[Item]:

@@ -107,7 +107,8 @@ def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
     ceilings = {name for name in methods if is_ceiling(name, methods)}
     handles, ticks, styles = dict[str, Any](), set[int](), styles_of(methods)
     for name, accuracy in methods.items():
-        ipc, means, stds = [int(key) for key in accuracy], *columns(accuracy, "mean", "std")
+        ipc = [int(key) for key in accuracy]
+        means, stds = ([one[name] for one in accuracy.values()] for name in ("mean", "std"))
         style = styles[name]
         if name in ceilings:
             label = plain(f"{name} ({ipc[0]} IPC)")
@@ -139,11 +140,6 @@ def accuracy_curves(methods: Mapping[str, Mapping[str, Any]]) -> Figure:
     elif len(methods) > 1:
         axis.legend()
     return figure
-
-
-def columns(accuracy: Mapping[str, Mapping[str, float]], *names: str) -> list[list[float]]:
-    """Return the named values of every IPC as lists."""
-    return [[one[name] for one in accuracy.values()] for name in names]
 
 
 def confusion_maps(confusions: Mapping[str, Sequence[Sequence[int]]], class_names: Sequence[str]) -> Figure:

@@ -1,11 +1,9 @@
 """The types of generator families, and of the conditions that their denoisers are given."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -28,8 +26,8 @@ class Embeddings:
     def null(self) -> int:
         return sum(self.counts)
 
-    def to(self, device: torch.device) -> Embeddings:
-        return Embeddings({name: tensor.to(device) for name, tensor in self.tensors.items()}, self.counts)
+    def to(self, device: torch.device) -> Self:
+        return type(self)({name: tensor.to(device) for name, tensor in self.tensors.items()}, self.counts)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from lgd.storage.files import read_json
 
 from .. import diffusers_lazily as diffusers
 from ..autoencoder_networks import load_part
-from ..prompts import prompts_of
-from ..text import check_prompts, embed
+from ..text import check_prompts, embed, prompts_of
 from .base import Conditions, Embeddings, Family, Request, unet_channels
 
 TOKENS = 77

@@ -13,7 +13,8 @@ from lgd.distillation.store import SelectedImage
 from lgd.execution.units import Unit
 
 from .candidates import CandidateSource
-from .real import units_of_order
+from .coresets import order_units
+from .real import ordered_images
 from .sampling import SAMPLED
 
 
@@ -74,4 +75,4 @@ class Method:
     def units(self, growth: Growth, recipe: Recipe) -> list[Unit]:
         """Return the units that measure or order the real images before the first increment."""
         found = [unit for source in self.sources for unit in source.units(growth, recipe)]
-        return found + (units_of_order(self.order, growth, recipe) if self.order else [])
+        return found + (order_units(growth, self.order, ordered_images(recipe)) if self.order else [])

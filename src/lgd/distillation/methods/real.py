@@ -42,11 +42,6 @@ def ordered_images(recipe: Recipe) -> int:
     return recipe.stages.increments * recipe.stages.images_per_increment
 
 
-def units_of_order(order: str, growth: Growth, recipe: Recipe) -> list[Unit]:
-    """Return the units that make the order of a method by an order."""
-    return order_units(growth, order, ordered_images(recipe))
-
-
 def real_images(resources: Resources, label: int, positions: Tensor) -> list[SelectedImage]:
     """Return images by their positions in their class, without latents; stages.py adds those where they are needed."""
     train = resources.splits.train
