@@ -17,7 +17,7 @@ class Quiet:
     """The option of every command that takes a while."""
 
     in_preset: ClassVar[Mapping[str, Any]] = {}
-    """fields of the configuration that the command sets in the preset"""
+    """Fields of the configuration that the command sets in the preset."""
     quiet: bool = False
     """Print warnings, errors and the result only."""
 
