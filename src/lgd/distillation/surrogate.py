@@ -98,18 +98,14 @@ def load_surrogate(
     weights = [dict(classifier.named_parameters()) for classifier in classifiers]
     P = sum(parameter.numel() for parameter in weights[0].values())
     names = [str(label) for label in labels]
-    gradients = [_gradients(folder / f"{k}.gradients.safetensors", names, P) for k in range(count)]
+    gradients = []
+    for path in (folder / f"{k}.gradients.safetensors" for k in range(count)):
+        gradients.append(load_tensors(path, names))
+        for name, gradient in gradients[-1].items():
+            if gradient.shape != (P,):
+                raise UserError(f"{path}: not of this surrogate: {name} has shape {list(gradient.shape)}, not [{P}]")
     return Surrogate(
         classifiers[0],
         {name: torch.stack([w[name] for w in weights]) for name in weights[0]},
         {int(name): torch.stack([g[name] for g in gradients]).to(device) for name in names},
     )
-
-
-def _gradients(path: Path, names: list[str], size: int) -> dict[str, Tensor]:
-    """Read class gradients of length `size`. Errors: UserError naming the file."""
-    found = load_tensors(path, names)
-    for name, gradient in found.items():
-        if gradient.shape != (size,):
-            raise UserError(f"{path}: not of this surrogate: {name} has shape {list(gradient.shape)}, not [{size}]")
-    return found
