@@ -1,11 +1,9 @@
 """Diffusion transformers (DiT, Peebles and Xie, 2023): new ones, saved ones, and the family of their pipelines."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
@@ -22,9 +20,6 @@ from ..class_map import Vocabulary, pipeline_vocabulary
 from ..time_embedding import saved_frequencies, set_frequencies
 from .base import Conditions, Embeddings, Family, Request, call_with_class, numbered
 
-if TYPE_CHECKING:
-    from diffusers import DiTTransformer2DModel
-
 SIZES = {"tiny": (8, 4, 64), "small": (12, 6, 64), "base": (12, 12, 64)}
 """blocks, heads, width of a head"""
 
@@ -37,7 +32,7 @@ def check_patch(config: GeneratorConfig, shape: Shape) -> None:
         raise UserError(f"generator.patch_size {config.patch_size} does not fit {what} of {width} x {height}")
 
 
-def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTransformer2DModel:
+def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> Any:
     """Return a DiT with fresh weights for latents of `shape` (C, H, W). Errors: as `check_patch`."""
     check_patch(config, shape)
     channels, height, _ = shape
@@ -58,17 +53,6 @@ def new_denoiser(config: GeneratorConfig, shape: Shape, classes: int) -> DiTTran
     return without_own_dropout(denoiser)
 
 
-def load_denoiser(folder: Path, device: str, precision: Precision) -> DiTTransformer2DModel:
-    """Read a saved DiT for sampling. Errors: UserError naming the folder."""
-    denoiser = without_own_dropout(load_part(diffusers.DiTTransformer2DModel, folder, precision))
-    if precision == "bfloat16" and device == "cpu":
-        for block in denoiser.transformer_blocks:
-            # The forms differ by 5e-4, a tenth of bfloat16's rounding; torch's tanh form is 4 times slower on the CPU.
-            if getattr(block.ff.net[0], "approximate", "none") == "tanh":
-                block.ff.net[0].approximate = "none"
-    return denoiser.eval().requires_grad_(False).to(device)
-
-
 def with_plain_attention(denoiser: Any) -> Any:
     """Replace torch's fused attention by matrix products: in bfloat16 on the CPU backward is two to five times faster.
 
@@ -82,7 +66,7 @@ def with_plain_attention(denoiser: Any) -> Any:
     return denoiser
 
 
-def without_own_dropout(denoiser: DiTTransformer2DModel) -> DiTTransformer2DModel:
+def without_own_dropout(denoiser: Any) -> Any:
     """Switch off diffusers' label dropout, which is random in every block; training drops labels once per image."""
     for block in denoiser.transformer_blocks:
         block.norm1.emb.class_embedder.dropout_prob = 0
@@ -92,7 +76,13 @@ def without_own_dropout(denoiser: DiTTransformer2DModel) -> DiTTransformer2DMode
 def load(folder: Path, device: str, precision: Precision, frequencies: TimeFrequencies) -> Any:
     """Load the denoiser of a pipeline, or of a generator of ours, with its frequencies. Errors: UserError."""
     kind, _ = saved_frequencies(folder, frequencies)
-    return set_frequencies(load_denoiser(folder / "transformer", device, precision), kind)
+    denoiser = without_own_dropout(load_part(diffusers.DiTTransformer2DModel, folder / "transformer", precision))
+    if precision == "bfloat16" and device == "cpu":
+        for block in denoiser.transformer_blocks:
+            # The forms differ by 5e-4, a tenth of bfloat16's rounding; torch's tanh form is 4 times slower on the CPU.
+            if getattr(block.ff.net[0], "approximate", "none") == "tanh":
+                block.ff.net[0].approximate = "none"
+    return set_frequencies(denoiser.eval().requires_grad_(False).to(device), kind)
 
 
 def null(denoiser: Any, embeddings: Embeddings | None) -> int:
