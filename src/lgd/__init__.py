@@ -9,8 +9,6 @@ Images are arrays with labels, PIL images, a torch Dataset, a split of `datasets
 torch is imported when a function is first used.
 """
 
-from __future__ import annotations
-
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -30,19 +28,18 @@ if TYPE_CHECKING:
     from lgd.experiments.evaluate import evaluate
     from lgd.experiments.select import ImageSelector, select
 
-_MODULES = {
-    "config": ("Config", "GuidanceConfig"),
-    "data.imageset": ("ImageSet",),
-    "data.splits": ("read_images",),
-    "distillation.methods.base": ("Method",),
-    "errors": ("UserError",),
-    "experiments.api": ("analyze", "compare", "distill", "export", "load", "report"),
-    "experiments.auto": ("load_config",),
-    "experiments.evaluate": ("evaluate",),
-    "experiments.select": ("ImageSelector", "select"),
-    "guidance": ("guidance",),
+_HOMES = {
+    **dict.fromkeys(("Config", "GuidanceConfig"), "config"),
+    "ImageSet": "data.imageset",
+    "read_images": "data.splits",
+    "Method": "distillation.methods.base",
+    "UserError": "errors",
+    **dict.fromkeys(("analyze", "compare", "distill", "export", "load", "report"), "experiments.api"),
+    "load_config": "experiments.auto",
+    "evaluate": "experiments.evaluate",
+    **dict.fromkeys(("ImageSelector", "select"), "experiments.select"),
+    "guidance": "guidance",
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 """module of each public name"""
 
 __all__ = [

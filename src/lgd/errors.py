@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
 
 
 class UserError(ValueError):
@@ -46,7 +48,6 @@ class Failure:
     """A unit of work that failed."""
 
     name: str
-    """the unit's name"""
     reason: str
     """kind and message of the error, on one line"""
 
@@ -67,6 +68,14 @@ def first_line(error: BaseException) -> str:
 def in_one_line(error: BaseException) -> str:
     """Return an error's message without line breaks, or the kind of an error without one."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def imported(package: str, needing: str) -> Any:
+    """Import a package of the extra `hf`. needing: who needs it, with the verb. Errors: UserError that says how."""
+    try:
+        return import_module(package)
+    except ImportError:
+        raise UserError(f"{needing} the extra hf: pip install 'lgd[hf]'") from None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

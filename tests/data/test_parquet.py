@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
+from lgd import errors
 from lgd.config import DatasetConfig
 from lgd.data import parquet as parquet_source
-from lgd.data import table
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import load_splits
 from lgd.errors import UserError
@@ -171,7 +171,7 @@ def test_without_the_extra_it_says_what_to_install(source: str, monkeypatch: pyt
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    monkeypatch.setattr(table, "import_module", without)
+    monkeypatch.setattr(errors, "import_module", without)
     with pytest.raises(UserError, match=r"need the extra hf: pip install 'lgd\[hf\]'"):
         load_splits(DatasetConfig(source=source))
 

@@ -158,24 +158,20 @@ def generator_sample(options: SampleOptions) -> None:
         raise UserError(f"{options.out} exists; --overwrite replaces it")
     if options.per_class < 1:
         raise UserError(f"--per-class must be at least 1, not {options.per_class}")
-    from lgd.config import SamplingConfig, with_values
+    from lgd.config import with_values
     from lgd.diffusion.folder import check_null, load_source, open_classes
     from lgd.execution.hardware import check_device, resolve_device, warn_of_emulation
     from lgd.experiments.preview import preview_samples, write_grid
 
     check_device(options.device)
-    sampling = with_values(
-        Config(),
-        {
-            "guidance.window": (0, 0),
-            "sampling": SamplingConfig(
-                scheduler=options.scheduler,
-                steps=options.steps,
-                classifier_free_scale=options.scale,
-                precision=options.precision,
-            ),
-        },
-    ).sampling
+    values = {
+        "guidance.window": (0, 0),
+        "sampling.scheduler": options.scheduler,
+        "sampling.steps": options.steps,
+        "sampling.classifier_free_scale": options.scale,
+        "sampling.precision": options.precision,
+    }
+    sampling = with_values(Config(), values).sampling
     device = resolve_device(options.device)
     warn_of_emulation(device, {"precision": options.precision})
     check_null(options.generator, options.scale)

@@ -135,7 +135,6 @@ def note_flat(images: EncodedImages, start: int, block: Tensor, good: Tensor, fo
 
 def write_pixels(path: Path, blocks: Iterable[Tensor], size: int) -> None:
     """Write the blocks one after the other; where that fails, they are not kept."""
-
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         make_room(path.parent, size)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -21,8 +20,7 @@ MANY = 50
 
 
 def class_lists() -> dict[str, Path]:
-    folder = Path(str(resources.files(__package__).joinpath("classes")))
-    return {path.stem: path for path in sorted(folder.glob("*.txt"))}
+    return {path.stem: path for path in sorted(Path(__file__).with_name("classes").glob("*.txt"))}
 
 
 def wanted_classes(chosen: Sequence[str]) -> tuple[str, ...]:

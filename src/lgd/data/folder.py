@@ -16,7 +16,7 @@ from lgd.storage.files import safe_name
 from .class_names import composed
 from .decode import FORMATS, MOST_PIXELS
 from .imageset import ImageSet
-from .tree import class_folders
+from .tree import LeftOut, class_folders
 
 
 def decode_image(path: Path) -> Tensor:
@@ -47,10 +47,8 @@ def read_folder(
 ) -> ImageSet:
     """Read `root`/<class>/*.png as a set over `class_names`, images of `shape` (C, H, W).
 
-    folders: of the classes, where they have other names.
-
-    Errors: UserError naming the first unknown class, the first empty or missing class, or the first image of another
-    size or mode.
+    folders: of the classes, where they have other names. Errors: UserError naming the first unknown class, the first
+    empty or missing class, or the first image of another size or mode.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such directory")
@@ -72,8 +70,7 @@ def read_folder(
             images.append(image)
             labels.append(label)
     if others:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common())
-        log.info(f"{root}: files left out: {others.total()} ({kinds}); PNG images are read here")
+        log.info(f"{root}: {LeftOut(others)}; PNG images are read here")
     return ImageSet(torch.stack(images), torch.tensor(labels), tuple(class_names))
 
 

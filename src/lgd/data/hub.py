@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from lgd.config import DatasetConfig
-from lgd.errors import UserError, in_one_line
+from lgd.errors import UserError, imported, in_one_line
 
 from .part_names import first_choice, part_of
 from .parts import Listing, listing_of
-from .table import Piece, Table, as_table, needs_hf
+from .table import Piece, Table, as_table
 
 NAME = re.compile(r"((?:[\w-][\w.-]*/)?[\w-][\w.-]*)(?::([^@:]+))?(?:@([^@:]+))?")
 
@@ -30,9 +30,10 @@ class Cached:
 
 def find_hub(text: str, config: DatasetConfig) -> Sequence[Listing]:
     """List the training split and the first test split that has labels, or the one split there is."""
+    datasets = imported("datasets", "data sets of the Hub need")
     builder, notes = opened(text)
     loaded = splits_of(builder, text)
-    trusted = Path(needs_hf("datasets", "").config.HF_CACHE_HOME)
+    trusted = Path(datasets.config.HF_CACHE_HOME)
     tables = {
         split: as_table([Piece(part.data.table, f"hf:{text}, split {split!r}")], config, trusted)
         for split, part in loaded.items()
@@ -71,7 +72,8 @@ def chosen_splits(tables: Mapping[str, Table], text: str) -> tuple[str, list[str
 
 def opened(text: str) -> tuple[Any, list[str]]:
     """The builder of NAME[:CONFIG][@REVISION], from the Hub or the cache, and messages. Errors: UserError."""
-    datasets = needs_hf("datasets", "data sets of the Hub")
+    import datasets
+
     match = NAME.fullmatch(text)
     if match is None:
         raise UserError(f"hf:{text}: a name on the Hub is OWNER/NAME, then :CONFIG and @REVISION if needed")
@@ -84,7 +86,8 @@ def opened(text: str) -> tuple[Any, list[str]]:
     if not datasets.config.HF_HUB_OFFLINE:
         try:
             builder = datasets.load_dataset_builder(name, config, revision=revision)
-            if not is_cache(builder):
+            # Where it cannot reach the Hub, it takes its cache, whatever configuration and revision that holds.
+            if not type(builder).__module__.endswith("packaged_modules.cache.cache"):
                 return builder, other_configurations(builder, text, config)
         except Exception as error:  # of many kinds, from four libraries
             reason = in_one_line(error)
@@ -100,8 +103,9 @@ def opened(text: str) -> tuple[Any, list[str]]:
 
 
 def unavailable(text: str, reason: str) -> UserError:
-    cache = needs_hf("datasets", "data sets of the Hub").config.HF_DATASETS_CACHE
-    return UserError(f"hf:{text}: neither to be had from the Hub nor in the cache {cache}: {reason}")
+    from datasets.config import HF_DATASETS_CACHE
+
+    return UserError(f"hf:{text}: neither to be had from the Hub nor in the cache {HF_DATASETS_CACHE}: {reason}")
 
 
 def splits_of(builder: Any, text: str) -> Any:
@@ -111,11 +115,6 @@ def splits_of(builder: Any, text: str) -> Any:
         return builder.as_dataset()
     except Exception as error:  # of many kinds, from four libraries
         raise unavailable(text, in_one_line(error)) from None
-
-
-def is_cache(builder: Any) -> bool:
-    """Whether `datasets` fell back to its cache, whatever configuration and revision that holds."""
-    return type(builder).__module__.endswith("packaged_modules.cache.cache")
 
 
 def other_configurations(builder: Any, text: str, asked: str | None) -> list[str]:

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from lgd.config import DatasetConfig
-from lgd.errors import UserError, first_line
+from lgd.errors import UserError, first_line, imported
 
 from .image_folder import train_and_test
 from .part_names import Role, part_among, part_of
 from .parts import Listing, listing_of
 from .stores import Encoded
-from .table import Piece, Table, as_table, needs_hf
+from .table import Piece, Table, as_table
 from .table_files import SPLIT_KEYS, PartFiles, all_files, divide
 
 LARGEST = 2**30
@@ -89,7 +89,7 @@ def key_of(part: PartFiles, table: Table) -> str:
 
 def read_pieces(part: PartFiles) -> list[Piece]:
     """Read the tables of a part. Errors: UserError naming a file that cannot be read."""
-    needs_hf("pyarrow", "Parquet files")
+    imported("pyarrow", "Parquet files need")
     paths = [file.path for file in part.files]
     large = sum(path.stat().st_size for path in paths if path.exists()) > LARGEST
     return [Piece(read_table(file.path, large), str(file.path), file.constants) for file in part.files]
@@ -103,8 +103,7 @@ def read_table(path: Path, large: bool) -> Any:
     try:
         if not large:
             return parquet.read_table(path, partitioning=None)
-        datasets = needs_hf("datasets", "large Parquet files")
-        return datasets.Dataset.from_parquet(str(path)).data.table
+        return imported("datasets", "large Parquet files need").Dataset.from_parquet(str(path)).data.table
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pyarrow.ArrowException, OSError, ValueError) as error:

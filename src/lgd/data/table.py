@@ -3,7 +3,6 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -87,14 +86,6 @@ class Table:
     names: tuple[str, ...]
     columns: tuple[str, str]
     """of the images and the labels"""
-
-
-def needs_hf(name: str, what: str) -> Any:
-    """Import a package of the extra `hf`. Errors: UserError that says how to install it."""
-    try:
-        return import_module(name)
-    except ImportError:
-        raise UserError(f"{what} need the extra hf: pip install 'lgd[hf]'") from None
 
 
 def as_table(pieces: Sequence[Piece], config: DatasetConfig, trusted: Path | None = None) -> Table:

@@ -17,8 +17,6 @@ from lgd.progress import log
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 """constants of glibc's malloc.h"""
-DEVICES = ("auto", "cpu", "cuda")
-"""kinds of devices that lgd has run on"""
 PRODUCT = 512
 """side of the matrices whose product compares bfloat16 with float32"""
 KEPT = 2**31 - 1
@@ -76,7 +74,7 @@ def check_device(name: str) -> None:
     """Check that a device exists. Errors: UserError for one that lgd, torch or this machine does not have."""
     import torch
 
-    if name.partition(":")[0] not in DEVICES:
+    if name.partition(":")[0] not in ("auto", "cpu", "cuda"):  # those that lgd has run on
         known = "cpu, cuda, cuda:N and auto"
         hint = "; on a Mac, cpu is the one that works" if name == "mps" else ""
         raise UserError(f"compute.device: {name!r} is not supported; supported are {known}{hint}")

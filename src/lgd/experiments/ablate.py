@@ -113,20 +113,14 @@ def ablation_table(fields: Sequence[str], cells: Sequence[dict[str, Any]]) -> Ta
     rows, records = [], []
     for cell in cells:
         values = [show(cell["values"][name]) for name in fields]
+        own = dict(zip(fields, values, strict=True))
         found = [cell["accuracy"].get(ipc) for ipc in ipcs]
         shares = {key: cell[key] for key in ("redundancy", "chance", "validity", "reference_validity")}
         rows.append([*values, *map(spread, found), *map(number, shares.values())])
         for ipc, one in zip(ipcs, found, strict=True):
             numbers = {key: one[key] if one else None for key in ("mean", "std", "n")}
-            records.append(
-                {
-                    **dict(zip(fields, values, strict=True)),
-                    "ipc": ipc,
-                    **numbers,
-                    "best": one["best"]["mean"] if one else None,
-                    **shares,
-                }
-            )
+            best = one["best"]["mean"] if one else None
+            records.append({**own, "ipc": ipc, **numbers, "best": best, **shares})
     header = [*fields, *(f"{ipc} IPC" for ipc in ipcs), "redundancy", "chance", "validity", "by reference"]
     caption = "Test accuracy after the last epoch, %, mean ± std (n) over runs, of one run over its classifiers."
     return Table("ablation", caption, header, rows, records, words=len(fields))

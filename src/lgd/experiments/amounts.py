@@ -69,18 +69,13 @@ def seconds_of(seconds: Callable[[Values], dict[str, float]], piece: str, values
     return seconds({**values, **tried})[piece]
 
 
-def epochs(field: str) -> Callable[..., Values]:
-    """Return the choice of a network's epochs."""
+def fitting(field: str, least: int, most: int) -> Callable[..., Values]:
+    """Return the choice of a count, such as of epochs, on which the seconds depend linearly."""
 
     def choose(allowed: float, seconds: Callable[[Values], float], config: Config) -> Values:
-        return {field: max(LEAST_EPOCHS, min(MOST_EPOCHS, int(allowed / seconds({field: 1}))))}
+        return {field: max(least, min(most, int(allowed / seconds({field: 1}))))}
 
     return choose
-
-
-def steps(allowed: float, seconds: Callable[[Values], float], config: Config) -> Values:
-    """Choose the steps of the generator."""
-    return {"generator.steps": max(LEAST_STEPS, min(MOST_STEPS, int(allowed / seconds({"generator.steps": 1}))))}
 
 
 def stages(allowed: float, seconds: Callable[[Values], float], config: Config) -> Values:
@@ -121,9 +116,9 @@ def best(
 
 
 AMOUNTS: dict[str, Callable[..., Values]] = {
-    "reference": epochs("reference.training.epochs"),
-    "judge": epochs("judge.training.epochs"),
-    "generator": steps,
+    "reference": fitting("reference.training.epochs", LEAST_EPOCHS, MOST_EPOCHS),
+    "judge": fitting("judge.training.epochs", LEAST_EPOCHS, MOST_EPOCHS),
+    "generator": fitting("generator.steps", LEAST_STEPS, MOST_STEPS),
     "stages": stages,
     "evaluation": evaluation,
 }

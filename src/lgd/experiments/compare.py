@@ -88,10 +88,8 @@ def plot_comparison(root: Path, comparison: dict[str, Any]) -> None:
     methods = comparison["methods"]
     matrices = {name: m["matrix"] for name, m in methods.items() if m["matrix"]}
     if matrices:
-        means, chance = (
-            {name: methods[name]["redundancy"] for name in matrices},
-            methods[next(iter(matrices))]["chance"],
-        )
+        means = {name: methods[name]["redundancy"] for name in matrices}
+        chance = methods[next(iter(matrices))]["chance"]
         plots.save(plots.redundancy_maps(matrices, means, chance), root / "figures" / "redundancy")
     accuracy = {name: m["accuracy"] for name, m in methods.items()}
     plots.save(plots.accuracy_curves(accuracy), root / "figures" / "accuracy")

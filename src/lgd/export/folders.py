@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lgd.data.class_names import plain_name
-from lgd.errors import UserError
-from lgd.storage.files import copy_file, is_reserved, safe_name, save_tensors, write_file, write_json
+from lgd.errors import UserError, imported
+from lgd.storage.files import copy_file, is_reserved, safe_name, save_tensors, write_file
 
-from .parquet import columns_of, needs_hf_extra, row_of
+from .parquet import LIBRARIES, columns_of, row_of
 from .samples import Advance, Export, write_order
 
 NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]|%(?=[0-9A-Fa-f]{2})|^[. ]|^_(?=_)|[. ]$')
@@ -26,8 +26,7 @@ def write_imagefolder(export: Export, root: Path, advance: Advance) -> str:
         files = json.dumps([sample.file for sample in export.samples])
         metadata = {"files": files, "class_names": json.dumps(export.class_names)}
         save_tensors(root / "soft_labels.safetensors", {"logits": export.logits}, metadata)
-    write_order(export, root / "order.csv")
-    write_json(root / "classes.json", list(export.class_names))
+    write_order(export, root)
     return (
         "One folder per class, as torchvision's `ImageFolder` reads. Labels count the folders by name, as it does;"
         " `classes.json` lists the classes by label."
@@ -39,7 +38,7 @@ def write_hf(export: Export, root: Path, advance: Advance) -> str:
 
     A metadata.csv has no place for names. Errors: UserError without the extra.
     """
-    datasets, pa, pq = needs_hf_extra("hf")
+    datasets, pa, pq = (imported(name, "hf needs") for name in LIBRARIES)
     columns = {"file_name": datasets.Value("string"), **columns_of(export)}
     rows = [{"file_name": sample.file, **row_of(export, place)} for place, sample in enumerate(export.samples)]
     write_imagefolder(export, root, advance)

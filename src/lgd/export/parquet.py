@@ -4,14 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from lgd.distillation.layout import COLUMNS
-from lgd.errors import UserError
+from lgd.errors import imported
 
 from .samples import Advance, Export, shards
+
+LIBRARIES = ("datasets", "pyarrow", "pyarrow.parquet")
 
 
 def write_parquet(export: Export, root: Path, advance: Advance) -> str:
     """Write data/train-*.parquet with an image column as `datasets` defines it. Errors: UserError without the extra."""
-    datasets, pa, pq = needs_hf_extra("parquet")
+    datasets, pa, pq = (imported(name, "parquet needs") for name in LIBRARIES)
     columns = {"image": datasets.Image(), **columns_of(export)}
     schema = datasets.Features(columns).arrow_schema
     files = shards(export)
@@ -24,17 +26,6 @@ def write_parquet(export: Export, root: Path, advance: Advance) -> str:
         path.parent.mkdir(exist_ok=True)
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
     return f'`datasets.load_dataset("PATH")`: columns {", ".join(columns)}.'
-
-
-def needs_hf_extra(form: str) -> tuple[Any, Any, Any]:
-    """Import datasets, pyarrow and pyarrow.parquet. Errors: UserError without the extra."""
-    try:
-        import datasets
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UserError(f"{form} needs the extra hf: pip install 'lgd[hf]'") from None
-    return datasets, pyarrow, pyarrow.parquet
 
 
 def columns_of(export: Export) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lgd.distillation.layout import COLUMNS, image_table, read_metrics
 from lgd.errors import UserError, reading
-from lgd.storage.files import read_json, sha256, write_text
+from lgd.storage.files import read_json, sha256, write_json, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,6 +121,8 @@ def shards(export: Export) -> list[tuple[int, Sequence[Sample]]]:
     return [(start, export.samples[start : start + SHARD]) for start in range(0, len(export.samples), SHARD)]
 
 
-def write_order(export: Export, path: Path) -> None:
+def write_order(export: Export, root: Path) -> None:
+    """Write order.csv, the table of the images, and classes.json, the names in the order of the labels."""
     rows = [(s.file, *(getattr(s, name) for name in COLUMNS[1:])) for s in export.samples]
-    write_text(path, image_table(rows))
+    write_text(root / "order.csv", image_table(rows))
+    write_json(root / "classes.json", list(export.class_names))

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from lgd.storage.files import write_json
-
 from .samples import Advance, Export, shards, write_order
 
 
@@ -38,8 +36,7 @@ def write_webdataset(export: Export, root: Path, advance: Advance) -> str:
                     entry.size = len(content)
                     tar.addfile(entry, io.BytesIO(content))
                 advance()
-    write_order(export, root / "order.csv")
-    write_json(root / "classes.json", list(export.class_names))
+    write_order(export, root)
     return (
         '`datasets.load_dataset("webdataset", data_files="PATH/*.tar")`, `webdataset.WebDataset` and any reader of its'
         " tar files: KEY.png, KEY.cls (the label), KEY.json; `order.csv` has the scores."
