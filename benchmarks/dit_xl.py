@@ -31,8 +31,7 @@ from lgd.diffusion.types import Step
 from lgd.evaluation.protocols import training_for
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
-from lgd.guidance.learnability import learnability_guided
-from lgd.guidance.score import learnability
+from lgd.guidance.learnability import learnability, learnability_guided
 from lgd.profiling.measure import Alive
 
 SETS = {"imagenette": (10, 12_894), "imagenet1k": (1000, 1_281_167)}

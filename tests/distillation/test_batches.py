@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lgd.distillation.batches import in_batches
+from lgd.distillation.resources import in_batches
 from lgd.errors import is_out_of_memory
 
 

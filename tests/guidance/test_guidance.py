@@ -14,8 +14,7 @@ from lgd.diffusion.sampler import sample, steps_of
 from lgd.diffusion.types import Step
 from lgd.errors import NonFiniteError
 from lgd.guidance.deviation import cosine_gradient, deviation_guided, nearest_memory, padded
-from lgd.guidance.learnability import learnability_guided, score_gradient
-from lgd.guidance.score import learnability
+from lgd.guidance.learnability import learnability, learnability_guided, score_gradient
 from lgd.guidance.vectors import IGD_U, norm, unit
 from lgd.rng import noise, seeded_initialisation
 

@@ -16,8 +16,7 @@ from lgd.guidance.modes import find_modes
 from lgd.rng import derive_seed
 from lgd.storage.files import load_tensors, save_tensors
 
-from .batches import in_batches
-from .resources import Resources
+from .resources import Resources, in_batches
 from .store import read_union
 
 MOST_CENTRES = 50

@@ -1,7 +1,9 @@
-"""The networks and latents that a method samples with, loaded once per process."""
+"""The networks and latents that a method samples with, loaded once per process, and work in batches that fit."""
 
+from collections.abc import Callable
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,12 +15,15 @@ from lgd.data.splits import cached_splits
 from lgd.diffusion.autoencoder import Autoencoder, small_decoder
 from lgd.diffusion.folder import open_generator
 from lgd.diffusion.generator import Generator
+from lgd.errors import is_out_of_memory
 from lgd.guidance.influence import Surrogate
 
 from .judge import load_network, load_reference, real_outputs, version_of
 from .recipe import Growth
 from .store import read_latents
 from .surrogate import load_surrogate, surrogate_images
+
+R = TypeVar("R", Tensor, tuple[Tensor, ...])
 
 
 class Resources:
@@ -86,6 +91,32 @@ class Resources:
         own = {label: self.growth.class_names[label] for label in self.classes}
         parts = {label: [latents[name] for latents in earlier if name in latents] for label, name in own.items()}
         return {label: torch.cat(items) if items else torch.empty(0) for label, items in parts.items()}
+
+
+def in_batches(work: Callable[[slice], R], count: int, resources: Resources) -> R:
+    """Call `work` on slices of 0 .. count - 1, of at most `resources.batch_size` items, and concatenate its results.
+
+    work: takes a slice of B items and returns a tensor (B, ...) or a tuple of them. A batch that runs out of memory is
+    halved and done again, and so are those after it, so `work` must not change what its repetition reads. Errors: the
+    one of a single item that does not fit.
+    """
+    done: list[Any] = []
+    start = 0
+    while start < count:
+        stop = min(start + resources.batch_size, count)
+        try:
+            done.append(work(slice(start, stop)))
+        except (RuntimeError, MemoryError) as error:
+            if stop - start == 1 or not is_out_of_memory(error):
+                raise
+            resources.batch_size = (stop - start + 1) // 2
+        else:
+            start = stop
+            continue
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # after the failed batch has left the frame of the error
+    joined: Any = torch.cat(done) if isinstance(done[0], Tensor) else tuple(map(torch.cat, zip(*done, strict=True)))
+    return joined
 
 
 @lru_cache(maxsize=2)

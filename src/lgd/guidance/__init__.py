@@ -11,7 +11,6 @@ from lgd.diffusion.types import Denoiser, Prediction, Step
 
 from .classifier_free import classifier_free
 from .deviation import deviation_guided
-from .learnability import Score, in_window, learnability_guided, score_gradient
+from .learnability import Score, in_window, learnability, learnability_guided, mean_loss, score_gradient
 from .modes import find_modes, mode_guided
-from .score import learnability, mean_loss
 from .vectors import along_noise, along_sample

@@ -29,8 +29,7 @@ from lgd.distillation.recipe import Recipe, first_step
 from lgd.errors import UserError
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.influence import Surrogate, influence
-from lgd.guidance.learnability import guided_steps, learnability_guided
-from lgd.guidance.score import learnability
+from lgd.guidance.learnability import guided_steps, learnability, learnability_guided
 
 from .sizes import PIPELINES, Sizes
 

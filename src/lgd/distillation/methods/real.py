@@ -12,13 +12,12 @@ from torch.nn import functional as F
 from lgd.classifiers.architectures import predict
 from lgd.config import RealConfig
 from lgd.data.imageset import to_float
-from lgd.distillation.batches import in_batches
 from lgd.distillation.recipe import Growth, Recipe
-from lgd.distillation.resources import Resources
+from lgd.distillation.resources import Resources, in_batches
 from lgd.distillation.selection import CandidateScores
 from lgd.distillation.store import Candidate, SelectedImage, read_rows
 from lgd.execution.units import Unit
-from lgd.guidance.score import mean_loss
+from lgd.guidance.learnability import mean_loss
 from lgd.rng import generator as rng
 from lgd.storage.files import load_tensors, read_json, save_tensors
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
-from lgd.guidance.score import learnability
+from lgd.guidance.learnability import learnability
 
 from .candidates import CandidateSource, Guide
 from .sampling import SAMPLED, climbing, sample_slots_in_order, without_selection

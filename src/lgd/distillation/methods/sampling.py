@@ -13,16 +13,14 @@ from lgd.data.imageset import to_bytes, to_float
 from lgd.diffusion.autoencoder import decode_at
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.types import Denoiser
-from lgd.distillation.batches import in_batches
 from lgd.distillation.coverage import Coverage
 from lgd.distillation.recipe import Recipe, first_step
-from lgd.distillation.resources import Resources
+from lgd.distillation.resources import Resources, in_batches
 from lgd.distillation.selection import CandidateScores, ranked, rule_named
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.deviation import deviation_guided
-from lgd.guidance.learnability import learnability_guided
-from lgd.guidance.score import mean_loss
+from lgd.guidance.learnability import learnability_guided, mean_loss
 from lgd.rng import image_seed, noise
 
 from .anchors import ANCHORS
