@@ -13,7 +13,7 @@ from torch import Tensor
 from lgd.config import SamplingConfig
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.sampler import sample, steps_of
-from lgd.guidance.null_half import NullHalf
+from lgd.guidance.classifier_free import NullHalf
 
 TRAINED, STEPS, SCALE, GUIDED = 1000, 8, 4.0, 3
 SHAPE = (4, 5, 5)

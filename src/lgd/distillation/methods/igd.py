@@ -11,9 +11,9 @@ from lgd.diffusion.types import Denoiser
 from lgd.distillation.recipe import Recipe
 from lgd.distillation.resources import Resources
 from lgd.distillation.store import SelectedImage
+from lgd.guidance.classifier_free import NullHalf
 from lgd.guidance.influence import influence, joint_influence
 from lgd.guidance.learnability import learnability_guided
-from lgd.guidance.null_half import NullHalf
 from lgd.rng import generator as rng
 from lgd.rng import image_seed
 
@@ -42,7 +42,7 @@ def sample_igd(resources: Resources) -> list[SelectedImage]:
 
 
 def with_null_half(resources: Resources, guidance: GuidanceConfig) -> Guide:
-    """Return guidance that climbs the influence of the mean loss of both halves of the batch (see `null_half`)."""
+    """Return guidance that climbs the influence of the mean loss of both halves of the batch (see `NullHalf`)."""
     config, size = resources.config, resources.assets.surrogate.image_size
 
     def guide(denoiser: Denoiser, labels: Tensor, slots: Tensor) -> Denoiser:
