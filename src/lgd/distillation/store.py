@@ -155,7 +155,6 @@ def finish_increment(folder: Path) -> None:
 
 @cache
 def validator() -> TypeAdapter[list[Row]]:
-    """Return pydantic's validator of manifest rows."""
     return TypeAdapter(list[Row])
 
 

@@ -33,7 +33,6 @@ def thumbnail(image: Image.Image, side: int) -> str:
 
 
 def encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    """Return the bytes of an image file."""
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()

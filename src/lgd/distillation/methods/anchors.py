@@ -94,7 +94,6 @@ def anchor_count(recipe: Recipe) -> int:
 
 
 def anchors_file(growth: Growth, order: str, label: int) -> Path:
-    """Return the file of a class's anchors in an order."""
     seed = growth.later.seed if ORDERS[order].seeded else 0
     name = f"anchors-{order}-{seed}-{anchor_count(growth.later)}-{growth.later.sampling.precision}"
     return growth.assets.real_folder / name / f"{label:04d}.safetensors"

@@ -166,7 +166,6 @@ def measured_pool(real: RealConfig) -> int:
 
 
 def losses_file(growth: Growth, real: RealConfig, label: int) -> Path:
-    """Return the file of a class's losses of the reference."""
     return growth.assets.real_folder / f"losses-{measured_pool(real)}" / f"{label:04d}.safetensors"
 
 
