@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from lgd.analysis.context import AnalysisConfig
-from lgd.data.labelled import LabelledImages
+from lgd.data.imageset import LabelledImages
 from lgd.data.memory import image_set
 from lgd.distillation.layout import Run, runs_below
 from lgd.distillation.store import load as load_run
