@@ -39,12 +39,10 @@ SECTIONS = {
     "reference train": {"dataset", "reference", "compute"},
 }
 """Sections of the configuration that a command reads; of others, those of the methods that it uses."""
-SHARED = ("overwrite", "quiet")
-"""Options of most commands, which come last."""
+SHARED = ("overwrite", "quiet")  # Options of most commands, which come last.
 NO_DEFAULT = re.compile(r"\(default: (False|None|''|)\)")
 """defaults that say nothing"""
-WIDEST = 100
-"""columns of a page on a wide terminal"""
+WIDEST = 100  # columns of a page on a wide terminal
 
 
 def parser_of(options: type, program: str, default: Any = None) -> ArgumentParser:

@@ -15,8 +15,7 @@ from .part_names import first_choice, parts_of
 from .parts import Listing, Part
 from .tree import beside, class_folders, contents, holds_images, scan
 
-NAMED = 5
-"""folders that a message names"""
+NAMED = 5  # folders that a message names
 
 Layout = tuple[tuple[Path, ...], tuple[str, ...]]
 """the training part and the test part, or the whole, and messages about what is left out"""

@@ -16,8 +16,7 @@ from lgd.rng import generator
 from .given import labels_of, pixels_of, pixels_of_items
 from .stores import Store
 
-LARGEST_ON_GPU = 2 * 2**30
-"""bytes of pixels that are moved to a GPU at once"""
+LARGEST_ON_GPU = 2 * 2**30  # bytes of pixels that are moved to a GPU at once
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,9 @@ if TYPE_CHECKING:
 
 HALF_PRECISION_FROM = 28
 """side in pixels; for smaller images, conversions cost the processor more than bfloat16 gains"""
-AUTOMATIC = "automatic"
-"""name of the configuration"""
-MINUTES = 10.0
-"""the budget unless --minutes says another (budget.py)"""
-MOST_PATCHES = 11
-"""largest number of patches along a side of the denoiser's input"""
+AUTOMATIC = "automatic"  # name of the configuration
+MINUTES = 10.0  # the budget unless --minutes says another (budget.py)
+MOST_PATCHES = 11  # largest number of patches along a side of the denoiser's input
 
 
 def is_source(name: str) -> bool:

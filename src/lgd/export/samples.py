@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 Advance = Callable[[], object]
 """called after each image, for the progress bar"""
-SHARD = 10_000
-"""images in one tar or Parquet file"""
+SHARD = 10_000  # images in one tar or Parquet file
 
 
 @dataclass(frozen=True)
