@@ -2,10 +2,8 @@
 
 from .changes import differences, upgraded, with_defaults, with_per_class, with_values
 from .checks import check, from_dict, refuse_former_field, to_dict
-from .classifiers import ClassifierConfig, JudgeConfig, ReferenceConfig, TrainingConfig
-from .dataset import DatasetConfig
-from .evaluation import EvaluationConfig
-from .fields import ComputeConfig, Config, RealConfig, StagesConfig
+from .classifiers import ClassifierConfig, EvaluationConfig, JudgeConfig, ReferenceConfig, TrainingConfig
+from .fields import ComputeConfig, Config, DatasetConfig, RealConfig, StagesConfig
 from .generator import GeneratorConfig, LoraConfig, PromptConfig
 from .reading import LARGEST_TOML, load_config, presets
 from .sampling import GuidanceConfig, InfluenceConfig, ModesConfig, SamplingConfig, SurrogateConfig
