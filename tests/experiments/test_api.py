@@ -221,7 +221,7 @@ def test_orders_and_losses_of_a_class_take_one_pass_of_the_reference(monkeypatch
         passes.append(len(images))
         return features_and_logits(classifier, images)
 
-    monkeypatch.setattr("lgd.distillation.resources.features_and_logits", counted)
+    monkeypatch.setattr("lgd.distillation.judge.features_and_logits", counted)
     quick = {"learner__training__epochs": 1, **QUICK}
     lgd.select((IMAGES, LABELS), per_class=2, method="lgd-real", increments=2, **quick)
     assert passes == np.bincount(LABELS).tolist()
