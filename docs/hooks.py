@@ -75,7 +75,7 @@ def python_page() -> str:
     parts = ["# Functions and classes\n\nThe names of `dir(lgd)`. [Python](../python.md) shows how to use them.\n"]
     for name in [name for name in package.__all__ if name in package._HOMES]:
         home = package._HOMES[name]
-        path = f"lgd.{home}" if home == name else f"lgd.{home}.{name}"
+        path = "lgd.guidance" if name == "guidance" else f"lgd.{home}.{name}"  # a room whole; of others, one name
         parts.append(f"::: {path}\n    options:\n      heading: lgd.{name}\n      toc_label: {name}\n")
     return "\n".join(parts)
 

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from lgd.data.splits import read_images
     from lgd.distillation.methods.base import Method
     from lgd.errors import UserError
-    from lgd.experiments.api import analyze, compare, distill, export, load, report
+    from lgd.experiments.api import analyze, compare, distill, load, report
     from lgd.experiments.auto import load_config
     from lgd.experiments.evaluate import evaluate
     from lgd.experiments.select import ImageSelector, select
+    from lgd.export import export
 
 _HOMES = {
     **dict.fromkeys(("Config", "GuidanceConfig"), "config"),
@@ -34,8 +35,9 @@ _HOMES = {
     "read_images": "data.splits",
     "Method": "distillation.methods.base",
     "UserError": "errors",
-    **dict.fromkeys(("analyze", "compare", "distill", "export", "load", "report"), "experiments.api"),
+    **dict.fromkeys(("analyze", "compare", "distill", "load", "report"), "experiments.api"),
     "load_config": "experiments.auto",
+    "export": "export",
     "evaluate": "experiments.evaluate",
     **dict.fromkeys(("ImageSelector", "select"), "experiments.select"),
     "guidance": "guidance",

@@ -14,8 +14,7 @@ from torch.utils.data import TensorDataset
 
 from lgd.config import DatasetConfig
 from lgd.data.arrays import cached_file, write_arrays
-from lgd.data.imageset import ImageSet
-from lgd.data.labelled import LabelledImages
+from lgd.data.imageset import ImageSet, LabelledImages
 from lgd.data.memory import image_set, matched
 from lgd.data.splits import load_splits, read_images, survey
 from lgd.errors import UserError

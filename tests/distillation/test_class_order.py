@@ -14,7 +14,6 @@ from tests.conftest import resources_of
 from lgd import distill, load
 from lgd.classifiers.train import (
     load_classifier,
-    load_foreign_classifier,
     save_classifier,
     train_classifier,
     untrained_classifier,
@@ -106,7 +105,7 @@ def test_a_classifier_counts_its_classes_as_its_file_does(tiny: Config, tmp_path
     head = max(int(name.split(".")[0]) for name in bare)
     mixed = {k: v[[2, 1, 0]].contiguous() if k.startswith(f"{head}.") else v for k, v in bare.items()}  # 7, 3, 1
     save_file(mixed, tmp_path / "bare.safetensors")
-    again = load_foreign_classifier(tmp_path / "bare.safetensors", tiny.reference, train, order)
+    again = load_classifier(tmp_path / "bare.safetensors", tiny.reference, train, "cpu", order)
     assert torch.equal(again(x), classifier(x))
     tensors = {**classifier.state_dict(), **{f"network.{k}": v for k, v in mixed.items()}}
     save_tensors(tmp_path / "own.safetensors", tensors, {"class_names": json.dumps(order)})

@@ -33,7 +33,7 @@ from lgd.errors import IncompleteError, UserError
 from lgd.execution.ray import OnRay, connect
 from lgd.execution.units import LOG, Unit
 from lgd.experiments.distill import distill
-from lgd.experiments.train_reference import train_reference
+from lgd.experiments.prepare import train_reference
 from lgd.storage.files import output_directory, sha256, write_json
 
 pytestmark = pytest.mark.xdist_group("ray")

@@ -29,7 +29,7 @@ def small_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = dict.fromkeys(("reference.training.epochs", "judge.training.epochs"), 1)
     file = toml(with_values(load_config("digits"), {**narrow, **short}), tmp_path / "digits.toml")
     known = {**presets(), "digits": file}
-    monkeypatch.setattr("lgd.config.reading.presets", lambda: known)
+    monkeypatch.setattr("lgd.config.checks.presets", lambda: known)
 
 
 @pytest.mark.usefixtures("small_digits")

@@ -11,10 +11,8 @@ from torch.nn import functional as F
 from .layers import Norm, Shape, average_pool, can_halve, instance_norm, side_of
 
 WIDTHS = (64, 128, 256, 512)
-NARROW = (16, 32, 64)
-"""of the ResNets for small images (He et al., CVPR 2016, section 4.2)"""
-SMALL, MIDDLE = 64, 128
-"""largest image sides, in pixels, that take the small and the middle stem"""
+NARROW = (16, 32, 64)  # of the ResNets for small images (He et al., CVPR 2016, section 4.2)
+SMALL, MIDDLE = 64, 128  # largest image sides, in pixels, that take the small and the middle stem
 
 
 class Block(nn.Module):

@@ -183,39 +183,36 @@ def columns_of(path: Path, metadata: Mapping[str, str], class_names: Sequence[st
     return places(class_names, list(map(str, names)), path)
 
 
-def load_foreign_classifier(
+def load_classifier(
     path: Path,
     config: ClassifierConfig,
-    train: ImageSet,
-    class_order: Sequence[str],
+    like: ImageSet,
     device: str | torch.device = "cpu",
-) -> Classifier:
-    """Load a classifier trained elsewhere on the classes of `train`: saved by lgd, or weights of the bare network.
-
-    The latter does not name its classes, so they are taken to be in `class_order`; nor how it normalises, so it is
-    taken to do as the configuration says. Errors: as `load_classifier`.
-    """
-    tensors, metadata = load_tensors_and_metadata(path)
-    if "class_names" in metadata:
-        return load_classifier(path, config, train, device)
-    mean, std = statistics_of(train, config)
-    named = {"mean": mean.view(1, -1, 1, 1), "std": std.view(1, -1, 1, 1)}
-    for name, tensor in tensors.items():
-        named[name if name in named else f"network.{name.removeprefix('network.')}"] = tensor
-    columns = places(train.class_names, class_order, path)
-    return with_columns(restored(path, config, train, named, device), columns, train)
-
-
-def load_classifier(
-    path: Path, config: ClassifierConfig, like: ImageSet, device: str | torch.device = "cpu"
+    class_order: Sequence[str] = (),
 ) -> Classifier:
     """Read a classifier for images and classes as in `like`, whatever the order of the classes in the file.
 
-    Errors: UserError naming the file when it is missing, corrupt, of another network or for other classes.
+    class_order: of the logits of a bare network trained elsewhere, whose weights do not name their classes; nor do they
+    tell how it normalises, so it is taken to do as the configuration says. Empty: only classifiers saved by lgd are
+    read. Errors: UserError naming the file when it is missing, corrupt, of another network or for other classes.
     """
     tensors, metadata = load_tensors_and_metadata(path)
+    if class_order and "class_names" not in metadata:
+        mean, std = statistics_of(like, config)
+        named = {"mean": mean.view(1, -1, 1, 1), "std": std.view(1, -1, 1, 1)}
+        for name, tensor in tensors.items():
+            named[name if name in named else f"network.{name.removeprefix('network.')}"] = tensor
+        tensors, metadata = named, {"class_names": json.dumps(class_order)}
     columns = columns_of(path, metadata, like.class_names)
-    return with_columns(restored(path, config, like, tensors, device), columns, like)
+    unknown = torch.zeros(like.shape[0]), torch.ones(like.shape[0])
+    with seeded_initialisation(0):
+        classifier = new_classifier(config, like.shape, len(like.class_names), *unknown)
+    try:
+        classifier.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1]
+        raise UserError(f"{path}: not the weights of this {config.architecture}: {reason}") from None
+    return with_columns(classifier.eval().requires_grad_(False).to(device), columns, like)
 
 
 def with_columns(classifier: Classifier, columns: Tensor, like: ImageSet) -> Classifier:
@@ -227,21 +224,3 @@ def with_columns(classifier: Classifier, columns: Tensor, like: ImageSet) -> Cla
     for parameter in head.parameters():
         parameter.data = parameter.data[columns]
     return classifier
-
-
-def restored(
-    path: Path, config: ClassifierConfig, like: ImageSet, tensors: Mapping[str, Tensor], device: str | torch.device
-) -> Classifier:
-    """Return a classifier with these weights, in eval mode. Errors: UserError for weights of another network."""
-    channels = like.shape[0]
-    with seeded_initialisation(0):
-        classifier = new_classifier(
-            config, like.shape, len(like.class_names), torch.zeros(channels), torch.ones(channels)
-        )
-    try:
-        classifier.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(
-            f"{path}: not the weights of this {config.architecture}: {str(error).splitlines()[1]}"
-        ) from None
-    return classifier.eval().requires_grad_(False).to(device)

@@ -214,7 +214,7 @@ class ReferenceOptions(Output):
 
 
 def reference_train(options: ReferenceOptions) -> None:
-    from lgd.experiments.train_reference import train_reference
+    from lgd.experiments.prepare import train_reference
 
     metrics = train_reference(options.config, options.out, options.overwrite)
     print(f"{options.out}/reference.safetensors: {metrics['accuracy']:.2f} % of {metrics['images']} test images")

@@ -13,10 +13,8 @@ from lgd.progress import log, progress_bar
 
 from .options import Fields, Output
 
-PREVIEW = 8
-"""Images per class in the previews made during training."""
-MOST_CLASSES = 20
-"""Largest number of classes on a picture, unless they are named."""
+PREVIEW = 8  # Images per class in the previews made during training.
+MOST_CLASSES = 20  # Largest number of classes on a picture, unless they are named.
 
 
 @dataclass(frozen=True)

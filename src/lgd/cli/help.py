@@ -39,12 +39,10 @@ SECTIONS = {
     "reference train": {"dataset", "reference", "compute"},
 }
 """Sections of the configuration that a command reads; of others, those of the methods that it uses."""
-SHARED = ("overwrite", "quiet")
-"""Options of most commands, which come last."""
+SHARED = ("overwrite", "quiet")  # Options of most commands, which come last.
 NO_DEFAULT = re.compile(r"\(default: (False|None|''|)\)")
 """defaults that say nothing"""
-WIDEST = 100
-"""columns of a page on a wide terminal"""
+WIDEST = 100  # columns of a page on a wide terminal
 
 
 def parser_of(options: type, program: str, default: Any = None) -> ArgumentParser:
@@ -162,13 +160,9 @@ def width() -> int:
 
 def choices(options: type) -> str:
     """Return the names in the registries that a command's options choose from."""
-    names = {field.name for field in fields(options)}
-    registries: dict[str, Mapping[str, Any]] = {}
-    if "config" in names:
-        registries["--evaluation.protocol"] = PROTOCOLS
-    if "to" in names:
-        registries["--to"] = FORMATS
+    registries: dict[str, tuple[str, Mapping[str, Any]]]
+    registries = {"config": ("--evaluation.protocol", PROTOCOLS), "to": ("--to", FORMATS)}
     return "".join(
         f"\n{option}:\n" + "".join(f"  {name:12} {entry.summary}\n" for name, entry in registry.items())
-        for option, registry in registries.items()
+        for option, registry in (registries[field.name] for field in fields(options) if field.name in registries)
     )

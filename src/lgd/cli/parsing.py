@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class OnlyDataset:
-    """The options that describe the real images."""
+    """The options that describe the images of a source, whose settings follow from them."""
 
     dataset: DatasetConfig = field(default_factory=DatasetConfig)
     """The real images: their source, how they are read, and how they are split."""
@@ -36,17 +36,14 @@ def preset_first(command: str, arguments: Sequence[str]) -> tuple[str, Any, list
     arguments = [SHORT.get(name, name) + equals + value for name, equals, value in options]
     if arguments and not arguments[0].startswith("-"):
         name, rest = as_source(arguments[0]), arguments[1:]
-        dataset = dataset_options(rest) if is_source(name) else None
-        return name, load_config(name, dataset), rest
+        if not is_source(name):
+            return name, load_config(name), rest
+        plain = [word for word in rest if word not in HELP]
+        read = one_line(lambda: tyro.cli(OnlyDataset, args=plain, return_unknown_args=True)[0].dataset)
+        return name, load_config(name, read), rest
     if any(word in HELP for word in arguments):
         return "PRESET_OR_TOML", load_config("digits"), list(arguments)
     raise UserError(f"{command} needs a preset, a .toml file or folder:PATH first: lgd {command} digits --out RUN")
-
-
-def dataset_options(arguments: Sequence[str]) -> DatasetConfig:
-    """Parse the options that describe the images, for settings that follow from them. Errors: UserError."""
-    plain = [argument for argument in arguments if argument not in HELP]
-    return one_line(lambda: tyro.cli(OnlyDataset, args=plain, return_unknown_args=True)[0].dataset)
 
 
 def parse(options: type[T], program: str, arguments: Sequence[str], default: T | None = None) -> T:

@@ -1,24 +1,50 @@
-"""Make a configuration from plain data, check it, and turn it back; errors are one line."""
+"""Read a configuration from a preset, a file or plain data, check it, and turn it back; errors are one line."""
 
 import json
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields, is_dataclass
 from functools import cache
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from lgd.errors import UserError, nearest
+from lgd.storage.files import read_limited
 
 from .fields import Config
 
+LARGEST_TOML = 2**20  # bytes
 RENAMED_FIELDS = {"dataset.judge_on": "dataset.eval_split"}
 """new name of each renamed field"""
 REMOVED_FIELDS = {
     "stages.halving": (0, "comparing a slot's candidates early kept the best of them no more often than chance"),
 }
 """value that switched each removed field off, and why it was removed"""
+
+
+def presets() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(Path(__file__).with_name("presets").glob("*.toml"))}
+
+
+def load_config(name_or_path: str) -> Config:
+    """Read a preset by its name, or a TOML file or a run's config.json by its path. Errors: UserError."""
+    if name_or_path in presets():
+        path = presets()[name_or_path]
+    elif name_or_path.endswith((".toml", ".json")) or Path(name_or_path).is_file():
+        path = Path(name_or_path)
+    else:
+        raise UserError(f"unknown preset {name_or_path!r}{nearest(name_or_path, presets())}; or give a .toml file")
+    text = read_limited(path, LARGEST_TOML)
+    try:
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of numbers with too many digits
+        raise UserError(f"{path}: not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: not a configuration")
+    return from_dict({"name": path.stem, **values}, str(path))
 
 
 def from_dict(values: Any, where: str) -> Config:

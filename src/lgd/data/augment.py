@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from lgd.errors import UserError
 
-ATTEMPTS = 10
-"""boxes that `random_resized_crop` draws for each image"""
+ATTEMPTS = 10  # boxes that `random_resized_crop` draws for each image
 GREY = (0.299, 0.587, 0.114)
 EIGENVALUES = (0.2175, 0.0188, 0.0045)
 EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))

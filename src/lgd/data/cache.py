@@ -29,10 +29,8 @@ LARGEST = 16 * 2**30
 """bytes of decoded images that are kept; the images of a larger set are decoded whenever they are used"""
 EVERYTHING = 64 * 2**30
 """bytes of all that is kept, beyond which goes what was not used for longest"""
-BLOCK = 256
-"""images decoded at once"""
-FORMAT = 2
-"""part of every key, to be raised when decoding changes"""
+BLOCK = 256  # images decoded at once
+FORMAT = 2  # part of every key, to be raised when decoding changes
 DAY = 24 * 3600.0  # seconds
 
 

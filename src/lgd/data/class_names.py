@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_LIST = 2**20  # bytes
-MANY = 50
-"""classes that an error message does not list"""
+MANY = 50  # classes that an error message does not list
 
 
 def class_lists() -> dict[str, Path]:

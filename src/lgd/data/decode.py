@@ -16,8 +16,7 @@ from .deep import is_deep, largest_value, to_eight_bits
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"})
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
 """none of them a program, as PostScript is"""
-MOST_PIXELS = 2**26
-"""more are not decoded: a file of a few kilobytes can claim any size"""
+MOST_PIXELS = 2**26  # more are not decoded: a file of a few kilobytes can claim any size
 Transpose = Image.Transpose
 TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,

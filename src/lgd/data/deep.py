@@ -10,8 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageFile
 
-DEEP = 0xFFFF
-"""the largest value that is read"""
+DEEP = 0xFFFF  # the largest value that is read
 OTHER_BYTE = {
     f"{mode};16{order}": f"{mode};16{other}"
     for mode in ("RGB", "RGBA", "RGBX")

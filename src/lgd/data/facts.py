@@ -17,8 +17,7 @@ from .messages import SHOWN
 from .parts import Part
 from .stores import Encoded, decoders
 
-LARGEST_SIDE = 32
-"""pixels; images with longer sides count as of this side"""
+LARGEST_SIDE = 32  # pixels; images with longer sides count as of this side
 TASK, TASKS = 64, 64
 """headers that a thread reads at once, and such tasks that are handed out at once"""
 

@@ -1,6 +1,6 @@
-"""A labelled image set, in memory or in files that are read as they are needed, and its split."""
+"""A labelled image set, in memory or in files that are read as they are needed; as a torch dataset; and its split."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import prod
@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from lgd.errors import UserError
 from lgd.rng import generator
@@ -15,8 +16,7 @@ from lgd.rng import generator
 from .given import labels_of, pixels_of, pixels_of_items
 from .stores import Store
 
-LARGEST_ON_GPU = 2 * 2**30
-"""bytes of pixels that are moved to a GPU at once"""
+LARGEST_ON_GPU = 2 * 2**30  # bytes of pixels that are moved to a GPU at once
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,41 @@ class ImageSet:
     def indices_of(self, class_index: int) -> Tensor:
         """Positions of the images of one class, ascending."""
         return (self.labels == class_index).nonzero().flatten()
+
+
+class LabelledImages(Dataset[tuple[Any, int]]):
+    """A torch dataset of pairs: a float image in [0, 1], (C, H, W), which `transform` may change, and its label."""
+
+    def __init__(self, images: ImageSet, transform: Callable[[Tensor], Any] | None = None) -> None:
+        self.images = images
+        """all images and labels"""
+        self.transform = transform
+        """applied to each image; None: no change"""
+        self.class_names = images.class_names
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names by label, as torchvision's datasets have them."""
+        return list(self.class_names)
+
+    @property
+    def class_to_idx(self) -> dict[str, int]:
+        return {name: label for label, name in enumerate(self.class_names)}
+
+    @property
+    def targets(self) -> list[int]:
+        return self.images.labels.tolist()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = self.images[index]
+        return image if self.transform is None else self.transform(image), label
+
+    def __repr__(self) -> str:
+        told = str(self.images).partition(": ")[2]
+        return f"{type(self).__name__}: {told}" + (f"; transform {self.transform!r}" if self.transform else "")
 
 
 @dataclass(frozen=True)

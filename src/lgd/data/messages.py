@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 
 from lgd.progress import log
 
-SHOWN = 3
-"""images that a message names"""
+SHOWN = 3  # images that a message names
 
 Tell = Callable[[str], object]
 

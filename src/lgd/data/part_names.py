@@ -34,8 +34,7 @@ FILLERS = """
     набор изображения 集 数据 數據 数据集 數據集 图片 圖片 图像 用 データ 画像 セット 데이터 세트 이미지"""
 """words that stand beside those above and change nothing"""
 
-SHORT = 3
-"""ASCII letters of the shortest word that is looked for among others"""
+SHORT = 3  # ASCII letters of the shortest word that is looked for among others
 
 
 def words_of(name: str) -> list[str]:

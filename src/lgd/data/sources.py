@@ -1,18 +1,19 @@
-"""The sources of images, by the word before the colon of `dataset.source`."""
+"""The sources of images, by the word before the colon of `dataset.source`; among them scikit-learn's digits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from lgd.config import DatasetConfig
 from lgd.errors import UserError, nearest
 
 from .arrays import find_arrays
-from .digits import find_digits
 from .hub import find_hub
 from .image_folder import find_folders
 from .parquet import find_tables
-from .parts import Listing
+from .parts import Listing, listing_of
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,17 @@ class Source:
     divide it. Errors: UserError in one line"""
     argument: str = "PATH"
     """stands for the text after the colon in messages; empty: the source's name stands alone"""
+
+
+def find_digits(argument: str, config: DatasetConfig) -> Sequence[Listing]:
+    """List the 1,797 digits: grey 8 x 8 pixels, whose values 0 to 16 are spread over 0 to 255."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    values = torch.from_numpy(digits.images)[:, None]  # (N, 1, 8, 8)
+    images = (values * (255 / 16)).round().to(torch.uint8)
+    names = tuple(str(name) for name in digits.target_names)
+    return [listing_of("digits", images, torch.from_numpy(digits.target).long(), names)]
 
 
 SOURCES = {

@@ -21,10 +21,8 @@ from lgd.errors import UserError
 
 from .decode import BrokenImageError, Colour, decode
 
-AHEAD = 3
-"""batches decoded ahead of the consumer"""
-SLICE = 16
-"""images per task of a thread: far more work than handing it over"""
+AHEAD = 3  # batches decoded ahead of the consumer
+SLICE = 16  # images per task of a thread: far more work than handing it over
 
 Shape = tuple[int, int, int, int]
 

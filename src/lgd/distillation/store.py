@@ -20,8 +20,7 @@ from torch import Tensor
 from lgd.config import Whole
 from lgd.data.class_names import canonical
 from lgd.data.folder import decode_image
-from lgd.data.imageset import ImageSet, concatenate
-from lgd.data.labelled import LabelledImages
+from lgd.data.imageset import ImageSet, LabelledImages, concatenate
 from lgd.errors import UserError
 from lgd.storage.files import (
     copy_file,

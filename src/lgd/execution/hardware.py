@@ -15,10 +15,8 @@ from lgd.config import ComputeConfig
 from lgd.errors import UserError, first_line
 from lgd.progress import log
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""constants of glibc's malloc.h"""
-PRODUCT = 512
-"""side of the matrices whose product compares bfloat16 with float32"""
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # constants of glibc's malloc.h
+PRODUCT = 512  # side of the matrices whose product compares bfloat16 with float32
 KEPT = 2**31 - 1
 """free bytes at the end of the heap that the process keeps; the largest value that glibc takes"""
 IN_HEAP = 32 * 2**20

@@ -16,8 +16,7 @@ from .receipts import damaged, write_receipt
 
 T = TypeVar("T")
 
-LOG = "errors.log"
-"""file in an output directory that takes the tracebacks of units that failed"""
+LOG = "errors.log"  # file in an output directory that takes the tracebacks of units that failed
 MISTAKES = (TypeError, AttributeError, NameError, LookupError, ImportError, AssertionError, NotImplementedError)
 """errors of code, which other units would meet as well"""
 

@@ -18,8 +18,7 @@ CANDIDATES = ((0.4, (3,)), (0.0, (2,)))
 EVALUATIONS = ((0.6, (3, 2, 5)), (0.4, (3, 1, 5)), (0.25, (2, 1, 2)), (0.0, (1, 1, 1)))
 """evaluation.seeds, evaluation.redundancy_seeds and the most evaluation.evaluations, each with the least factor on the
 epochs"""
-LEAST_TRAINED = 5
-"""epochs of learners and evaluation"""
+LEAST_TRAINED = 5  # epochs of learners and evaluation
 LEAST_EPOCHS, MOST_EPOCHS = 2, 60
 LEAST_STEPS, MOST_STEPS = 100, 20_000
 Values = dict[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from lgd.analysis.context import AnalysisConfig
-from lgd.data.labelled import LabelledImages
+from lgd.data.imageset import LabelledImages
 from lgd.data.memory import image_set
 from lgd.distillation.layout import Run, runs_below
 from lgd.distillation.store import load as load_run
@@ -121,17 +121,3 @@ def report(
     paths = [Path(path) for path in ([runs] if isinstance(runs, str | Path) else runs)]
     write_report(paths, Path(out), None if analysis is None else Path(analysis), overwrite)
     return Path(out)
-
-
-def export(
-    run: str | Path, to: str, out: str | Path, overwrite: bool = False, push: str | None = None, statistics: str = ""
-) -> Path:
-    """Write the dataset of a finished run to the directory `out` in a format of other software, with a card.
-
-    to: imagefolder, hf, parquet, webdataset or pt. push: a dataset repository on the Hugging Face Hub to upload it to.
-    statistics: what pt normalises by: cifar, imagenet, none, or MEAN,.../STD,...; empty: by what the data set is.
-    Returns `out`. Errors: UserError.
-    """
-    from lgd.export import export as write
-
-    return write(Path(run), to, Path(out), overwrite, push, statistics)

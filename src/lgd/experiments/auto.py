@@ -10,23 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lgd.config import (
-    ClassifierConfig,
-    Config,
-    DatasetConfig,
-    EvaluationConfig,
-    GeneratorConfig,
-    GuidanceConfig,
-    InfluenceConfig,
-    JudgeConfig,
-    Precision,
-    ReferenceConfig,
-    StagesConfig,
-    SurrogateConfig,
-    TrainingConfig,
-    check,
-    presets,
-)
+from lgd.config import Config, DatasetConfig, Precision, TrainingConfig, check, presets, with_values
 from lgd.config import load_config as load_preset
 from lgd.errors import UserError
 from lgd.execution.hardware import computes_in_bfloat16
@@ -37,12 +21,9 @@ if TYPE_CHECKING:
 
 HALF_PRECISION_FROM = 28
 """side in pixels; for smaller images, conversions cost the processor more than bfloat16 gains"""
-AUTOMATIC = "automatic"
-"""name of the configuration"""
-MINUTES = 10.0
-"""the budget unless --minutes says another (budget.py)"""
-MOST_PATCHES = 11
-"""largest number of patches along a side of the denoiser's input"""
+AUTOMATIC = "automatic"  # name of the configuration
+MINUTES = 10.0  # the budget unless --minutes says another (budget.py)
+MOST_PATCHES = 11  # largest number of patches along a side of the denoiser's input
 
 
 def is_source(name: str) -> bool:
@@ -109,34 +90,30 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
     # As many images as take a minute or two; classes of few images are seen more often.
     epochs = min(30, max(3, (150_000 if size <= 32 else 75_000) // found.train))
     whole = replace(training, epochs=epochs)
-    part = ClassifierConfig(training=replace(training, epochs=max(30, min(100, 2000 // classes))))
-    return Config(
-        name=AUTOMATIC,
-        minutes=MINUTES,
-        dataset=found.dataset,
-        generator=GeneratorConfig(
-            blocks=3 if small else 4,
-            heads=3 if small else 4,
-            patch_size=patch_for(size),
-            steps=2500,
-            learning_rate=4e-3,
-            prediction="sample",
-            precision="auto",
-        ),
-        reference=ReferenceConfig(training=whole),
-        judge=JudgeConfig(training=whole),
-        guidance=GuidanceConfig(strength=weaker(0.45, found), deviation=weaker(0.1, found)),
-        learner=part,
-        influence=InfluenceConfig(
-            strength=weaker(0.3, found),
-            deviation=weaker(0.3, found),
-            surrogate=SurrogateConfig(classifier=ClassifierConfig(training=whole)),
-        ),
-        stages=StagesConfig(increments=max(1, min(5, found.smallest // 2))),
-        evaluation=EvaluationConfig(
-            classifier=part, seeds=3, redundancy_seeds=2, evaluations=5 if found.test <= 2000 else 2
-        ),
-    )
+    part = replace(training, epochs=max(30, min(100, 2000 // classes)))
+    values = {
+        "generator.blocks": 3 if small else 4,
+        "generator.heads": 3 if small else 4,
+        "generator.patch_size": patch_for(size),
+        "generator.steps": 2500,
+        "generator.learning_rate": 4e-3,
+        "generator.prediction": "sample",
+        "generator.precision": "auto",
+        "reference.training": whole,
+        "judge.training": whole,
+        "influence.surrogate.classifier.training": whole,
+        "learner.training": part,
+        "evaluation.classifier.training": part,
+        "guidance.strength": weaker(0.45, found),
+        "guidance.deviation": weaker(0.1, found),
+        "influence.strength": weaker(0.3, found),
+        "influence.deviation": weaker(0.3, found),
+        "stages.increments": max(1, min(5, found.smallest // 2)),
+        "evaluation.seeds": 3,
+        "evaluation.redundancy_seeds": 2,
+        "evaluation.evaluations": 5 if found.test <= 2000 else 2,
+    }
+    return with_values(Config(name=AUTOMATIC, minutes=MINUTES, dataset=found.dataset), values)
 
 
 def weaker(strength: float, found: Survey) -> float:

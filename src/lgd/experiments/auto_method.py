@@ -19,10 +19,8 @@ from lgd.storage.files import read_json, write_json
 
 from .preview import preview_samples
 
-FEW = 10
-"""images per class up to which no choice of real images was better than herding"""
-SYNTHETIC = ("lgd-anchored", "dit")
-"""methods that sample, of which the trained generator decides"""
+FEW = 10  # images per class up to which no choice of real images was better than herding
+SYNTHETIC = ("lgd-anchored", "dit")  # methods that sample, of which the trained generator decides
 FILE = "method.json"
 
 

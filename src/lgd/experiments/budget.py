@@ -32,14 +32,10 @@ from .resolve import Experiment, samples
 from .validation import Augmentation, augmentation
 
 FILE = "budget.json"
-FINISHING = 20.0
-"""seconds of starting worker processes, measurements of finished sets, and figures"""
-VALIDATION_SHARE = 0.08
-"""of the budget, to decide about random crops and flips"""
-FEW_PATCHES = 5
-"""patches along a side of the smaller generator's input"""
-ENOUGH_STEPS = 1000
-"""optimiser steps below which a smaller generator is chosen"""
+FINISHING = 20.0  # seconds of starting worker processes, measurements of finished sets, and figures
+VALIDATION_SHARE = 0.08  # of the budget, to decide about random crops and flips
+FEW_PATCHES = 5  # patches along a side of the smaller generator's input
+ENOUGH_STEPS = 1000  # optimiser steps below which a smaller generator is chosen
 RECOGNISED_FROM = 0.6
 """accuracy in the short validation from which a generator of minutes is expected to show its classes: an assumption, as
 no set was measured between those that it shows and those that it does not (benchmarks/budget.md)"""
@@ -47,8 +43,7 @@ TRAININGS = ("reference", "judge", "learner", "evaluation.classifier", "influenc
 RATES = ("classifier", "classified", "unguided", "guided")
 MEASURED = {"judge": ("judge",), "generator": RATES, "stages": RATES, "evaluation": ("classifier", "classified")}
 """kinds of work that are tried again before a piece is made"""
-WRITTEN = ("config.json", "assets.json")
-"""files of the output directory that repeat the settings"""
+WRITTEN = ("config.json", "assets.json")  # files of the output directory that repeat the settings
 
 
 class Budget:

@@ -12,8 +12,7 @@ from lgd.progress import log
 
 from .auto import load_config
 
-BUDGET = ("per_class", "increments")
-"""settings that are no fields of the configuration"""
+BUDGET = ("per_class", "increments")  # settings that are no fields of the configuration
 
 
 def configuration(images: Any, labels: Any, test: Any, settings: Mapping[str, Any]) -> Config:

@@ -1,25 +1,31 @@
-"""Make assets once per assets directory: the generator, the reference, the judge, and a method's own."""
+"""Make assets once per assets directory: generator, reference, judge, and a method's own; or the reference alone."""
 
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from lgd.config import GeneratorConfig, to_dict
+from lgd.classifiers.train import accuracy
+from lgd.config import Config, GeneratorConfig, to_dict
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import open_generator, pin_source
 from lgd.diffusion.train_generator import GeneratorTraining, make_generator
+from lgd.distillation.judge import load_reference
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import Asset, Method
 from lgd.distillation.recipe import Assets
 from lgd.errors import UserError, naming
+from lgd.execution.engines import engine_for
 from lgd.execution.hardware import cpu_threads
 from lgd.execution.receipts import write_receipt
 from lgd.execution.units import Engine, unfinished
 from lgd.progress import log, progress_bar
 from lgd.storage.files import read_json, write_json
+from lgd.storage.object_store import workspace
 
 from .reference import classifier_unit, guessing_warning
+from .resolve import has_reference, resolve
 from .run_directory import claim, timed
 
 Settle = Callable[[str, float], Assets]
@@ -155,3 +161,16 @@ def prepare_asset(asset: Asset, assets: Assets, train: ImageSet) -> None:
         if not (folder / asset.done).exists():
             with progress_bar(asset.classifier(assets).training.epochs, asset.name) as advance, naming(asset.name):
                 asset.make(assets, folder, train, advance)
+
+
+def train_reference(config: Config | str, out: str | Path, overwrite: bool = False) -> dict[str, Any]:
+    """Train the reference into `out`, unless it is there; return its accuracy in percent. Errors: as `distill`."""
+    experiment = resolve(config, methods=(), checks=[has_reference])
+    with workspace(out, overwrite) as root, engine_for(experiment.config.compute, root) as engine:
+        claim(root / "config.json", experiment.record("dataset", "reference"))
+        assets = experiment.assets(root)
+        prepare_classifier(assets, "reference", engine)
+        test = experiment.splits.test
+        metrics = {"accuracy": accuracy(load_reference(assets), test), "images": len(test)}
+        write_json(root / "metrics.json", {**metrics, "seconds": read_json(root / "seconds.json")})
+    return metrics

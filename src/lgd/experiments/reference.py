@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from lgd.classifiers.architectures import Classifier
-from lgd.classifiers.train import accuracy, load_foreign_classifier, save_classifier, train_and_save
+from lgd.classifiers.train import accuracy, load_classifier, save_classifier, train_and_save
 from lgd.config import ReferenceConfig
 from lgd.data.imageset import Splits
 from lgd.data.splits import cached_splits
@@ -40,7 +40,7 @@ def make_classifier(assets: Assets, name: str, advance: Callable[[], object] = l
 def foreign_reference(config: ReferenceConfig, splits: Splits, device: str) -> Classifier:
     """Load the user's own reference. Errors: UserError for another network, or one hardly better than guessing."""
     path, train, names = Path(config.weights), splits.train, splits.class_order
-    reference = load_foreign_classifier(path, config, train, names, device)
+    reference = load_classifier(path, config, train, device, names)
     sample = train.subset(torch.linspace(0, len(train) - 1, min(len(train), 1000)).long())
     found = accuracy(reference, sample)
     if hardly_above_chance(found, len(names)):

@@ -36,8 +36,7 @@ from .auto import check_budget, load_config
 from .auto_method import SYNTHETIC, settled
 from .reference import foreign_reference
 
-LEAST_JUDGED = 2
-"""fewest training images of a class that a judge can be trained on"""
+LEAST_JUDGED = 2  # fewest training images of a class that a judge can be trained on
 
 Check = Callable[[Config, Splits], None]
 """Raises a UserError for a part of the configuration that does not fit the images."""

@@ -16,10 +16,8 @@ from lgd.progress import log
 from lgd.report import events
 from lgd.storage.files import read_json, write_json
 
-MOST_LISTED = 5
-"""fields of two configurations that an error names"""
-LONG_WAIT = 0.05
-"""share of a phase spent on waiting for image files from which a message tells it"""
+MOST_LISTED = 5  # fields of two configurations that an error names
+LONG_WAIT = 0.05  # share of a phase spent on waiting for image files from which a message tells it
 
 
 def claim(path: Path, config: dict[str, Any]) -> None:

@@ -10,8 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from lgd.config import Config, with_per_class, with_values
-from lgd.data.imageset import ImageSet, Splits
-from lgd.data.labelled import LabelledImages
+from lgd.data.imageset import ImageSet, LabelledImages, Splits
 from lgd.data.memory import image_set
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import METHODS, methods_used

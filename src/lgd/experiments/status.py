@@ -123,9 +123,9 @@ def counted(name: str, event: str, due: Sequence[Path] | None) -> Phase:
     return Phase(name, len(files), None if due is None else len(due), event, files)
 
 
-def time_left(root: Path, phases: list[Phase], now: float | None = None) -> str:
+def time_left(root: Path, phases: list[Phase]) -> str:
     """Estimate the time left from the pace of each phase; phases of unknown pace are not counted."""
-    now = time.time() if now is None else now
+    now = time.time()
     starts: dict[str, float] = {}
     for event in read_events(root):
         if event["event"] == "started":

@@ -14,16 +14,17 @@ from lgd.storage.files import write_json, write_text
 
 
 def export(
-    run: Path, to: str, out: Path, overwrite: bool = False, push: str | None = None, statistics: str = ""
+    run: str | Path, to: str, out: str | Path, overwrite: bool = False, push: str | None = None, statistics: str = ""
 ) -> Path:
-    """Write the dataset of a finished run to the directory `out`, with a card, and return `out`.
+    """Write the dataset of a finished run to the directory `out` in a format of other software, with a card.
 
-    to: one of `formats.FORMATS`. push: a dataset repository on the Hugging Face Hub to upload it to. statistics: what
-    tensors are normalised by: cifar, imagenet, none, or MEAN,.../STD,...; empty: by what the data set is.
+    to: imagefolder, hf, parquet, webdataset or pt. push: a dataset repository on the Hugging Face Hub to upload it to.
+    statistics: what pt normalises by: cifar, imagenet, none, or MEAN,.../STD,...; empty: by what the data set is.
     The export is written beside `out` and then renamed: a failure leaves no part of it, and keeps what `overwrite`
-    would replace.
-    Errors: UserError for a target that exists, an unfinished or damaged run, a missing extra or a missing token.
+    would replace. Returns `out`. Errors: UserError for a target that exists, an unfinished or damaged run, a missing
+    extra or a missing token.
     """
+    run, out = Path(run), Path(out)
     from .card import card
     from .formats import FORMATS
     from .record import FILE, record_of

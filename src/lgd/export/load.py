@@ -13,8 +13,7 @@ from torch import Tensor
 
 from lgd.config import DatasetConfig
 from lgd.data.decode import header
-from lgd.data.imageset import ImageSet, to_bytes
-from lgd.data.labelled import LabelledImages
+from lgd.data.imageset import ImageSet, LabelledImages, to_bytes
 from lgd.data.parquet import find_tables
 from lgd.data.stores import Encoded, EncodedImages
 from lgd.errors import UserError, reading

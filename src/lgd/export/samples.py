@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 Advance = Callable[[], object]
 """called after each image, for the progress bar"""
-SHARD = 10_000
-"""images in one tar or Parquet file"""
+SHARD = 10_000  # images in one tar or Parquet file
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,9 @@ def read_export(run: Path) -> Export:
         if sha256(sample.path) != sample.sha256:
             raise UserError(f"{sample.path}: corrupt: its SHA-256 differs from metadata.csv")
     from lgd.distillation.store import read_manifest  # which loads torch
+    from lgd.evaluation.soft_labels import FILE, stored_soft_labels
+
+    labels = table.with_name(FILE)
 
     def recorded(name: str) -> dict[str, Any]:
         """Read a file of the run or, where a comparison shares it, of the folder above."""
@@ -82,7 +84,7 @@ def read_export(run: Path) -> Export:
         run,
         samples,
         names,
-        _read_logits(run, samples, names),
+        stored_soft_labels(labels, [sample.file for sample in samples], names).float() if labels.is_file() else None,
         read_json(run / "config.json"),
         read_metrics(run / "metrics.json"),
         recorded("environment.json"),
@@ -108,13 +110,6 @@ def _read_table(table: Path, names: tuple[str, ...]) -> list[Sample]:
     if not samples:
         raise UserError(f"{table}: no images")
     return samples
-
-
-def _read_logits(run: Path, samples: Sequence[Sample], class_names: tuple[str, ...]) -> Tensor | None:
-    from lgd.evaluation.soft_labels import FILE, stored_soft_labels
-
-    path = run / "dataset" / FILE
-    return stored_soft_labels(path, [s.file for s in samples], class_names).float() if path.is_file() else None
 
 
 def shards(export: Export) -> list[tuple[int, Sequence[Sample]]]:

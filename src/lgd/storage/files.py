@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 UNFINISHED = re.compile(r"\..+\.[0-9a-f]+\.tmp")
 """the temporary names of `write_file`"""
-LARGEST_JSON = 256 * 2**20
-"""bytes; a manifest of a million images is smaller"""
+LARGEST_JSON = 256 * 2**20  # bytes; a manifest of a million images is smaller
 
 _listeners: list[Callable[[Path], object]] = []
 

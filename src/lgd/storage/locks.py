@@ -14,8 +14,7 @@ from lgd.errors import UserError
 LOCK = ".lock"
 HOLDER = ".holder"
 """names the process: a file of its own, because Windows lets nobody read a locked file and filelock may empty it"""
-PATIENCE = 0.5
-"""seconds to wait for a lock, because `holder_of` takes it for a moment"""
+PATIENCE = 0.5  # seconds to wait for a lock, because `holder_of` takes it for a moment
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
