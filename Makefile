@@ -7,7 +7,8 @@ export OMP_WAIT_POLICY := passive
 .PHONY: demo test test-slow docs lint type format install clean
 
 demo: install
-	$(BIN)/lgd compare digits --methods random dit lgd --out runs/demo --runs 3
+	$(BIN)/lgd compare digits --methods random dit lgd lgd-anchored lgd-real-easiest --runs 3 --out runs/demo \
+		--evaluation.ipc 2 6 10 --evaluation.seeds 3 --evaluation.redundancy-seeds 1
 
 # A process for each core of a small machine; tests that share a module's fixture run in the same one.
 test: install
