@@ -101,11 +101,16 @@ class SelectedImage:
     """the other candidates, each as `image`, in their order; empty unless they are to be stored"""
 
 
+def picture(image: Tensor) -> Image.Image:
+    """Convert an image, uint8 (C, H, W) with one or three channels."""
+    array = image.permute(1, 2, 0).numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
 def encode_png(image: Tensor) -> bytes:
     """Encode an image, uint8 (C, H, W) with one or three channels, as PNG."""
-    array = image.permute(1, 2, 0).numpy()
     buffer = io.BytesIO()
-    Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array).save(buffer, "PNG")
+    picture(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -19,12 +19,12 @@ from lgd.data.folder import decode_image
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
 from lgd.distillation.rejected import read_rejected
-from lgd.distillation.store import Row, read_manifest
+from lgd.distillation.store import Row, picture, read_manifest
 from lgd.errors import UserError
 from lgd.rng import generator
 
 from .finished_runs import FinishedRun, by_method
-from .thumbnails import BUDGET, fitting, from_tensor, opened
+from .thumbnails import BUDGET, fitting, opened
 
 LIMIT = 1000
 """images shown; of larger sets, a sample that is balanced over methods, classes and increments"""
@@ -70,9 +70,9 @@ def gallery(runs: Sequence[FinishedRun], judge: Path | None) -> tuple[dict[str, 
         "classes": list(shown[0].class_names),
         "total": len(items),
         "images": fitting(lambda: (opened(path) for _, path, _ in kept), BUDGET * 2 // (parts + 1)),
-        "real": fitting(lambda: map(from_tensor, judged.real if judged else []), BUDGET // (parts + 1)),
+        "real": fitting(lambda: map(picture, judged.real if judged else []), BUDGET // (parts + 1)),
         "wall": judged.wall if judged else [],
-        "rejected": fitting(lambda: (from_tensor(image) for *_, image in flat), BUDGET // (parts + 1)),
+        "rejected": fitting(lambda: (picture(image) for *_, image in flat), BUDGET // (parts + 1)),
         "items": [
             {
                 "method": run.method,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
-from torch import Tensor
 
 BUDGET = 10 * 2**20  # bytes of base64 for all thumbnails of a report: it stays below 15 MB with its figures
 EXACT = 48  # pixels
@@ -59,9 +58,3 @@ def opened(path: Path) -> Image.Image:
     """Read an image as grey or RGB."""
     with Image.open(path) as image:
         return image.convert("L" if image.mode == "L" else "RGB")
-
-
-def from_tensor(image: Tensor) -> Image.Image:
-    """Convert a uint8 tensor (C, H, W) of one or three channels."""
-    array = image.permute(1, 2, 0).numpy()
-    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
