@@ -276,6 +276,7 @@ CASES = [
     Case("a misspelt command", "lgd destill digits"),
     Case("no preset", "lgd distill"),
     Case("a misspelt preset", "lgd distill digts --out OUT"),
+    Case("a misspelt path of images", "lgd distill photos/trian --out OUT"),
     Case("no such TOML file", "lgd distill none.toml --out OUT"),
     Case("no --out", "lgd distill PRESET"),
     Case("a misspelt option", f"{DISTILL} --guidance.strenght 1"),

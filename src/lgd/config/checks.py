@@ -35,6 +35,8 @@ def load_config(name_or_path: str) -> Config:
         path = presets()[name_or_path]
     elif name_or_path.endswith((".toml", ".json")) or Path(name_or_path).is_file():
         path = Path(name_or_path)
+    elif Path(name_or_path).name != name_or_path:
+        raise UserError(f"{name_or_path}: no such folder or file")
     else:
         raise UserError(f"unknown preset {name_or_path!r}{nearest(name_or_path, presets())}; or give a .toml file")
     text = read_limited(path, LARGEST_TOML)
