@@ -36,10 +36,11 @@ from lgd.execution.hardware import keep_freed_memory
 from lgd.experiments.preview import preview_samples, write_grid
 from lgd.storage.files import read_json, write_json
 
+NOISE: dict[str, object] = {"prediction": "epsilon"}
 SAMPLE: dict[str, object] = {"prediction": "sample"}
 OBJECTIVES: dict[str, dict[str, object]] = {
-    "noise": {},
-    "noise-snr": {"min_snr": 5.0},
+    "noise": NOISE,
+    "noise-snr": {**NOISE, "min_snr": 5.0},
     "v": {"prediction": "v_prediction"},
     "v-snr": {"prediction": "v_prediction", "min_snr": 5.0},
     "x0": SAMPLE,
