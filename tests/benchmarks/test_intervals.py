@@ -44,12 +44,12 @@ def test_quoted_intervals_are_those_of_the_record() -> None:
         low, high = (float(text) for text in cell.split("[")[1].rstrip("]").split(","))
         assert f"{low:.1f} to {high:.1f}" in quoted, method
     for name, method, against, architecture in (
-        ("cifar10-five-runs", "lgd-anchored-easiest", "random", "convnet"),
-        ("cifar10-five-runs", "lgd-anchored-easiest", "random", "networks:resnet18_quarter"),
-        ("cifar10-five-runs", "lgd-anchored-easiest", "herding", "convnet"),
-        ("cifar10-five-runs", "lgd-anchored-easiest", "herding", "networks:resnet18_quarter"),
-        ("cifar10-five-runs", "lgd-real-easiest", "herding", "convnet"),
-        ("cifar10-five-runs", "lgd-real-easiest", "herding", "networks:resnet18_quarter"),
+        ("cifar10", "lgd-anchored-easiest", "random", "convnet"),
+        ("cifar10", "lgd-anchored-easiest", "random", "networks:resnet18_quarter"),
+        ("cifar10", "lgd-anchored-easiest", "herding", "convnet"),
+        ("cifar10", "lgd-anchored-easiest", "herding", "networks:resnet18_quarter"),
+        ("cifar10", "lgd-real-easiest", "herding", "convnet"),
+        ("cifar10", "lgd-real-easiest", "herding", "networks:resnet18_quarter"),
         ("imagenette", "lgd", "dit", "resnet18"),
         ("imagenette", "lgd", "random", "resnet18"),
         ("imagenette", "lgd-real-easiest", "herding", "resnet18"),
