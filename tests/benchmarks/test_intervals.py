@@ -50,6 +50,8 @@ def test_quoted_intervals_are_those_of_the_record() -> None:
         ("cifar10", "lgd-anchored-easiest", "herding", "networks:resnet18_quarter"),
         ("cifar10", "lgd-real-easiest", "herding", "convnet"),
         ("cifar10", "lgd-real-easiest", "herding", "networks:resnet18_quarter"),
+        ("tiny-imagenet-10-five-runs", "lgd-anchored-easiest", "random", "convnet"),
+        ("tiny-imagenet-10-five-runs", "lgd-anchored-easiest", "random", "networks:resnet18_quarter"),
         ("imagenette", "lgd", "dit", "resnet18"),
         ("imagenette", "lgd", "random", "resnet18"),
         ("imagenette", "lgd-real-easiest", "herding", "resnet18"),
