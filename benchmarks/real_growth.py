@@ -13,8 +13,8 @@ from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lgd import select
@@ -24,11 +24,9 @@ from lgd.storage.files import read_json
 def write_images(source: Path, out: Path, images: int, classes: int) -> None:
     """Write the first `images` of a Parquet file, each of its classes split into as many as give `classes`."""
     table = pq.read_table(source).slice(0, images)
-    labels = table["label"]
-    pieces = classes // len(labels.unique())
-    rows = pa.array(range(len(table)), pa.int64())
-    piece = pc.subtract(rows, pc.multiply(pc.divide(rows, pieces), pieces))
-    split = pc.add(pc.multiply(labels, pieces), piece)
+    labels = table["label"].to_numpy()
+    pieces = classes // len(np.unique(labels))
+    split = pa.array(labels * pieces + np.arange(len(labels)) % pieces)
     table = table.set_column(table.schema.get_field_index("label"), "label", split)
     pq.write_table(table.replace_schema_metadata(None), out)
 
