@@ -1,14 +1,15 @@
 """Compare methods on one GPU, many sub-runs at once, and stop in time.
 
     benchmarks/gpu/run.sh compare CONFIG --seconds 600 --methods random dit lgd --runs 3 [--set FIELD=VALUE ...]
-        [--variant NAME FIELD=VALUE ...]
+        [--variant NAME METHOD,METHOD FIELD=VALUE ...]
 
 `lgd compare` makes one sub-run after another, which leaves a large GPU idle. This makes the same files in the same
 directory ($OUT, default: benchmarks/gpu/out), each sub-run in a process of its own, and ends all of them after so many
-seconds; `lgd compare` on that directory then makes the table, or the rest. Networks that sub-runs share come first. A
-sub-run that samples waits for the folder generator.source, so that another process may still be training it.
---variant: sub-runs with other settings, in $OUT/NAME, on the same networks. Methods come in the order given, all of one
-seed before the next seed.
+seconds; `lgd compare` on that directory then makes the table, or the rest. Networks that sub-runs share come first;
+without methods they are all. A sub-run that samples waits for the folder generator.source, so that another process may
+still be training it. --variant: sub-runs of some methods with other settings, in $OUT/NAME, on the same networks.
+Methods come in the order given, all of one seed before the next seed, accuracies before everything else that is
+measured.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -23,9 +25,12 @@ from typing import Any
 from processes import Task, log_of, perform
 
 from lgd.config import Config, load_config, to_dict, with_values
+from lgd.data.cache import key_of
 from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import METHODS, methods_used, real_image_units
+from lgd.distillation.stages import grow
+from lgd.evaluation.cells import accuracy_cell, evaluation_units
 from lgd.execution.local import Local
 from lgd.execution.units import unfinished
 from lgd.experiments.distill import complete
@@ -33,12 +38,21 @@ from lgd.experiments.prepare import MADE_FROM, check_images, prepare_asset, prep
 from lgd.experiments.resolve import Experiment, resolve
 from lgd.experiments.run_directory import claim, timed
 
+ACCURACIES = "accuracies.done"
+"""file in a sub-run's directory that is written when its accuracies are there"""
+
+
+Variant = tuple[str, list[str], Config]
+"""name, methods, configuration"""
+
 
 def network(config: Config, assets: Path, name: str) -> None:
     """Train the reference or the judge."""
     base = resolve(config, [])
     own = base.assets(assets)
     prepare_classifier(own, name, Local(1, assets))
+    with timed(assets, "generator"):  # `complete` asks for its seconds; another command trained it
+        pass
 
 
 def own_asset(config: Config, assets: Path, name: str) -> None:
@@ -48,32 +62,41 @@ def own_asset(config: Config, assets: Path, name: str) -> None:
     prepare_asset(asset, base.assets(assets), base.splits.train)
 
 
-def real_images(config: Config, assets: Path, methods: list[str], done: Path) -> None:
+def real_images(parts: list[Variant], assets: Path, done: Path) -> None:
     """Measure and order the real images as the methods will ask for them."""
-    base = resolve(config, methods)
-    with timed(assets, "generator"):  # `complete` asks for its seconds; another command trained it
-        pass
-    for method in methods:
-        growth = base.with_method(method, base.config.seed).growth(Run(assets), base.assets(assets))
-        Local(1, assets).run(unfinished(real_image_units(growth), assets), f"{method}: real images")
+    for _, methods, config in parts:
+        base = resolve(config, methods)
+        for method in methods:
+            growth = base.with_method(method, base.config.seed).growth(Run(assets), base.assets(assets))
+            Local(1, assets).run(unfinished(real_image_units(growth), assets), f"{method}: real images")
     done.touch()
 
 
-def sub_run(config: Config, assets: Path, method: str, seed: int, root: Path) -> None:
-    """Grow and evaluate one set."""
+def sub_run(config: Config, assets: Path, method: str, seed: int, root: Path, measured: bool) -> None:
+    """Grow one set and measure its accuracies; `measured`: everything else, too."""
     base = resolve(config, [method])
     single, run, shared = base.with_method(method, seed), Run(root), base.assets(assets)
     root.mkdir(parents=True, exist_ok=True)
     claim(run.config, single.record())
     record_parts(run, shared, methods_used(single.config))
-    complete(single, run, shared, Local(1, root))
+    if measured:
+        complete(single, run, shared, Local(1, root))
+        return
+    growth = single.growth(run, shared)
+    with timed(root, "stages"):
+        list(grow(growth, Local(1, root)))
+    evaluation = single.evaluation(shared)
+    made = run.last_increment(single.config.stages.increments)
+    evaluation = replace(evaluation, stages=replace(evaluation.stages, increments=made))
+    Local(1, root).run([unit for unit in evaluation_units(evaluation, run) if unit.function is accuracy_cell], method)
+    (root / ACCURACIES).touch()
 
 
-def tasks_of(base: Experiment, variants: dict[str, Config], methods: list[str], runs: int, out: Path) -> list[Task]:
+def tasks_of(base: Experiment, variants: list[Variant], runs: int, out: Path) -> list[Task]:
     """Return the tasks in the order in which they should start."""
     config, own = base.config, base.assets(out)
+    methods = list(dict.fromkeys(name for _, names, _ in variants for name in names))
     used = {name: methods_used(base.with_method(name, 0).config) for name in methods}
-    generator = (Path(config.generator.source) / "classes.json",)
     networks = [  # one after another: each adds its seconds to one file
         Task("reference", network, (config, out, "reference"), own.reference_file),
         Task("judge", network, (config, out, "judge"), own.judge_file, (own.reference_file,)),
@@ -87,23 +110,31 @@ def tasks_of(base: Experiment, variants: dict[str, Config], methods: list[str], 
         for asset in part.assets
     }
     sampled = {name for name, parts in used.items() if any(part.needs_generator for part in parts)}
-    orders: list[Task] = []
-    for variant, changed in variants.items():
-        for kind, chosen in (("real", [n for n in methods if n not in sampled]), ("sampled", sorted(sampled))):
-            done = out / f"{variant or 'orders'}-{kind}.done"
-            first = orders[-1].done if orders else own.reference_file  # one after another: they share files
-            needs = (first, own.judge_file, *(generator if kind == "sampled" else ()))
-            orders.append(Task(done.stem, real_images, (changed, out, chosen, done), done, needs))
-    found = []
+    orders: list[Task] = []  # one after another: they share files
+    for kind in ("real", "sampled"):
+        parts = [
+            (name, [m for m in names if (m in sampled) == (kind == "sampled")], changed)
+            for name, names, changed in variants
+        ]
+        if not any(names for _, names, _ in parts):
+            continue
+        needs = [order.done for order in orders] or [own.reference_file]
+        if kind == "sampled":
+            needs += [Path(changed.generator.source) / "classes.json" for _, names, changed in parts if names]
+        done = out / f"{kind}-{key_of(parts)}.done"
+        orders.append(Task(f"{kind} images", real_images, (parts, out, done), done, tuple(needs)))
+    accuracies, rest = [], []
     for seed in range(config.seed, config.seed + runs):
-        for name in methods:
-            for variant, changed in variants.items():
+        for variant, names, changed in variants:
+            for name in names:
                 root = out / variant / f"{name}-seed{seed}"
-                ordered = out / f"{variant or 'orders'}-{'sampled' if name in sampled else 'real'}.done"
-                needs = (own.judge_file, ordered, *(extra[a.name].done for p in used[name] for a in p.assets))
-                arguments = (changed, out, name, seed, root)
-                found.append(Task(f"{variant} {root.name}".strip(), sub_run, arguments, root / "metrics.json", needs))
-    return [*networks, *extra.values(), *orders, *found]
+                ordered = orders[-1 if name in sampled else 0].done
+                first = (ordered, *(extra[a.name].done for p in used[name] for a in p.assets))
+                told, arguments = f"{variant} {root.name}".strip(), (changed, out, name, seed, root)
+                accuracies.append(Task(f"{told} accuracy", sub_run, (*arguments, False), root / ACCURACIES, first))
+                metrics = root / "metrics.json"
+                rest.append(Task(told, sub_run, (*arguments, True), metrics, (root / ACCURACIES, own.judge_file)))
+    return [*networks, *extra.values(), *orders, *accuracies, *rest]
 
 
 def values_of(words: list[str]) -> dict[str, Any]:
@@ -128,18 +159,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, required=True, help="of the whole command")
     parser.add_argument("--processes", type=int, default=12)
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
-    parser.add_argument("--variant", nargs="+", action="append", default=[], metavar=("NAME", "FIELD=VALUE"))
+    parser.add_argument("--variant", nargs="+", action="append", default=[], metavar=("NAME", "METHOD"))
     options = parser.parse_args(arguments)
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     config = with_values(load_config(options.config), values_of(options.set))
-    variants = {name: with_values(config, values_of(rest)) for name, *rest in options.variant} or {"": config}
+    variants = [("", options.methods, config)] if options.methods else []
+    variants += [
+        (name, names.split(","), with_values(config, values_of(rest))) for name, names, *rest in options.variant
+    ]
     base = resolve(config, [])  # decodes the images, once for all processes
     claim(out / "config.json", {**to_dict(config), "method": "lgd"})
     claim(out / "assets.json", {name: to_dict(getattr(base.assets(out), name)) for name in MADE_FROM})
     check_images(out, cached_splits(config.dataset))
     print(f"images read after {monotonic() - begun:.0f} s", flush=True)
-    tasks = tasks_of(base, variants, options.methods, options.runs, out)
+    tasks = tasks_of(base, variants, options.runs, out)
     ended = perform(tasks, options.processes, lambda: monotonic() - begun > options.seconds, out / "logs")
     (out / "tasks.json").write_text(json.dumps(ended, indent=1) + "\n")
     print(json.dumps(ended, indent=1))

@@ -1,4 +1,4 @@
-"""Run tasks in processes of their own, some at a time, for as long as there is time. Loads no torch."""
+"""Run tasks in worker processes, some at a time, for as long as there is time. Loads no torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -16,6 +17,8 @@ POLL = 0.1
 """seconds between two looks at the processes"""
 ENDING = 20.0
 """seconds that a process whose work is done has for its end"""
+GRACE = 5.0
+"""seconds that an interrupted process has for its end, so that it leaves the GPU in order"""
 
 
 @dataclass(frozen=True)
@@ -29,58 +32,94 @@ class Task:
     needs: tuple[Path, ...] = ()
 
 
+class Worker:
+    """A process that does one task after another, so that its libraries are imported once."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")  # CUDA refuses a fork of a process that has asked for it
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=work, args=(other,))
+        self.process.start()
+        other.close()
+
+    def start(self, task: Task, log: Path) -> None:
+        self.task, self.begun = task, monotonic()
+        self.connection.send((task.function, task.arguments, log))
+
+    def state(self) -> str:
+        """Return done, failed, or nothing while the task is at work."""
+        with suppress(EOFError, OSError):
+            if self.connection.poll():
+                return str(self.connection.recv())
+        return "" if self.process.is_alive() else "failed"
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send a signal to the process and those that it started."""
+        assert self.process.pid is not None
+        for kill in (os.killpg, os.kill):
+            with suppress(ProcessLookupError):
+                kill(self.process.pid, number)
+
+
 def log_of(folder: Path, name: str) -> Path:
     return folder / f"{name.replace(' ', '-')}.log"
 
 
-def attempt(task: Task, log: Path) -> None:
-    """Run a task in this process; its output and its error go to a file."""
+def work(connection: Any) -> None:
+    """Do the tasks that come, each with its output and error in a file, until one fails or none can come."""
     os.setsid()
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    try:
-        task.function(*task.arguments)
-    except BaseException:
-        traceback.print_exc()
-        raise SystemExit(1) from None
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
+            function, arguments, log = connection.recv()
+            descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(descriptor, 1)
+            os.dup2(descriptor, 2)
+            os.close(descriptor)
+            try:
+                function(*arguments)
+            except BaseException:
+                traceback.print_exc()
+                raise SystemExit(1) from None
+            connection.send("done")
 
 
 def perform(tasks: list[Task], processes: int, over: Callable[[], bool], logs: Path) -> dict[str, str]:
     """Run the tasks, `processes` at a time, until they are done or `over()`; return how each one ended."""
-    context = multiprocessing.get_context("spawn")
     logs.mkdir(parents=True, exist_ok=True)
     ended = {task.name: "there" for task in tasks if task.done.exists()}
     waiting = [task for task in tasks if task.name not in ended]
-    running: list[tuple[Task, Any, float]] = []
+    busy: list[Worker] = []
+    idle: list[Worker] = []
 
     def collect() -> None:
-        for one in list(running):
-            task, process, start = one
-            if not process.is_alive():
-                word = "done" if process.exitcode == 0 else f"FAILED ({process.exitcode})"
-                ended[task.name] = f"{word} in {monotonic() - start:.0f} s"
-                print(f"{task.name}: {ended[task.name]}", flush=True)
-                running.remove(one)
+        for worker in list(busy):
+            if state := worker.state():
+                name = worker.task.name
+                ended[name] = f"{'done' if state == 'done' else 'FAILED'} in {monotonic() - worker.begun:.0f} s"
+                print(f"{name}: {ended[name]}", flush=True)
+                busy.remove(worker)
+                if state == "done":
+                    idle.append(worker)
 
-    while (waiting or running) and not over():
+    while (waiting or busy) and not over():
         collect()
         for task in list(waiting):
-            if len(running) < processes and all(path.exists() for path in task.needs):
-                process = context.Process(target=attempt, args=(task, log_of(logs, task.name)))
-                process.start()
-                running.append((task, process, monotonic()))
+            if len(busy) < processes and all(path.exists() for path in task.needs):
+                worker = idle.pop() if idle else Worker()
+                worker.start(task, log_of(logs, task.name))
+                busy.append(worker)
                 waiting.remove(task)
         sleep(POLL)
-    for task, process, _ in running:
-        if task.done.exists():
-            process.join(ENDING)  # its work is done
-    collect()
-    for task, process, _ in running:
-        ended[task.name] = "stopped"
-        for kill in (os.killpg, os.kill):
-            try:
-                kill(process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+    until = monotonic() + ENDING
+    while any(worker.task.done.exists() for worker in busy) and monotonic() < until:  # its work is done
+        collect()
+        sleep(POLL)
+    for worker in busy:
+        ended[worker.task.name] = "stopped"
+    for number in (signal.SIGINT, signal.SIGKILL):
+        for worker in [*busy, *idle]:
+            worker.tell(number)
+        until = monotonic() + GRACE
+        for worker in [*busy, *idle]:
+            worker.process.join(max(0.0, until - monotonic()))
     return {**ended, **{task.name: "not begun" for task in waiting}}

@@ -5,9 +5,8 @@
 Encodes the images and their mirror images on the device and keeps the latents there. Measures a step, sets the number
 of steps so that the learning rate reaches zero in time, and samples from the averaged weights. Writes into $OUT
 (default: benchmarks/gpu/out) report.json, training.jsonl, samples.png, the generator in half precision as a folder, and
-the same as generator.tar.0, generator.tar.1, ...: `cat generator.tar.* | tar x` joins them. The folder early holds the
-averaged weights as they were after the share --early of the steps. --images: what pack_images.py wrote, instead of
---source.
+the same as generator.tar.0, generator.tar.1, ...: `cat generator.tar.* | tar x` joins them. A folder at-SHARE holds the
+averaged weights as they were after each of the shares --keep of the steps.
 """
 
 from __future__ import annotations
@@ -18,14 +17,13 @@ import io
 import json
 import shutil
 import tarfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic
 
 import torch
-from pack_images import unpack
 from torch import Tensor
 
 from lgd.config import Config, DatasetConfig, GeneratorConfig, SamplingConfig, with_values
@@ -44,7 +42,9 @@ from lgd.experiments.preview import preview_samples, write_grid
 PART = 15_000_000
 """bytes of the largest file"""
 PROBE = 40
-"""steps by which a step's time is measured, the second half of them"""
+"""steps by which a step's time is first measured, the second half of them"""
+REPLAN = 500
+"""steps after which it is measured again"""
 SAMPLING_STEPS = 50
 SAMPLING = 30.0
 """seconds kept for samples and files"""
@@ -81,9 +81,9 @@ class Plan:
 
     until: float
     """time of `monotonic`"""
-    early: float
-    """share of the steps after which `keep` is called"""
-    keep: Callable[[], object]
+    shares: Sequence[float]
+    """of the steps, after which `keep` is called with the share"""
+    keep: Callable[[float], object]
 
 
 def learn(
@@ -94,32 +94,35 @@ def learn(
     own: GeneratorConfig,
     plan: Plan,
 ) -> list[Row]:
-    """Train until a time, with a learning rate that falls to zero by then; return rows of losses."""
+    """Train until a time, with a learning rate that falls to zero by then; return rows of losses.
+
+    How many steps that makes is found anew after every REPLAN of them, as other work may slow the device down.
+    """
     rows: list[Row] = []
     meter = Meter(min(own.batch_size, len(labels)))
-    half = monotonic()
+    shares = sorted(plan.shares)
 
-    def take(config: GeneratorConfig, early: int = 0) -> None:
-        nonlocal half
-        for progress in train(state, source, labels, start.scheduler, config):
+    def take(steps: int, most: int) -> float:
+        """Take `most` steps on the way to `steps`; return the seconds of one of their second half."""
+        first, half = state.step, monotonic()
+        for progress in train(state, source, labels, start.scheduler, replace(own, steps=steps)):
             meter.add(progress)
-            half = monotonic() if progress.step == PROBE // 2 else half
+            half = monotonic() if progress.step == first + most // 2 else half
             over = monotonic() > plan.until
-            if over or progress.step % PROBE == 0 or progress.step == config.steps:
+            if over or progress.step % PROBE == 0 or progress.step == steps:
                 rows.append(meter.row())
-            if progress.step == early:
-                plan.keep()
-            if over:
-                return
+            while shares and progress.step >= max(PROBE + 1, shares[0] * steps):
+                plan.keep(shares.pop(0))
+            if over or progress.step == first + most:
+                break
+        return (monotonic() - half) / (most - most // 2)
 
-    take(replace(own, steps=PROBE, schedule="constant"))
-    seconds = (monotonic() - half) / (PROBE - PROBE // 2)
-    steps = state.step + int(0.97 * max(0.0, plan.until - monotonic()) / seconds)
-    print(f"{1000 * seconds:.1f} ms a step: {steps} steps", flush=True)
-    early = max(PROBE + 1, int(plan.early * steps))
-    take(replace(own, steps=steps), early)
-    if state.step < early:  # the time was up before
-        plan.keep()
+    seconds = take(PROBE, PROBE)
+    print(f"{1000 * seconds:.1f} ms a step", flush=True)
+    while (left := int(0.97 * (plan.until - monotonic()) / seconds)) > 0:
+        seconds = take(state.step + left, min(left, REPLAN))
+    for share in shares:  # the time was up before
+        plan.keep(share)
     return rows
 
 
@@ -154,8 +157,7 @@ def write_parts(folder: Path, out: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     begun = monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path)
-    parser.add_argument("--source", default="")
+    parser.add_argument("--source", required=True)
     parser.add_argument("--autoencoder", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=9.0, help="of the whole command")
@@ -166,15 +168,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--image-size", type=int, default=256, help="side in pixels that the autoencoder sees")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--rate", type=float, default=5e-4)
-    parser.add_argument("--early", type=float, default=0.1)
+    parser.add_argument("--keep", type=float, nargs="*", default=[0.1], help="shares of the steps, each kept")
     parser.add_argument("--per-class", type=int, default=8, help="samples on the picture")
     options = parser.parse_args(arguments)
-    if bool(options.images) == bool(options.source):
-        parser.error("one of --images and --source is needed")
     options.out.mkdir(parents=True, exist_ok=True)
     device = resolve_device("auto")
-    size = DatasetConfig(source=options.source, size=options.image_size)
-    images = unpack(options.images) if options.images else load_splits(size).train
+    images = load_splits(DatasetConfig(source=options.source, size=options.image_size)).train
     values = {
         "autoencoder": str(options.autoencoder),
         "image_size": options.image_size,
@@ -190,7 +189,7 @@ def main(arguments: list[str] | None = None) -> None:
         "min_snr": 5.0,
         "snr_offset": 1.0,
         "flip": True,
-        "precision": "bfloat16",
+        "precision": "auto",
     }
     own = with_values(Config(), {f"generator.{name}": value for name, value in values.items()}).generator
     start = new_start(own, images)
@@ -209,7 +208,7 @@ def main(arguments: list[str] | None = None) -> None:
         write_generator(generator, options.autoencoder, options.out / name)
         return generator
 
-    plan = Plan(begun + 60 * options.minutes - SAMPLING, options.early, lambda: keep("early"))
+    plan = Plan(begun + 60 * options.minutes - SAMPLING, options.keep, lambda share: keep(f"at-{share:g}"))
     rows = learn(state, source, images.labels, start, own, plan)
     (options.out / "training.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     generator = keep("generator")

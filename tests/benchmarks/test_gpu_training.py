@@ -14,7 +14,6 @@ import train_generator as training
 from tests.diffusion.pipelines import new_vae
 
 from lgd.config import DatasetConfig
-from lgd.data.imageset import ImageSet
 from lgd.data.splits import load_splits
 from lgd.diffusion.folder import load_generator
 from lgd.rng import seeded_initialisation
@@ -22,13 +21,13 @@ from lgd.rng import seeded_initialisation
 
 @pytest.mark.parametrize("minutes", ["0", "0.03"])
 def test_packed_images_become_a_generator(minutes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digits = load_splits(DatasetConfig("digits")).train.subset(range(60))
-    images = ImageSet(digits.pixels(torch.arange(60)), digits.labels, digits.class_names)
-    packing.pack(images, tmp_path / "images.safetensors", 90)
-    unpacked = packing.unpack(tmp_path / "images.safetensors")
-    assert torch.equal(unpacked.labels, images.labels)
-    assert unpacked.class_names == images.class_names
-    assert (unpacked.images.float() - images.images.float()).abs().mean() < 6
+    packing.main(["digits", "--size", "8", "--quality", "90", "--out", str(tmp_path)])
+    source = f"parquet:{tmp_path / 'train.parquet'},{tmp_path / 'test.parquet'}"
+    packed, digits = load_splits(DatasetConfig(source, channels=1)), load_splits(DatasetConfig("digits"))
+    for part, whole in ((packed.train, digits.train), (packed.test, digits.test)):
+        assert torch.equal(part.labels, whole.labels)
+        assert part.class_names == whole.class_names
+        assert (part.images.float() - whole.images.float()).abs().mean() < 6
 
     with seeded_initialisation("vae"):
         new_vae().save_pretrained(tmp_path / "vae")
@@ -37,7 +36,8 @@ def test_packed_images_become_a_generator(minutes: str, tmp_path: Path, monkeypa
     monkeypatch.setattr(training, "SAMPLING", 0.0)
     monkeypatch.setattr(training, "SAMPLING_STEPS", 2)
     small = ["--size", "custom", "--image-size", "8", "--batch", "8", "--per-class", "1", "--minutes", minutes]
-    paths = {"images": "images.safetensors", "autoencoder": "vae", "out": "out"}
+    small += ["--source", source, "--keep", "0.1", "0.5"]
+    paths = {"autoencoder": "vae", "out": "out"}
     training.main([*small, *(word for name, path in paths.items() for word in (f"--{name}", str(tmp_path / path)))])
 
     out = tmp_path / "out"
@@ -49,10 +49,11 @@ def test_packed_images_become_a_generator(minutes: str, tmp_path: Path, monkeypa
     parts = sorted(out.glob("generator.tar.*"), key=lambda path: int(path.suffix[1:]))
     assert len(parts) > 1
     assert all(path.stat().st_size <= 20_000 for path in parts)
-    assert load_generator(out / "generator").class_names == load_generator(out / "early").class_names
+    for early in ("at-0.1", "at-0.5"):
+        assert load_generator(out / "generator").class_names == load_generator(out / early).class_names
     with tarfile.open(fileobj=io.BytesIO(b"".join(path.read_bytes() for path in parts))) as tar:
         tar.extractall(tmp_path, filter="data")
     generator = load_generator(tmp_path / "generator")
     assert generator.latent_shape == tuple(report["latents"]) == (4, 4, 4)
-    assert generator.class_names == images.class_names
+    assert generator.class_names == digits.train.class_names
     assert generator.predicts == "sample"

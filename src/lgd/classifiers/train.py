@@ -59,9 +59,10 @@ def train_classifier(
         for group in optimiser.param_groups:
             group["lr"] = training.learning_rate * rate_factor(epoch, training.epochs, training.schedule)
         order = torch.randperm(len(train), generator=draw).split(training.batch_size)
+        losses: list[Tensor] = []
         for chosen, pixels in zip(order, train.stream(order), strict=True):
-            targets = first_targets(train, chosen, training, teacher).to(device)
-            x, y = augment(to_float(pixels.to(device)), targets, training, classifier, draw)
+            targets = first_targets(train, chosen, training, teacher).to(device, non_blocking=True)
+            x, y = augment(to_float(pixels.to(device, non_blocking=True)), targets, training, classifier, draw)
             if training.temperature and isinstance(teacher, Classifier):
                 with torch.no_grad():
                     y = soft_targets(teacher(x * classifier.std + classifier.mean), training.temperature)
@@ -70,16 +71,26 @@ def train_classifier(
                 return soft_loss(training_logits(classifier, x[part], training), y[part], training.temperature or 1.0)
 
             optimiser.zero_grad(set_to_none=True)
-            loss = backward(loss_of, list(classifier.parameters()), len(x), training.shards)
-            step += 1
-            if not torch.isfinite(loss):
-                raise NonFiniteError(f"loss {loss.item()} at step {step}")
+            losses.append(backward(loss_of, list(classifier.parameters()), len(x), training.shards))
             optimiser.step()
+        check_losses(torch.stack(losses), step)
+        step += len(losses)
         if watch is not None and watch(epoch + 1, classifier) is False:
             break
     if not all(torch.isfinite(parameter).all() for parameter in classifier.parameters()):
         raise NonFiniteError(f"weights that are not finite after step {step}")
     return classifier.eval().requires_grad_(False)
+
+
+def check_losses(losses: Tensor, before: int) -> None:
+    """Raise NonFiniteError for the first of an epoch's losses that is not finite. before: number of earlier steps.
+
+    Looked at once per epoch, because a GPU would have to be waited for in every step.
+    """
+    finite = torch.isfinite(losses)
+    if not finite.all():
+        first = int(finite.logical_not().int().argmax())
+        raise NonFiniteError(f"loss {losses[first].item()} at step {before + first + 1}")
 
 
 def untrained_classifier(train: ImageSet, config: ClassifierConfig, seed: int) -> Classifier:

@@ -18,12 +18,17 @@ EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836
 """of the covariance of ImageNet's RGB values (Krizhevsky et al., 2012), vectors as columns"""
 
 
+def beside(draws: Tensor, images: Tensor) -> Tensor:
+    """Move draws to the device of the images; a GPU is not waited for."""
+    return draws.to(images.device, non_blocking=True)
+
+
 def random_crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     """Pad (B, C, H, W) with zeros on all sides and cut an independent H x W window out of each."""
     B, _, H, W = images.shape
     top, left = torch.randint(0, 2 * padding + 1, (2, B), generator=generator)
-    rows = (top[:, None] + torch.arange(H)).to(images.device)  # (B, H)
-    columns = (left[:, None] + torch.arange(W)).to(images.device)  # (B, W)
+    rows = beside(top[:, None] + torch.arange(H), images)  # (B, H)
+    columns = beside(left[:, None] + torch.arange(W), images)  # (B, W)
     padded = F.pad(images, (padding,) * 4)
     index = torch.arange(B, device=images.device)[:, None, None]
     cut = padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
@@ -50,9 +55,10 @@ def random_resized_crop(images: Tensor, least_area: float, generator: torch.Gene
     x, y = torch.rand(2, B, generator=generator, dtype=torch.float64)
     left = torch.where(found, (x * (W - width + 1)).floor(), ((W - width) / 2).floor())
     top = torch.where(found, (y * (H - height + 1)).floor(), ((H - height) / 2).floor())
-    columns, rows = pixel_centres(left, width, W), pixel_centres(top, height, H)
+    columns = beside(pixel_centres(left, width, W).to(images.dtype), images)
+    rows = beside(pixel_centres(top, height, H).to(images.dtype), images)
     grid = torch.stack([columns[:, None].expand(B, H, W), rows[:, :, None].expand(B, H, W)], -1)
-    return F.grid_sample(images, grid.to(images), align_corners=True)
+    return F.grid_sample(images, grid, align_corners=True)
 
 
 def pixel_centres(start: Tensor, length: Tensor, size: int) -> Tensor:
@@ -66,7 +72,7 @@ def pixel_centres(start: Tensor, length: Tensor, size: int) -> Tensor:
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror each of (B, C, H, W) left to right with probability one half."""
-    flipped = torch.rand(len(images), generator=generator).lt(0.5).to(images.device)
+    flipped = beside(torch.rand(len(images), generator=generator).lt(0.5), images)
     return torch.where(flipped[:, None, None, None], images.flip(-1), images)
 
 
@@ -75,7 +81,7 @@ def colour_jitter(images: Tensor, most: float, generator: torch.Generator) -> Te
 
     Each is a step of alpha, uniform in [-most, most], from the image towards black, its mean grey, or its grey image.
     """
-    alphas = (2 * torch.rand(3, len(images), generator=generator) - 1).mul(most).to(images)
+    alphas = beside((2 * torch.rand(3, len(images), generator=generator) - 1).mul(most), images).to(images.dtype)
     for change in torch.randperm(3, generator=generator).tolist():
         towards = torch.zeros_like(images) if change == 0 else grey(images)
         if change == 1:
@@ -88,14 +94,14 @@ def grey(images: Tensor) -> Tensor:
     """Luma (B, 1, H, W) of RGB images; other images' mean over channels."""
     if images.shape[1] != 3:
         return images.mean(1, keepdim=True)
-    return (images * images.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    return (images * beside(torch.tensor(GREY, dtype=images.dtype), images).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def lighting(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
     """Add to each of (B, 3, H, W) one colour: ImageNet's principal colours times normal draws (AlexNet's noise)."""
     draws = deviation * torch.randn(len(images), 3, generator=generator)
     shift = draws * torch.tensor(EIGENVALUES) @ torch.tensor(EIGENVECTORS).T  # (B, 3)
-    return images + shift.to(images)[:, :, None, None]
+    return images + beside(shift, images).to(images.dtype)[:, :, None, None]
 
 
 def shuffle_patches(images: Tensor, grid: int, generator: torch.Generator) -> Tensor:
@@ -107,7 +113,7 @@ def shuffle_patches(images: Tensor, grid: int, generator: torch.Generator) -> Te
     if H % grid or W % grid:
         raise UserError(f"images of {W} x {H} cannot be cut into {grid} x {grid} equal patches")
     patches = images.view(B, C, grid, H // grid, grid, W // grid)
-    rows, columns = torch.rand(2, B, grid, generator=generator).argsort(2).to(images.device)
+    rows, columns = beside(torch.rand(2, B, grid, generator=generator).argsort(2), images)
     each = torch.arange(B, device=images.device)[:, None, None]
     shuffled = patches.permute(0, 2, 4, 1, 3, 5)[each, rows[:, :, None], columns[:, None]]  # (B, grid, grid, C, h, w)
     return shuffled.permute(0, 3, 1, 4, 2, 5).reshape(B, C, H, W)
@@ -125,7 +131,7 @@ def cutmix(images: Tensor, targets: Tensor, generator: torch.Generator) -> tuple
     y, x = int(centre_y * H), int(centre_x * W)
     top, bottom = max(y - height // 2, 0), min(y + height // 2, H)
     left, right = max(x - width // 2, 0), min(x + width // 2, W)
-    other = torch.randperm(B, generator=generator).to(images.device)
+    other = beside(torch.randperm(B, generator=generator), images)
     mixed = images.clone()
     mixed[:, :, top:bottom, left:right] = images[other, :, top:bottom, left:right]
     kept = 1 - (bottom - top) * (right - left) / (H * W)

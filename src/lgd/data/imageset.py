@@ -112,7 +112,10 @@ class ImageSet:
 
     def stream(self, chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         """`pixels` of each of `chunks` in turn; files are read ahead while the caller works on what it has."""
-        return (self.store[chunk] for chunk in chunks) if isinstance(self.store, Tensor) else self.store.stream(chunks)
+        if not isinstance(self.store, Tensor):
+            return self.store.stream(chunks)
+        store = self.store
+        return (store[chunk.to(store.device, non_blocking=True)] for chunk in chunks)
 
     def batches(self, size: int) -> Iterator[Tensor]:
         return self.stream(torch.arange(len(self)).split(size))
