@@ -42,7 +42,7 @@ if [ ! -e "$directory/validation/chosen.txt" ]; then
   compare "$directory/test" $part $((processes * 2 / 5)) --runs 3 --set "${common[@]}" --variant real $real \
     >"$directory/real.log" 2>&1 &
   compare "$directory/validation" $part $((processes * 3 / 5)) --runs 1 "${variants[@]}" \
-    --set "${common[@]}" dataset.eval_split=validation evaluation.redundancy_seeds=0 | tee "$directory/validation.log"
+    --set "${common[@]}" dataset.eval_split=validation evaluation.redundancy_seeds=0 | tee "$directory/validation.log" || true
   "$python" "$here/choose.py" "$directory/validation"
   wait
 fi
