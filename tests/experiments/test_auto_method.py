@@ -29,7 +29,7 @@ def test_real_images_are_chosen_by_their_number(increments: int, name: str, capl
     assert settled(with_values(config, {"method": "dit"})).method == "dit"
 
 
-@pytest.mark.parametrize(("least", "name"), [(-1.0, "lgd-anchored"), (9.0, "dit")])
+@pytest.mark.parametrize(("least", "name"), [(-1.0, "lgd"), (9.0, "dit")])
 def test_the_trained_generator_decides_about_generated_sets(
     least: float, name: str, finished: Path, tiny: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -20,7 +20,7 @@ from lgd.storage.files import read_json, write_json
 from .preview import preview_samples
 
 FEW = 10  # images per class up to which no choice of real images was better than herding
-SYNTHETIC = ("lgd-anchored", "dit")  # methods that sample, of which the trained generator decides
+SYNTHETIC = ("lgd", "dit")  # methods that sample, of which the trained generator decides
 FILE = "method.json"
 
 
@@ -40,7 +40,7 @@ def settled(config: Config) -> Config:
 
 
 def choose_synthetic(config: Config, assets: Assets, data: Any) -> Config:
-    """Return the configuration of a generated set: anchored where the judge recognises the generator's samples.
+    """Return the configuration of a generated set: guided where the judge recognises the generator's samples.
 
     Else unguided samples that cover the class, as a guided image is no better than its generator. data: `Splits`. The
     choice is kept in the assets directory. Errors: as `open_generator`.
