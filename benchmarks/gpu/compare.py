@@ -4,7 +4,7 @@
         [--variant NAME METHOD,METHOD FIELD=VALUE ...]
 
 `lgd compare` makes one sub-run after another, which leaves a large GPU idle. This makes the same files in the same
-directory ($OUT, default: benchmarks/gpu/out), each sub-run in a process of its own, and ends all of them after so many
+directory ($OUT, default: benchmarks/gpu/out), as many sub-runs at once as --processes says, and ends all after so many
 seconds; `lgd compare` on that directory then makes the table, or the rest. Networks that sub-runs share come first;
 without methods they are all. A sub-run that samples waits for the folder generator.source, so that another process may
 still be training it. --variant: sub-runs of some methods with other settings, in $OUT/NAME, on the same networks.
