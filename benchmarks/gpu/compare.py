@@ -164,6 +164,8 @@ def main(arguments: list[str] | None = None) -> int:
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
     config = with_values(load_config(options.config), values_of(options.set))
+    if any(len(words) < 2 for words in options.variant):
+        parser.error("--variant needs a name and methods: --variant NAME METHOD,METHOD FIELD=VALUE ...")
     variants = [("", options.methods, config)] if options.methods else []
     variants += [
         (name, names.split(","), with_values(config, values_of(rest))) for name, names, *rest in options.variant

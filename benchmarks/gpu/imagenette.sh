@@ -7,6 +7,7 @@
 # same command goes on where it stopped. FIELD=VALUE: other values of the comparison. At most $PROCESSES (default: 15) work
 # at once. ResNet-18 has a quarter of its channels (networks.py): the whole one takes most of a GPU's time.
 set -euo pipefail
+[ $# -ge 2 ] || { echo "usage: imagenette.sh DIRECTORY SECONDS [FIELD=VALUE ...]" >&2; exit 2; }
 directory=$1 seconds=$2; shift 2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 toml=$here/../imagenette.toml python=${PYTHON:-python3} processes=${PROCESSES:-15}

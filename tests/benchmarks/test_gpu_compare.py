@@ -42,6 +42,12 @@ def test_the_tasks_make_what_lgd_distill_makes(finished: Path, tmp_path: Path, m
     assert cells == {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/evaluation/*.json")}
 
 
+def test_a_variant_without_methods_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        compare.main(["digits", "--out", str(tmp_path), "--seconds", "1", "--variant", "alone"])
+    assert "--variant needs a name and methods" in capsys.readouterr().err
+
+
 def test_tasks_wait_for_what_they_need_and_end_in_time(tmp_path: Path) -> None:
     there, first, second, last = (tmp_path / name for name in ("there", "first", "second", "last"))
     there.touch()
