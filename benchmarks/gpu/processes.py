@@ -105,6 +105,7 @@ def perform(tasks: list[Task], processes: int, over: Callable[[], bool], logs: P
         collect()
         for task in list(waiting):
             if len(busy) < processes and all(path.exists() for path in task.needs):
+                idle[:] = [worker for worker in idle if worker.process.is_alive()]
                 worker = idle.pop() if idle else Worker()
                 worker.start(task, log_of(logs, task.name))
                 busy.append(worker)
