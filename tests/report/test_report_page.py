@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
@@ -278,6 +279,15 @@ def test_figures_of_many_methods_keep_them_apart() -> None:
     assert axis.get_legend().get_window_extent().x0 >= axis.get_window_extent().x1
     plots.render(maps, "svg")
     plots.render(curves, "svg")
+
+
+@pytest.mark.parametrize("count", [MAPS_PER_ROW + 1, 2 * MAPS_PER_ROW + 1])
+def test_a_row_of_maps_leaves_room_for_the_titles_of_the_next(count: int) -> None:
+    names = [f"method {i}" for i in range(count)]
+    maps = plots.redundancy_maps({name: [[100.0] * 5] * 5 for name in names}, dict.fromkeys(names, 10.0), 10.0)
+    FigureCanvasAgg(maps).draw()
+    above, below = maps.axes[0], maps.axes[MAPS_PER_ROW]
+    assert above.xaxis.label.get_window_extent().y0 > below.title.get_window_extent().y1
 
 
 def test_everything_is_a_line_across_and_leaves_the_others_room() -> None:

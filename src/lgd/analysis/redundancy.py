@@ -54,7 +54,7 @@ def draw_matrices(
 ) -> None:
     """Draw redundancy matrices on one scale from 0 to 100 %, which marks `chance` in percent."""
     rows, columns = -(-len(matrices) // MAPS_PER_ROW), min(len(matrices), MAPS_PER_ROW)
-    figure.set_size_inches(3.4 * columns + 0.8, 3.4 * rows + 0.6 * (rows - 1))
+    figure.set_size_inches(3.4 * columns + 0.8, 4.2 * rows - 0.8)  # below a row is room for the next one's titles
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis, (title, matrix), mean in zip(axes.flat, matrices.items(), means, strict=False):
         image = axis.imshow(matrix, vmin=0, vmax=100, cmap="cividis")
