@@ -8,6 +8,8 @@ import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
+
 from lgd.cli.main import main
 from lgd.storage.files import on_written
 
@@ -30,3 +32,11 @@ def killed_when(condition: Callable[[], bool], arguments: Sequence[str | Path]) 
     process.start()
     process.join()
     return process.exitcode == -signal.SIGKILL
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs; one that has ended and waits to be collected does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import loky
+import psutil
 import pytest
 from moto.server import ThreadedMotoServer
 
 from tests import ray_workers
+from tests.kills import alive
 
 
 @pytest.fixture
@@ -109,7 +111,7 @@ class TwoMachines:
 
     def workers(self, raylet: int) -> list[int]:
         """Return the processes of a raylet that run a unit."""
-        return [pid for pid in self.forks_of(raylet) if b"ray::_work" in read(Path(f"/proc/{pid}/cmdline"))]
+        return [pid for pid in self.forks_of(raylet) if "ray::_work" in command(pid)]
 
     def forks_of(self, parent: int) -> list[int]:
         """Return the forks that a process asked for."""
@@ -125,17 +127,12 @@ def raylet(machine: Any) -> int:
     return int(machine.all_processes["raylet"][0].process.pid)
 
 
-def alive(pid: int) -> bool:
-    stat = read(Path(f"/proc/{pid}/stat"))
-    return bool(stat) and stat.rsplit(b")", 1)[1].split()[0] != b"Z"
-
-
-def read(path: Path) -> bytes:
-    """Read a file of /proc; returns a placeholder for a process that has ended."""
+def command(pid: int) -> str:
+    """Return the words that a process was started with, or nothing for one that has ended."""
     try:
-        return path.read_bytes()
-    except OSError:
-        return b" ) Z 0" if path.name == "stat" else b""
+        return " ".join(psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 @pytest.fixture(scope="session")

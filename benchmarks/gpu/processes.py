@@ -9,7 +9,9 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
@@ -68,6 +70,7 @@ def log_of(folder: Path, name: str) -> Path:
 def work(connection: Any) -> None:
     """Do the tasks that come, each with its output and error in a file, until one fails or none can come."""
     os.setsid()
+    Thread(target=end_with_parent, daemon=True).start()
     with suppress(EOFError, KeyboardInterrupt):
         while True:
             function, arguments, log = connection.recv()
@@ -81,6 +84,14 @@ def work(connection: Any) -> None:
                 traceback.print_exc()
                 raise SystemExit(1) from None
             connection.send("done")
+
+
+def end_with_parent() -> None:
+    """Kill this worker and what it started when the process that started it has ended, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.killpg(0, signal.SIGKILL)
 
 
 def perform(tasks: list[Task], processes: int, over: Callable[[], bool], logs: Path) -> dict[str, str]:

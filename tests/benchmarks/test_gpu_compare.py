@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import compare
 import pytest
 from processes import Task, log_of, perform
+from tests.kills import alive
 
 from lgd.config import load_config, with_values
 from lgd.experiments.compare import compare_methods
@@ -68,6 +72,32 @@ def test_tasks_wait_for_what_they_need_and_end_in_time(tmp_path: Path) -> None:
     assert ended["never"] == "not begun"
     assert not last.exists()
     assert "FileNotFoundError" in log_of(tmp_path / "logs", "wrong").read_text()
+
+
+def test_workers_end_with_a_killed_command(tmp_path: Path) -> None:
+    """A worker in the midst of a task does not outlive the process that started it."""
+    command = multiprocessing.get_context("spawn").Process(target=perform_forever, args=(tmp_path,))
+    command.start()
+    until = time.monotonic() + 60
+    while not (tmp_path / "worker").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    worker = int((tmp_path / "worker").read_text())
+    assert command.pid is not None
+    os.kill(command.pid, signal.SIGKILL)
+    command.join()
+    while alive(worker) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not alive(worker)
+
+
+def perform_forever(folder: Path) -> None:
+    perform([Task("slow", sleep_after_telling, (folder,), folder / "no")], 1, lambda: False, folder / "logs")
+
+
+def sleep_after_telling(folder: Path) -> None:
+    (folder / "telling").write_text(str(os.getpid()))
+    (folder / "telling").replace(folder / "worker")
+    time.sleep(1000)
 
 
 def running(folder: Path) -> set[str]:

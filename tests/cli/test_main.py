@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tests.kills import killed_when
+from tests.kills import alive, killed_when
 
 from lgd import __version__
 from lgd.cli.main import main
@@ -217,13 +217,6 @@ def workers_of(process: multiprocessing.process.BaseProcess) -> list[int]:
     workers = [child.pid for child in psutil.Process(process.pid).children()]
     assert len(workers) >= 2
     return workers
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def test_compare_prints_and_writes_its_table(tiny: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
