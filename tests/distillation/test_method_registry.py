@@ -10,10 +10,10 @@ from lgd.config import Config, with_values
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import METHODS, growth_of, method_named, seed_config, with_method
+from lgd.distillation.methods import METHODS, growth_of, method_named, recipe_for, seed_config, with_method
 from lgd.distillation.methods.checks import check_method
 from lgd.distillation.methods.mgd3 import class_modes
-from lgd.distillation.recipe import assets_of
+from lgd.distillation.recipe import assets_of, first_step
 from lgd.distillation.resources import Resources
 from lgd.distillation.stages import grow
 from lgd.distillation.store import read_increment, read_latents, read_manifest
@@ -141,6 +141,21 @@ def test_ablations_change_their_fields_alone(tiny: Config) -> None:
         assert with_method(at, "lgd-anchored-easiest") == with_values(at, easiest)
     only = with_method(tiny, "lgd-selection-only")
     assert (only.guidance.strength, only.guidance.deviation, only.stages.candidates) == (0, 0, 2)
+
+
+def test_a_chosen_step_stays(tiny: Config) -> None:
+    """A method sets the anchors' step where nobody chose one; other fields of its own it always sets."""
+    at = with_values(tiny, {"sampling.steps": 50, "stages.anchor_step": 25, "stages.selection": "score"})
+    for name, rule in (("lgd-anchored", "score"), ("lgd-anchored-easiest", "easiest-unlearned")):
+        made = with_method(at, name)
+        assert (made.stages.anchor_step, made.stages.selection) == (25, rule)
+        assert with_method(made, name) == made
+
+
+def test_anchors_named_by_hand_start_at_half_of_the_steps(tiny: Config) -> None:
+    at = with_values(tiny, {"sampling.steps": 50, "stages.anchor": "herding"})
+    assert [first_step(recipe_for(with_values(at, {"stages.anchor_step": step}))) for step in (None, 0)] == [25, 0]
+    assert first_step(recipe_for(with_values(at, {"stages.anchor": "none"}))) == 49
 
 
 def test_an_unknown_method_lists_the_known(tiny: Config) -> None:

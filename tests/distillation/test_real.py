@@ -161,3 +161,13 @@ def test_a_generator_that_is_not_used_is_told_and_not_opened(
     with caplog.at_level(logging.INFO, "lgd"):
         resolve(config)
     assert "generator.source: not used, because lgd-real selects real images" in caplog.messages
+
+
+def test_a_chosen_value_that_the_method_replaces_is_told(settings: Config, caplog: pytest.LogCaptureFixture) -> None:
+    config = with_values(settings, {"method": "lgd-real-easiest", "stages.selection": "score"})
+    with caplog.at_level(logging.INFO, "lgd"):
+        resolve(config)
+        resolve(with_values(config, {"stages.selection": "easiest-unlearned"}))
+        resolve(with_values(config, {"stages.selection": "valid-first"}))  # the default
+    told = [message for message in caplog.messages if message.startswith("stages.selection")]
+    assert told == ["stages.selection: lgd-real-easiest sets easiest-unlearned, not score"]

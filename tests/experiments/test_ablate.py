@@ -42,6 +42,20 @@ def test_mistakes_are_told_before_anything_is_made(tiny: Config, tmp_path: Path,
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ("stages.anchor=none,herding", r"stages\.anchor: method 'lgd-anchored' sets this field"),
+        ("stages.anchor_step=1,99", r"stages\.anchor_step: 99 does not lie inside"),  # may be swept
+    ],
+)
+def test_of_the_fields_of_a_method_the_open_ones_may_be_swept(
+    tiny: Config, tmp_path: Path, over: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        ablate(with_values(tiny, {"method": "lgd-anchored"}), [over], tmp_path / "out")
+
+
 def test_a_sweep_reuses_its_cells_in_another(tiny: Config, tmp_path: Path) -> None:
     base = with_values(
         tiny, {"method": "random", "stages.increments": 1, "evaluation.seeds": 1, "evaluation.redundancy_seeds": 0}

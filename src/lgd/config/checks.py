@@ -132,7 +132,7 @@ def problems(config: Config) -> Iterator[str]:
         if window is not None and not window[0] <= window[1] <= last:
             yield f"{part}.window: {list(window)} does not lie inside the steps 0 to {last}"
     anchored = {stages.anchor, stages.seed_anchor} - {"none", "same"}
-    if anchored and stages.anchor_step > last:
+    if anchored and stages.anchor_step is not None and stages.anchor_step > last:
         yield f"stages.anchor_step: {stages.anchor_step} does not lie inside the steps 0 to {last}"
     if sampling.steps > own.train_timesteps:
         yield f"sampling.steps: {sampling.steps} is more than generator.train_timesteps ({own.train_timesteps})"

@@ -85,9 +85,9 @@ class StagesConfig(Section):
     learner, herding)."""
     seed_anchor: Literal["same", "none", "random", "herding", "k-means"] = "same"
     """Anchors of the first increment, for methods that need a learner; same: those of `anchor`."""
-    anchor_step: Whole = 25
+    anchor_step: Whole | None = None
     """Step index t0 at which sampling from an anchor starts; sampling.steps - 1 is almost pure noise, and a small index
-    copies the anchor."""
+    copies the anchor. None: that of a method with anchors of its own, else half of the steps."""
     learners: Count = 1
     """Number of learners trained per increment; the score takes the mean of their losses."""
     classes_per_unit: Count = 5

@@ -84,7 +84,10 @@ class Recipe:
 
 def first_step(recipe: Recipe) -> int:
     """Return the index of the step at which sampling starts: that of pure noise, or of the noised anchors."""
-    return recipe.sampling.steps - 1 if recipe.stages.anchor == "none" else recipe.stages.anchor_step
+    steps, chosen = recipe.sampling.steps, recipe.stages.anchor_step
+    if recipe.stages.anchor == "none":
+        return steps - 1
+    return steps // 2 if chosen is None else chosen
 
 
 def recipe_of(config: Config) -> Recipe:

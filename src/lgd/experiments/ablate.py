@@ -10,7 +10,7 @@ from typing import Any
 
 from lgd.config import Config, to_dict, with_values
 from lgd.distillation.layout import record_combinations
-from lgd.distillation.methods import method_named
+from lgd.distillation.methods import may_be_open, method_named
 from lgd.errors import Failure, IncompleteError, UserError
 from lgd.evaluation.tables import Table, explained, number, spread, write_tables
 from lgd.progress import log
@@ -44,7 +44,7 @@ def ablate(
     axes = dict(parse_axis(text) for text in over)
     if not axes or len(axes) < len(over):
         raise UserError("--over needs at least one FIELD=VALUE,..., and no field twice")
-    if fixed := axes.keys() & method_named(base.method).fields.keys():
+    if fixed := {field for field in axes.keys() & method_named(base.method).fields.keys() if not may_be_open(field)}:
         raise UserError(f"--over {min(fixed)}: method {base.method!r} sets this field; choose another --method")
     combinations = [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
     configs = [with_values(base, values) for values in combinations]

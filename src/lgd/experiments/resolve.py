@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from lgd.data.splits import cached_splits
 from lgd.diffusion.folder import check_null
 from lgd.diffusion.starts import check_decoder, check_generator
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import SURROGATE, growth_of, methods_used, sections_used, with_method
+from lgd.distillation.methods import SURROGATE, growth_of, methods_used, sections_used, values_set, with_method
 from lgd.distillation.methods.checks import check_method
 from lgd.distillation.recipe import Assets, Growth, assets_of
 from lgd.errors import UserError
@@ -96,6 +97,8 @@ def resolve(
     check_importable(config)
     if config.compute.engine == "ray":
         check_cluster(config.compute.address)
+    for name in methods:
+        tell_overruled(config, name)
     configs = [with_method(config, name) for name in methods]
     splits = cached_splits(config.dataset)
     for single in configs:
@@ -108,6 +111,14 @@ def resolve(
     sections = sections_used([method for single in configs for method in methods_used(single)])
     warn_of_emulation(device, {name: values[name] for name in (sections if configs else {"evaluation"})})
     return Experiment(config, splits, device)
+
+
+def tell_overruled(config: Config, name: str) -> None:
+    """Tell which values that somebody chose a method replaces by its own."""
+    for field, value in values_set(config, name).items():
+        chosen, default = attrgetter(field)(config), attrgetter(field)(Config())
+        if chosen not in (default, value):
+            log.info(f"{field}: {name} sets {value}, not {chosen}")
 
 
 def samples(config: Config) -> bool:

@@ -162,9 +162,22 @@ def with_method(config: Config, name: str) -> Config:
 
     Errors: UserError for an unknown method.
     """
-    fields = method_named(name).fields
-    values = {field: value(config) if callable(value) else value for field, value in fields.items()}
-    return with_values(replace(config, method=name), values)
+    return with_values(replace(config, method=name), values_set(config, name))
+
+
+def values_set(config: Config, name: str) -> dict[str, Any]:
+    """Return the fields that a method sets in a configuration. Of those that may be open, it sets the open ones."""
+    fields = {
+        field: value
+        for field, value in method_named(name).fields.items()
+        if not may_be_open(field) or attrgetter(field)(config) is None
+    }
+    return {field: value(config) if callable(value) else value for field, value in fields.items()}
+
+
+def may_be_open(field: str) -> bool:
+    """Return whether a field, by its dotted name, is None unless somebody chooses a value."""
+    return attrgetter(field)(Config()) is None
 
 
 def seed_method(config: Config) -> str:
