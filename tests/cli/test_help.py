@@ -90,8 +90,13 @@ def test_the_size_of_the_set_is_divided_among_the_increments() -> None:
     stages = config_of("--per-class=6", "--increments", "3").stages
     assert (stages.increments, stages.images_per_increment) == (3, 2)
     assert config_of("--device", "cpu", "--workers", "3").compute.workers == 3
-    with pytest.raises(UserError, match="7 images per class cannot be divided into 5 equal increments"):
-        config_of("--per-class", "7")
+    stages = config_of("--per-class", "12").stages
+    assert (stages.increments, stages.images_per_increment) == (4, 3)
+    for increments in ([], ["--increments", "5"]):
+        with pytest.raises(UserError, match="7 images per class cannot be divided into 5 equal increments"):
+            config_of("--per-class", "7", *increments)
+    with pytest.raises(UserError, match="12 images per class cannot be divided into 5 equal increments"):
+        config_of("--per-class", "12", "--increments=5")
     with pytest.raises(UserError, match="both set the size"):
         config_of("--per-class", "10", "--stages.images-per-increment", "2")
 

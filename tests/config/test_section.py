@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import pickle
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
@@ -75,9 +76,14 @@ def test_a_function_stands_for_its_import_path() -> None:
 @pytest.mark.parametrize(
     ("count", "increments", "found"), [(10, None, 5), (8, None, 4), (1, None, 1), (7, 7, 7), (6, 2, 2)]
 )
-def test_images_per_class_are_spread_over_the_increments(count: int, increments: int | None, found: int) -> None:
-    stages = with_per_class(Config(), count, increments).stages
+def test_images_per_class_are_spread_over_the_increments(
+    count: int, increments: int | None, found: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "lgd"):
+        stages = with_per_class(Config(), count, increments).stages
     assert (stages.increments, stages.images_per_increment) == (found, count // found)
+    told = [f"{count} images per class: {found} increments of {count // found}, not 5"]
+    assert caplog.messages == (told if increments is None and found != 5 else [])
 
 
 def test_images_per_class_that_cannot_be_spread_are_told() -> None:

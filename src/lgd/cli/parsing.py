@@ -61,7 +61,8 @@ def parse(options: type[T], program: str, arguments: Sequence[str], default: T |
     if isinstance(found, SetOptions) and found.per_class is not None:
         if "stages.images_per_increment" in names:
             raise UserError("--per-class and --stages.images-per-increment both set the size of the set; give one")
-        found = replace(found, config=with_per_class(found.config, found.per_class, found.config.stages.increments))
+        increments = found.config.stages.increments if "stages.increments" in names else None
+        found = replace(found, config=with_per_class(found.config, found.per_class, increments))
     return found
 
 

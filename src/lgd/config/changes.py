@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lgd.errors import UserError
+from lgd.progress import log
 
 from .checks import REMOVED_FIELDS, RENAMED_FIELDS, check, refuse_former_field, section_of, to_dict
 from .fields import Config
@@ -78,6 +79,8 @@ def with_per_class(config: Config, count: int, increments: int | None = None) ->
             f"{count} images per class cannot be divided into {found} equal increments; choose {near} images, or"
             " another number of increments, such as 1"
         )
+    if increments is None and found != config.stages.increments:
+        log.info(f"{count} images per class: {found} increments of {count // found}, not {config.stages.increments}")
     ipc = tuple(ipc for ipc in config.evaluation.ipc if ipc <= count and ipc % (count // found) == 0)
     values = {"stages.increments": found, "stages.images_per_increment": count // found, "evaluation.ipc": ipc}
     return with_values(config, values)
