@@ -18,7 +18,7 @@ import pytest
 from tests.kills import alive, killed_when
 
 from lgd import __version__
-from lgd.cli.main import main
+from lgd.cli.main import entry_point, main
 from lgd.config import Config, to_dict, with_values
 from lgd.storage.files import sha256
 
@@ -152,7 +152,11 @@ def forked(*arguments: str | Path, errors: Path | None = None) -> multiprocessin
         if errors:
             os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
             sys.stderr = io.TextIOWrapper(open(2, "wb", buffering=0, closefd=False), write_through=True)  # noqa: SIM115
-        os._exit(main([*map(str, arguments)]))
+        sys.argv = ["lgd", *map(str, arguments)]
+        try:
+            entry_point()
+        except SystemExit as end:
+            os._exit(int(end.code or 0))
 
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
@@ -183,12 +187,16 @@ def test_killed_at_several_moments_ends_with_the_same_bytes(tiny: Config, finish
 
 
 @pytest.mark.usefixtures("forked_workers")
-def test_ctrl_c_stops_cleanly_and_can_be_resumed(tiny: Config, finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_command_stops_cleanly_and_can_be_resumed(
+    tiny: Config, finished: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C, and the signal with which a scheduler ends a job."""
     preset, out, errors = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "run", tmp_path / "errors"
     process = forked("distill", preset, "--out", out, "--compute.workers", "2", errors=errors)
     wait_for(out / "increments/02/learners/0.safetensors", process)
     workers = workers_of(process)
-    os.kill(process.pid or 0, signal.SIGINT)
+    os.kill(process.pid or 0, number)
     process.join(60)
     assert process.exitcode == 130
     assert not any(map(alive, workers))

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -78,13 +79,14 @@ OUTSIDE = (errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errn
 def entry_point() -> None:
     """Run `main` on the process's arguments and exit with its code."""
     keep_freed_memory()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as schedulers stop a job: end as after Ctrl-C
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # of names that the terminal's encoding lacks
     sys.exit(main(sys.argv[1:]))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one command; returns the exit code: 0, 1 when some units failed, 2 for a user's mistake, 130 after Ctrl-C."""
+    """Run one command; returns 0, 1 when some units failed, 2 for a user's mistake, 130 when it was interrupted."""
     show_messages(quiet="--quiet" in arguments)
     token = begun.set(monotonic())
     try:
