@@ -52,6 +52,8 @@ def test_quoted_intervals_are_those_of_the_record() -> None:
         ("cifar10", "lgd", "random", "networks:resnet18_quarter"),
         ("cifar10", "lgd", "herding", "convnet"),
         ("cifar10", "lgd", "herding", "networks:resnet18_quarter"),
+        ("cifar10", "lgd-real-easiest", "random", "convnet"),
+        ("cifar10", "lgd-real-easiest", "random", "networks:resnet18_quarter"),
         ("cifar10", "lgd-real-easiest", "herding", "convnet"),
         ("cifar10", "lgd-real-easiest", "herding", "networks:resnet18_quarter"),
         ("tiny-imagenet-10-five-runs", "lgd-anchored-easiest", "random", "convnet"),
