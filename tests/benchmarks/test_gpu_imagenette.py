@@ -27,8 +27,10 @@ def commands(directory: Path) -> list[str]:
 
 
 def test_settings_are_chosen_on_validation_images_before_the_comparison(tmp_path: Path) -> None:
-    *first, choice, last = commands(tmp_path)
-    validation, test = sorted(first, key=lambda line: "eval_split=validation" not in line)
+    *first, last = commands(tmp_path)
+    (test,) = (line for line in first if "--variant real" in line)  # beside the other two
+    validation, choice = (line for line in first if line != test)
+    assert "eval_split=validation" in validation
     assert "lgd-anchored-easiest guidance.strength=0.1 " in validation
     assert f"OUT={tmp_path / 'made' / 'validation'} " in validation
     assert "--variant real random,herding" in test
