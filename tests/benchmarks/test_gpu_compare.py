@@ -97,7 +97,7 @@ def perform_forever(folder: Path) -> None:
 def sleep_after_telling(folder: Path) -> None:
     (folder / "telling").write_text(str(os.getpid()))
     (folder / "telling").replace(folder / "worker")
-    time.sleep(1000)
+    time.sleep(120)
 
 
 def running(folder: Path) -> set[str]:
