@@ -21,7 +21,8 @@ class StandardError(logging.Handler):
     """Print messages on the current `sys.stderr`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        sys.stderr.write(self.format(record) + "\n")  # in one call, so that an interrupt cannot part a line from its end
+        sys.stderr.flush()
 
 
 def show_messages(quiet: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -20,6 +21,7 @@ from tests.kills import alive, killed_when
 from lgd import __version__
 from lgd.cli.main import entry_point, main
 from lgd.config import Config, to_dict, with_values
+from lgd.progress import StandardError
 from lgd.storage.files import sha256
 
 
@@ -204,6 +206,19 @@ def test_an_interrupted_command_stops_cleanly_and_can_be_resumed(
     assert "Traceback" not in errors.read_text()
     assert main(["distill", str(preset), "--out", str(out), "--quiet"]) == 0
     assert digests(out) == digests(finished)
+
+
+def test_a_message_reaches_the_terminal_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In two pieces, the line that an interrupt ends with could follow the first of them."""
+
+    class Terminal(io.StringIO):
+        def write(self, text: str) -> int:
+            assert text.endswith("\n")
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    StandardError().handle(logging.makeLogRecord({"msg": "increment 2"}))
+    assert sys.stderr.getvalue() == "increment 2\n"  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("forked_workers")
