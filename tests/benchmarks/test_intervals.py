@@ -64,6 +64,8 @@ def test_quoted_intervals_are_those_of_the_record() -> None:
         ("imagenette-validated", "lgd-anchored-easiest", "herding", "networks:resnet18_quarter"),
         ("imagenette-validated", "lgd-anchored-easiest", "dit", "convnet"),
         ("imagenette-validated", "lgd-anchored-easiest", "dit", "networks:resnet18_quarter"),
+        ("imagenette-seed-sets", "lgd-anchored-easiest", "random", "convnet"),
+        ("imagenette-seed-sets", "lgd-anchored-easiest", "random", "networks:resnet18_quarter"),
         ("imagenette", "lgd", "dit", "resnet18"),
         ("imagenette", "lgd", "random", "resnet18"),
         ("imagenette", "lgd-real-easiest", "herding", "resnet18"),
