@@ -127,7 +127,7 @@ def tuning_step(tune: str, classes: int, batch: int) -> tuple[Callable[[], Any],
     scheduler = noise_schedule(config, 1.0)
     state = begin(denoiser, config, batch)
     x, labels = torch.randn(batch, *Noise.shape), torch.zeros(batch, dtype=torch.long)
-    return lambda: one_step(state, Noise(), x, labels, scheduler, config), [denoiser]  # type: ignore[arg-type]
+    return lambda: one_step(state, Noise(), x, torch.arange(batch), labels, scheduler, config), [denoiser]  # type: ignore[arg-type]
 
 
 def main() -> None:

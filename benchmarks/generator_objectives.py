@@ -6,7 +6,8 @@
 Trains the configuration's generator for `minutes` of processor time by every objective and learning rate, from the same
 weights, on one thread and at a constant rate, without the validation part of the training images. Samples from the
 averaged weights and prints the share that the judge recognises, and FID in its features against the validation images.
-OUT keeps judge, latents and generators: the same command goes on, and `generator.source` takes OUT/OBJECTIVE-RATE.
+OUT keeps judge, latents and generators: the same command goes on, and `generator.source` takes OUT/OBJECTIVE-RATE. The
+reference, with which `x0-aligned` is aligned, is kept, too; its training and its feature maps are not part of the time.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import torch
 from lgd.analysis.fidelity import fid
 from lgd.classifiers.architectures import Classifier, features_of, predict
 from lgd.classifiers.train import load_classifier, save_classifier, train_classifier
-from lgd.config import Config, load_config, with_values
+from lgd.config import ClassifierConfig, Config, load_config, with_values
 from lgd.data.imageset import ImageSet
 from lgd.data.splits import load_splits
 from lgd.diffusion.checkpoint import trained
@@ -30,7 +31,7 @@ from lgd.diffusion.folder import load_generator, save_generator
 from lgd.diffusion.generator import Generator
 from lgd.diffusion.starts import new_start
 from lgd.diffusion.train import begin, half_precision, train
-from lgd.diffusion.train_generator import GeneratorTraining, learning_source
+from lgd.diffusion.train_generator import GeneratorTraining, feature_maps, learning_source
 from lgd.evaluation.tables import number
 from lgd.execution.hardware import keep_freed_memory
 from lgd.experiments.preview import preview_samples, write_grid
@@ -49,6 +50,7 @@ OBJECTIVES: dict[str, dict[str, object]] = {
     "x0-absolute": {**SAMPLE, "loss": "absolute"},
     "x0-absolute-snr1": {**SAMPLE, "loss": "absolute", "min_snr": 5.0, "snr_offset": 1.0},
     "flow": {"prediction": "flow_prediction"},
+    "x0-aligned": {**SAMPLE, "align": 0.5},
 }
 """`v` is EDM's preconditioning of data of unit variance; `snr` weighs by min(SNR, 5), `snr1` by min(1 + SNR, 5)"""
 SCALES = (1.5, 3.0)
@@ -75,7 +77,9 @@ def main(arguments: list[str] | None = None) -> None:
     config = with_values(config, values)
     splits = load_splits(config.dataset)
     options.out.mkdir(parents=True, exist_ok=True)
-    judge = judge_in(options.out / "judge.safetensors", config, splits.train)
+    judge = kept(options.out / "judge.safetensors", config.judge, splits.train)
+    if "x0-aligned" in options.objectives:
+        kept(options.out / "reference.safetensors", config.reference, splits.train)
     real = features_of(judge, splits.test)
     print("| objective | rate | steps | loss | " + " | ".join(f"CFG {s:g}: recognised, % | FID" for s in SCALES) + " |")
     print("|---|---:|---:|---:|" + "---:|---:|" * len(SCALES), flush=True)
@@ -100,22 +104,24 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def judge_in(path: Path, config: Config, train: ImageSet) -> Classifier:
-    """Return the judge in a file; train it first where it is missing."""
+def kept(path: Path, config: ClassifierConfig, train: ImageSet) -> Classifier:
+    """Return the classifier in a file; train it first where it is missing."""
     if not path.exists():
-        save_classifier(train_classifier(train, config.judge, 0), path, config.judge, train)
-    return load_classifier(path, config.judge, train, "cpu")
+        save_classifier(train_classifier(train, config, 0), path, config, train)
+    return load_classifier(path, config, train, "cpu")
 
 
 def learn(config: Config, train_set: ImageSet, folder: Path, seconds: float) -> None:
     """Train a generator for some seconds of processor time and write its averaged weights and the number of steps."""
     own = config.generator
     start = new_start(own, train_set)
-    training = GeneratorTraining(own, config.dataset, train_set, "cpu")
+    aligned = (folder.parent / "reference.safetensors", config.reference)
+    training = GeneratorTraining(own, config.dataset, train_set, "cpu", aligned)
     source, autoencoder = learning_source(training, start, folder.parent / "latents")
     if half_precision(own, "cpu"):
         with_plain_attention(start.denoiser)
-    state = begin(start.denoiser, own, len(train_set), start.family)
+    maps = feature_maps(training, folder.parent / "latents") if own.align else None
+    state = begin(start.denoiser, own, len(train_set), start.family, maps=maps)
     begun = process_time()
     for _ in train(state, source, train_set.labels, start.scheduler, own):
         if process_time() - begun > seconds:

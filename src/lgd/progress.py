@@ -21,7 +21,8 @@ class StandardError(logging.Handler):
     """Print messages on the current `sys.stderr`."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        sys.stderr.write(self.format(record) + "\n")  # in one call, so that an interrupt cannot part a line from its end
+        # In one call, so that an interrupt cannot part a line from its end.
+        sys.stderr.write(self.format(record) + "\n")
         sys.stderr.flush()
 
 

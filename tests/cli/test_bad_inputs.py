@@ -413,6 +413,7 @@ CASES = [
     Case("a generator without --out", "lgd generator train PRESET"),
     Case("checkpoints every zero minutes", f"{TRAIN} --save-every 0"),
     Case("a generator into a directory that lgd did not make", "lgd generator train PRESET --out MINE", written("MINE/thesis.tex", "years")),
+    Case("alignment with a reference that ends without a feature map", f"{TRAIN} --generator.align 0.5 --reference.architecture vit"),
     Case("training of a generator that is trained already", f"{TRAIN} --generator.source RUN/generator"),
     Case("an autoencoder that does not exist", f"{TRAIN} --generator.autoencoder none"),
     Case("... whose class name is code", f"{TRAIN} --generator.autoencoder A",

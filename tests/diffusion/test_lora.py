@@ -232,7 +232,7 @@ def test_a_flow_learns_its_velocity_on_the_straight_path() -> None:
     draw = torch.Generator()
     draw.set_state(state.draw.get_state())
     scheduler = DDPMScheduler.from_config(schedule({"shift": 3.0}, Path()))
-    progress = one_step(state, source, images.images, images.labels, scheduler, config)
+    progress = one_step(state, source, images.images, torch.arange(6), images.labels, scheduler, config)
     t = torch.randint(1000, (6,), generator=draw)
     eps = torch.randn(6, 1, 8, 8, generator=draw)
     sigma = noise_levels(1000, 3.0)[t].float().view(-1, 1, 1, 1)

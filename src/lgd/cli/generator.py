@@ -28,7 +28,7 @@ class TrainOptions(Output):
     tensorboard: bool = False
     """Write TensorBoard scalars into the folder, too (extra: tensorboard)."""
     config: Fields = field(default_factory=Config)
-    """The configuration, of which training reads dataset, generator, sampling and compute."""
+    """The configuration, of which training reads dataset, generator, sampling, compute and, to align, reference."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,14 @@ def generator_train(options: TrainOptions) -> None:
     from lgd.diffusion.generator import Generator
     from lgd.diffusion.starts import check_generator
     from lgd.diffusion.train_generator import GeneratorTraining, make_generator
+    from lgd.distillation.recipe import assets_of
     from lgd.execution.hardware import check_device, cpu_threads, resolve_device, warn_of_emulation
+    from lgd.execution.local import Local
     from lgd.experiments.auto import check_budget
     from lgd.experiments.budget import Budget
+    from lgd.experiments.prepare import prepare_classifier
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
-    from lgd.experiments.resolve import Experiment
+    from lgd.experiments.resolve import Experiment, check_alignment
     from lgd.experiments.run_directory import claim
     from lgd.report.events import check_tensorboard, write_training
     from lgd.storage.files import output_directory
@@ -114,11 +117,13 @@ def generator_train(options: TrainOptions) -> None:
     splits, device = cached_splits(config.dataset), resolve_device(config.compute.device)
     images = splits.train
     check_generator(config.generator, images)
+    check_alignment(config, images)
     warn_of_emulation(device, {"generator": to_dict(config)["generator"]})
     with output_directory(options.out, options.overwrite) as root, cpu_threads(config.generator.threads):
         budget = Budget(Experiment(config, splits, device), root, methods=())
         config = budget.experiment.config
-        made_from = {name: to_dict(config)[name] for name in ("dataset", "generator")}
+        used = ("dataset", "generator", *(["reference"] if config.generator.align else []))
+        made_from = {name: to_dict(config)[name] for name in used}
         claim(root / "config.json", made_from)
 
         def preview(generator: Generator, rows: Sequence[dict[str, Any]]) -> None:
@@ -128,7 +133,11 @@ def generator_train(options: TrainOptions) -> None:
             if options.tensorboard:
                 write_training(root, rows)
 
-        training = GeneratorTraining(config.generator, config.dataset, images, device)
+        assets = assets_of(config, root, device)
+        if config.generator.align:
+            prepare_classifier(assets, "reference", Local(1, root))
+        aligned = (assets.reference_file, config.reference)
+        training = GeneratorTraining(config.generator, config.dataset, images, device, aligned)
         settle = (lambda step: budget.settle("generator", step).config.generator) if budget.record else None
         make_generator(training, root, options.save_every, preview, settle)
     log.info(f"{options.out}: done; use it with --generator.source {options.out}")

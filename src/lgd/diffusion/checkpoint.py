@@ -28,7 +28,7 @@ def load_checkpoint(path: Path, state: Training) -> None:
     try:
         losses = tensors["losses"].tolist()
         if losses:
-            for parameter in trained(state):
+            for parameter in [*trained(state), *projection(state).values()]:
                 count = torch.tensor(float(len(losses)), device=parameter.device)  # as AdamW's fused form keeps it
                 moments = {moment: torch.empty_like(parameter.data) for moment in MOMENTS}
                 state.optimiser.state[parameter] = {"step": count, **moments}
@@ -43,7 +43,10 @@ def load_checkpoint(path: Path, state: Training) -> None:
 
 
 def parts(state: Training) -> Iterator[tuple[str, str, Tensor]]:
-    """Yield the tensors of optimiser and average for each trained parameter: (kind, parameter, values)."""
+    """Yield the tensors of optimiser and average for each trained parameter, and those of an alignment.
+
+    Each comes as (kind, name of the parameter, values).
+    """
     held = {"denoiser": [p.data for p in trained(state)], "average": state.average.shadow_params}
     for moment in MOMENTS if state.step else ():
         held[moment] = [state.optimiser.state[parameter][moment] for parameter in trained(state)]
@@ -51,7 +54,16 @@ def parts(state: Training) -> Iterator[tuple[str, str, Tensor]]:
     for part, values in held.items():
         named = state.packed.slices(values[0]) if state.packed else dict(zip(names, values, strict=True))
         yield from ((part, name, value) for name, value in named.items())
+    for name, parameter in projection(state).items():
+        yield "alignment", name, parameter.data
+        for moment in MOMENTS if state.step else ():
+            yield f"alignment.{moment}", name, state.optimiser.state[parameter][moment]
 
 
 def trained(state: Training) -> list[torch.nn.Parameter]:
     return list(state.optimiser.param_groups[0]["params"])
+
+
+def projection(state: Training) -> dict[str, torch.nn.Parameter]:
+    """Return the parameters of the alignment, if there is one, by name."""
+    return dict(state.alignment.named_parameters()) if state.alignment is not None else {}

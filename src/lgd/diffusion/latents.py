@@ -76,28 +76,50 @@ def encode_latents(
     made_from: dict[str, Any],
     advance: Callable[..., None],
 ) -> LatentSource:
-    """Encode every image, and with `flip` its mirror image, into `folder`; finished parts are kept.
+    """Encode every image, and with `flip` its mirror image, into `folder`/latents.npy, as `encode_images` does."""
+    network = autoencoder.normalised((0.0,), (1.0,))
+    device = next(autoencoder.network.parameters()).device
+    path = folder / "latents.npy"
 
-    made_from: what the latents depend on; latents made from something else are made anew. Interrupted, it goes on where
-    it stopped. advance: called with `count` images. Errors: UserError naming an image that cannot be read.
+    def encode(images: Tensor) -> Tensor:
+        return network.encode(images.to(device))
+
+    array = encode_images(train, encode, autoencoder.shape, flip, path, made_from, advance)
+    known = read_json(path.with_suffix(".json"))
+    return LatentSource(array, torch.tensor(known["mean"]), torch.tensor(known["std"]))
+
+
+def encode_images(
+    train: ImageSet,
+    encode: Callable[[Tensor], Tensor],
+    shape: Shape,
+    flip: bool,
+    path: Path,
+    made_from: dict[str, Any],
+    advance: Callable[..., None],
+) -> np.ndarray:
+    """Write what `encode` makes of every image, and with `flip` of its mirror image; finished parts are kept.
+
+    encode: takes images in [0, 1], (B, C, H, W), and gives (B, *shape). path: of the array, float16 (views, N, *shape),
+    beside which a JSON file has the moments of its channels. made_from: what the array depends on; one made from
+    something else is made anew. Interrupted, it goes on where it stopped. advance: called with `count` images. Errors:
+    UserError naming an image that cannot be read.
     """
-    views, shape = 2 if flip else 1, (2 if flip else 1, len(train), *autoencoder.shape)
-    path, record = folder / "latents.npy", folder / "latents.json"
-    made_from = {**made_from, "flip": flip, "shape": list(shape)}
+    views, whole = 2 if flip else 1, (2 if flip else 1, len(train), *shape)
+    record = path.with_suffix(".json")
+    made_from = {**made_from, "flip": flip, "shape": list(whole)}
     known = read_json(record) if record.exists() and path.exists() else {}
     fresh = known.get("made_from") != made_from
-    folder.mkdir(parents=True, exist_ok=True)
-    array = np.lib.format.open_memmap(path, "w+" if fresh else "r+", np.float16, shape)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.lib.format.open_memmap(path, "w+" if fresh else "r+", np.float16, whole)
     known = {"made_from": made_from, "encoded": 0} if fresh else known
     done, saved = known["encoded"], monotonic()
     advance(count=done)
-    network = autoencoder.normalised((0.0,), (1.0,))
-    device = next(autoencoder.network.parameters()).device
     left = torch.arange(done, len(train))
     for pixels in train.stream(left.split(CHUNK) if len(left) else ()):
-        x = to_float(pixels).to(device)
+        x = to_float(pixels)
         for view, images in zip(range(views), (x, x.flip(-1)), strict=False):
-            array[view, done : done + len(x)] = network.encode(images).half().cpu().numpy()
+            array[view, done : done + len(x)] = encode(images).half().cpu().numpy()
         done += len(x)
         advance(count=len(x))
         if monotonic() - saved > SAVE_EVERY:
@@ -109,7 +131,7 @@ def encode_latents(
         array.flush()
         known = {"made_from": made_from, "encoded": done, "mean": mean.tolist(), "std": std.tolist()}
         write_json(record, known)
-    return LatentSource(array, torch.tensor(known["mean"]), torch.tensor(known["std"]))
+    return array
 
 
 def channel_moments(array: np.ndarray) -> tuple[Tensor, Tensor]:

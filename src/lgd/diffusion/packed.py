@@ -5,6 +5,7 @@ one tensor, one cast makes the half-precision weights, and layers that stand sid
 stays diffusers': its parameters are views of the tensor.
 """
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from . import diffusers_lazily as diffusers
 
+Watch = Callable[[int, Tensor], object]
 Layout = list[tuple[str, list[str], tuple[int, ...]]]
 """name here, names of the network's parameters that follow each other, shape of them together"""
 
@@ -24,6 +26,7 @@ class Packed:
     def __init__(self, denoiser: Any) -> None:
         parameters = dict(denoiser.named_parameters())
         self.denoiser = denoiser
+        self.watch: Watch | None = None
         self.layout = layout_of(denoiser)
         self.names = [name for _, names, _ in self.layout for name in names]
         assert sorted(self.names) == sorted(parameters)
@@ -46,7 +49,7 @@ class Packed:
         """
         W = self._weights(self.flat)
         H = W if dtype == self.flat.dtype else self._weights(self.flat.to(dtype))
-        return fused(self.denoiser, W, H, x_t, t, class_ids)
+        return fused(self.denoiser, W, H, x_t, t, class_ids, self.watch)
 
     def _weights(self, flat: Tensor) -> dict[str, Tensor]:
         parts = flat.split([prod(shape) for _, _, shape in self.layout])
@@ -111,10 +114,11 @@ def fused(
     x_t: Tensor,
     t: Tensor,
     class_ids: Tensor,
+    watch: Watch | None = None,
 ) -> Tensor:
     """Compute the DiT's output (B, C, H, W) from weights by the names of `layout_of`, in float32 and again as `halves`.
 
-    Tokens are computed in the precision of `halves`.
+    Tokens are computed in the precision of `halves`. watch: called with each block's number and tokens (B, N, D).
     """
     W, H = weights, halves
     dtype = next(iter(halves.values())).dtype
@@ -140,6 +144,8 @@ def fused(
         y = modulated(x, shift_m, scale_m, denoiser.config.norm_eps).to(dtype)
         y = F.gelu(F.linear(y, H[f"{i}.up.weight"], H[f"{i}.up.bias"]), approximate=approximate)
         x = torch.addcmul(x, gate_m, F.linear(y, H[f"{i}.down.weight"], H[f"{i}.down.bias"]).to(x.dtype))
+        if watch is not None:
+            watch(i, x)
 
     shift, scale = F.linear(c[0], W["last.weight"], W["last.bias"])[:, None].chunk(2, dim=2)
     y = F.linear(modulated(x, shift, scale, 1e-6), W["pixels.weight"], W["pixels.bias"])

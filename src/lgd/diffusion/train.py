@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -19,6 +20,7 @@ from lgd.execution.hardware import computes_in_bfloat16
 from lgd.rng import generator as rng
 
 from . import diffusers_lazily as diffusers
+from .alignment import Alignment
 from .families import Embeddings, Family
 from .families.dit import DIT
 from .families.flow import schedule as flow_schedule
@@ -48,6 +50,8 @@ class Training:
     family: Family = DIT
     embeddings: Embeddings | None = None
     """of prompts, where these are the conditions; on the denoiser's device"""
+    alignment: Alignment | None = None
+    """with a classifier's feature maps; the optimiser's second group of parameters"""
 
     @property
     def step(self) -> int:
@@ -70,9 +74,17 @@ class Progress:
 
 
 def begin(
-    denoiser: Any, config: GeneratorConfig, images: int, family: Family = DIT, embeddings: Embeddings | None = None
+    denoiser: Any,
+    config: GeneratorConfig,
+    images: int,
+    family: Family = DIT,
+    embeddings: Embeddings | None = None,
+    maps: np.ndarray | None = None,
 ) -> Training:
-    """Return the state before the first step, for a denoiser and embeddings on its device and a number of images."""
+    """Return the state before the first step, for a denoiser and embeddings on its device and a number of images.
+
+    maps: feature maps (views, N, C, h, w) of the images, with which a DiT's tokens are aligned.
+    """
     from diffusers.training_utils import EMAModel
 
     packed = Packed(denoiser) if config.precision == "auto" and can_pack(denoiser) else None
@@ -81,7 +93,12 @@ def begin(
     average = EMAModel(trained, decay=config.ema_decay, use_ema_warmup=True, power=3 / 4, foreach=True)
     draw = rng(config.seed, "generator training")
     order = torch.randperm(images, generator=draw)
-    return Training(denoiser.train(), optimiser, average, draw, order, [], packed, family, embeddings)
+    alignment = None
+    if maps is not None:
+        place = next(denoiser.parameters()).device
+        alignment = Alignment(maps, denoiser, packed, config.align, config.seed).to(place)
+        optimiser.add_param_group({"params": list(alignment.parameters())})
+    return Training(denoiser.train(), optimiser, average, draw, order, [], packed, family, embeddings, alignment)
 
 
 def train(
@@ -91,8 +108,8 @@ def train(
 
     The squared error of what the scheduler says is predicted, on uniform t (Ho et al., 2020), or the absolute error of
     the clean sample, weighted by min-SNR on request; the variance, where it is learned, by its likelihood; labels (N,)
-    are dropped to the null class once per image; AdamW with a linear warm-up; gradients clipped at norm 1. Errors:
-    NonFiniteError naming the step.
+    are dropped to the null class once per image; alignment on request; AdamW with a linear warm-up; the denoiser's
+    gradients clipped at norm 1. Errors: NonFiniteError naming the step.
     """
     images = len(labels)
     batch = min(config.batch_size, images)
@@ -107,19 +124,20 @@ def train(
             item = next(items)
             waited = monotonic() - start
             state.order = state.order[batch:]
-            yield replace(one_step(state, source, item, labels[chosen], scheduler, config), waited=waited)
+            yield replace(one_step(state, source, item, chosen, labels, scheduler, config), waited=waited)
 
 
 def one_step(
     state: Training,
     source: Source,
     item: Any,
+    chosen: Tensor,
     labels: Tensor,
     scheduler: DDPMScheduler,
     config: GeneratorConfig,
 ) -> Progress:
-    """Take one step on a batch of a source with its labels (B,)."""
-    denoiser, draw, batch = state.denoiser, state.draw, len(labels)
+    """Take one step on a batch of a source: its item and the positions (B,) of its images, whose labels are (N,)."""
+    denoiser, draw, batch = state.denoiser, state.draw, len(chosen)
     device = next(denoiser.parameters()).device
     place = draw.device
     t = torch.randint(scheduler.config.num_train_timesteps, (batch,), generator=draw, device=place).to(device)
@@ -128,7 +146,7 @@ def one_step(
     flipped = torch.rand(batch, generator=draw, device=place) < 0.5 if config.flip else None
     null = state.family.null(denoiser, state.embeddings)
     assert null is not None  # as tables are made with a null class
-    y = conditions_of(state, labels).to(device).masked_fill(dropped.to(device), null)
+    y = conditions_of(state, labels[chosen]).to(device).masked_fill(dropped.to(device), null)
     x0 = source.latents(item, flipped).to(device)
     x_t = scheduler.add_noise(x0, eps, t)
     kind, alpha_bars = scheduler.config.prediction_type, scheduler.alphas_cumprod.to(device)
@@ -148,8 +166,11 @@ def one_step(
     if share.shape[1] and kind != FLOW:
         x0hat, _ = x0_and_eps(prediction, x_t, abar, kind)
         loss = loss + variance_loss(share, x0hat, x0, alpha_bars, t).mean()
+    if state.alignment is not None:
+        loss = loss + state.alignment.loss(chosen, flipped)
     rate = config.learning_rate * rate_factor(state.step, config)
-    state.optimiser.param_groups[0]["lr"] = rate
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()
     trained = state.optimiser.param_groups[0]["params"]

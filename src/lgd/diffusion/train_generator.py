@@ -14,15 +14,19 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from lgd.config import DatasetConfig, GeneratorConfig, to_dict
+from lgd.classifiers.train import load_classifier
+from lgd.config import ClassifierConfig, DatasetConfig, GeneratorConfig, to_dict
 from lgd.data.imageset import ImageSet
 from lgd.execution.receipts import write_receipt
 from lgd.execution.units import Unit, unfinished
 from lgd.progress import log, progress_bar
 from lgd.storage.files import discard, read_json_lines, sha256, write_text
 
+from .alignment import feature_map, map_shape
 from .autoencoder import Autoencoder, Pixels
 from .autoencoder_networks import network_files
 from .checkpoint import load_checkpoint, save_checkpoint, trained
@@ -30,7 +34,7 @@ from .families.dit import DIT, with_plain_attention
 from .finetune import ADAPTER, merge, save_adapter
 from .folder import ORIGIN, pin_source, save_generator, save_pipeline
 from .generator import Generator
-from .latents import LatentSource, PixelSource, Source, encode_latents
+from .latents import LatentSource, PixelSource, Source, encode_images, encode_latents
 from .pretrained import PREFIX
 from .starts import Start, encoding, new_start, tuned_start
 from .train import Progress, Training, begin, half_precision, train
@@ -58,6 +62,8 @@ class GeneratorTraining:
     """the source of `images`; encoded latents are kept for it alone"""
     images: ImageSet
     device: str
+    aligned: tuple[Path, ClassifierConfig] | None = None
+    """file and settings of the classifier with whose feature maps its tokens are aligned, where generator.align asks"""
 
 
 def make_generator(
@@ -85,7 +91,8 @@ def make_generator(
     if device == "cpu" and half_precision(own, device):
         with_plain_attention(denoiser)
     embeddings = start.conditions.embeddings and start.conditions.embeddings.to(torch.device(device))
-    state = begin(denoiser, own, len(images), start.family, embeddings)
+    maps = feature_maps(training, folder / "latents") if own.align else None
+    state = begin(denoiser, own, len(images), start.family, embeddings, maps)
     checkpoint, history = folder / "checkpoint.safetensors", folder / "training.jsonl"
     rows: list[Row] = []
     if checkpoint.exists():
@@ -159,6 +166,22 @@ def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> 
         return source, autoencoder.normalised(source.mean.tolist(), source.std.tolist())
     mean, std = torch.tensor(autoencoder.mean), torch.tensor(autoencoder.std)
     return LatentSource(source.array, mean, std), autoencoder
+
+
+def feature_maps(training: GeneratorTraining, folder: Path) -> np.ndarray:
+    """Return the classifier's feature maps of the images, (views, N, C, h, w), which are kept in a folder meanwhile."""
+    assert training.aligned is not None
+    (file, config), images, flip = training.aligned, training.images, training.config.flip
+    classifier = load_classifier(file, config, images, training.device)
+    shape = map_shape(config, images.shape, len(images.class_names))
+    made_from = {"dataset": to_dict(training.dataset), "classifier": sha256(file)}
+
+    def encode(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return feature_map(classifier, images.to(training.device))
+
+    with progress_bar(len(images), "feature maps") as advance:
+        return encode_images(images, encode, shape, flip, folder / "maps.npy", made_from, advance)
 
 
 @contextmanager

@@ -68,7 +68,8 @@ def prepare(
     """Make the assets that the methods need, unless they are there and undamaged.
 
     methods: of the runs and of their seed sets. judged: whether a judge is needed beside the reference. They are
-    trained beside the others where there are cores for it, and their seconds are then part of those; else before them.
+    trained beside the others where there are cores for it, and their seconds are then part of those; else before them,
+    as is a reference that the generator is aligned with.
     settle: called before each asset (budget.py). Errors: UserError for assets made with another configuration.
     """
     root, own = assets.root, assets.generator
@@ -86,8 +87,8 @@ def prepare(
         assets = settle(name, 0.0) if settle else assets
         unit = classifier_unit(assets, name)
         fresh |= not unit.done.exists()
-        copied = name == "reference" and assets.reference.weights
-        if (extra or trains) and not copied and engine.has_room(own.threads):
+        waited_for = name == "reference" and (assets.reference.weights or (trains and own.align))
+        if (extra or trains) and not waited_for and engine.has_room(own.threads):
             beside.append(unit)
         else:
             prepare_classifier(assets, name, engine)
@@ -96,7 +97,8 @@ def prepare(
             prepare_asset(asset, assets, splits.train)
         with timed(root, "generator"), cpu_threads(own.threads):
             if trains:
-                training = GeneratorTraining(own, assets.dataset, splits.train, assets.device)
+                aligned = (assets.reference_file, assets.reference)
+                training = GeneratorTraining(own, assets.dataset, splits.train, assets.device, aligned)
                 settled = (lambda step: settle("generator", step).generator) if settle else None
                 make_generator(training, assets.generator_folder, settle=settled)
             elif needs_generator:

@@ -17,7 +17,9 @@ from lgd.classifiers.architectures import new_classifier
 from lgd.config import ClassifierConfig, Config, check, to_dict
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
-from lgd.diffusion.folder import check_null
+from lgd.diffusion.alignment import map_shape
+from lgd.diffusion.families.dit import DIT
+from lgd.diffusion.folder import check_null, source_family
 from lgd.diffusion.starts import check_decoder, check_generator
 from lgd.distillation.layout import Run
 from lgd.distillation.methods import SURROGATE, growth_of, methods_used, sections_used, values_set, with_method
@@ -140,9 +142,19 @@ def checks_of(config: Config) -> list[Check]:
 def has_generator(config: Config, splits: Splits) -> None:
     """Check generator and small decoder. Errors: UserError for one that cannot be loaded, guided or does not fit."""
     check_generator(config.generator, splits.train)
+    check_alignment(config, splits.train)
     if config.generator.source and config.generator.tune == "none":
         check_null(config.generator.source, config.sampling.classifier_free_scale)
     check_decoder(config.guidance.decoder, config.generator, splits.train.shape)
+
+
+def check_alignment(config: Config, train: ImageSet) -> None:
+    """Check that a generator that is trained can be aligned with the reference, as configured. Errors: UserError."""
+    own = config.generator
+    if own.align and (not own.source or own.tune != "none"):
+        if own.source and source_family(own.source).part != DIT.part:
+            raise UserError(f"generator.align: only a DiT has tokens to align; {own.source} is none")
+        map_shape(config.reference, train.shape, len(train.class_names))
 
 
 def has_reference(config: Config, splits: Splits) -> None:

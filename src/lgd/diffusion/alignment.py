@@ -1,0 +1,95 @@
+"""Alignment of a generator's tokens with a classifier's feature maps (REPA; Yu et al., ICLR 2025).
+
+A network that learns to denoise learns on the way what is in an image. A classifier of the same images knows that
+already, so the tokens in the middle of the denoiser are trained to predict the classifier's last feature map.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lgd.classifiers.architectures import Classifier, new_classifier
+from lgd.config import ClassifierConfig
+from lgd.errors import UserError
+from lgd.rng import seeded_initialisation
+
+from .autoencoder import Shape
+from .latents import channel_moments
+from .packed import Packed
+
+
+def feature_map(classifier: Classifier, images: Tensor) -> Tensor:
+    """Return the last map (B, C, h, w) of more than one place that a classifier makes of images (B, C, H, W).
+
+    Errors: UserError for a network without one.
+    """
+    found: list[Tensor] = []
+
+    def keep(layer: nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[-1] > 1:
+            found[:] = [output]
+        elif isinstance(output, Tensor) and output.ndim == 3:
+            found.clear()  # tokens follow, as in a ViT, whose only map is that of its patches
+
+    with ExitStack() as hooks:
+        for layer in classifier.network.modules():
+            hooks.enter_context(layer.register_forward_hook(keep))
+        classifier(images)
+    if not found:
+        raise UserError("generator.align: the reference ends without a feature map; choose a convolutional one")
+    return found[0]
+
+
+def map_shape(config: ClassifierConfig, shape: Shape, classes: int) -> Shape:
+    """Return the shape (C, h, w) of a classifier's last feature map, without its weights. Errors: as `feature_map`."""
+    with torch.device("meta"), seeded_initialisation(0), torch.no_grad():
+        one = torch.ones(shape[0])
+        classifier = new_classifier(config, shape, classes, one, one)
+        _, channels, height, width = feature_map(classifier, torch.empty(1, *shape)).shape
+    return channels, height, width
+
+
+class Alignment(nn.Module):
+    """The projection of tokens onto a classifier's feature maps, and its loss. It is trained with the denoiser."""
+
+    tokens: Tensor
+    """(B, T, D) of the denoiser's last call, after half of its blocks"""
+
+    def __init__(self, maps: np.ndarray, denoiser: Any, packed: Packed | None, weight: float, seed: int) -> None:
+        """Start with fresh weights. maps: (views, N, C, h, w) of all images, and of their mirror images if any."""
+        super().__init__()
+        self.maps, self.weight = maps, weight
+        mean, std = channel_moments(maps)
+        self.mean, self.std = mean.float().view(-1, 1, 1), std.float().view(-1, 1, 1)
+        width, channels = denoiser.inner_dim, maps.shape[2]
+        with seeded_initialisation(seed, "alignment"):
+            self.project = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, channels))
+        self.last = max(1, len(denoiser.transformer_blocks) // 2) - 1
+        if packed is not None:
+            packed.watch = self.keep
+        else:
+            block = denoiser.transformer_blocks[self.last]
+            block.register_forward_hook(lambda block, inputs, output: self.keep(self.last, output))
+
+    def keep(self, block: int, tokens: Tensor) -> None:
+        """Take note of the tokens (B, T, D) that a block of the denoiser, counted from 0, has made."""
+        if block == self.last:
+            self.tokens = tokens
+
+    def loss(self, positions: Tensor, flipped: Tensor | None) -> Tensor:
+        """Return the weight times 1 - cos between projected tokens and maps, mean over tokens and images (B,)."""
+        wanted = self.wanted(positions, flipped, self.tokens.shape[1]).to(self.tokens.device)
+        return self.weight * (1 - F.cosine_similarity(self.project(self.tokens.float()), wanted, dim=-1).mean())
+
+    def wanted(self, positions: Tensor, flipped: Tensor | None, count: int) -> Tensor:
+        """Return the normalised maps of images by position (B,) as vectors (B, count, C), one per token."""
+        view = np.zeros(len(positions), dtype=int) if flipped is None else flipped.numpy().astype(int)
+        maps = (torch.from_numpy(self.maps[view, positions.numpy()]).float() - self.mean) / self.std
+        side = round(count**0.5)
+        return F.adaptive_avg_pool2d(maps, (side, side)).flatten(2).transpose(1, 2)
