@@ -26,7 +26,7 @@ from lgd.config import ClassifierConfig, Config, GeneratorConfig, load_config
 from lgd.diffusion.autoencoder import Latents
 from lgd.diffusion.finetune import for_difffit
 from lgd.diffusion.generator import Generator
-from lgd.diffusion.train import begin, noise_schedule, one_step
+from lgd.diffusion.train import Batch, begin, noise_schedule, one_step
 from lgd.diffusion.types import Step
 from lgd.evaluation.protocols import training_for
 from lgd.guidance.classifier_free import classifier_free
@@ -127,7 +127,8 @@ def tuning_step(tune: str, classes: int, batch: int) -> tuple[Callable[[], Any],
     scheduler = noise_schedule(config, 1.0)
     state = begin(denoiser, config, batch)
     x, labels = torch.randn(batch, *Noise.shape), torch.zeros(batch, dtype=torch.long)
-    return lambda: one_step(state, Noise(), x, torch.arange(batch), labels, scheduler, config), [denoiser]  # type: ignore[arg-type]
+    part = Batch(x, torch.arange(batch), labels)
+    return lambda: one_step(state, Noise(), part, scheduler, config), [denoiser]  # type: ignore[arg-type]
 
 
 def main() -> None:

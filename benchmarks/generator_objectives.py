@@ -32,9 +32,11 @@ from lgd.diffusion.generator import Generator
 from lgd.diffusion.starts import new_start
 from lgd.diffusion.train import begin, half_precision, train
 from lgd.diffusion.train_generator import GeneratorTraining, feature_maps, learning_source
+from lgd.distillation.recipe import assets_of
 from lgd.evaluation.tables import number
 from lgd.execution.hardware import keep_freed_memory
 from lgd.experiments.preview import preview_samples, write_grid
+from lgd.experiments.reference import feature_maps_of
 from lgd.storage.files import read_json, write_json
 
 NOISE: dict[str, object] = {"prediction": "epsilon"}
@@ -115,8 +117,8 @@ def learn(config: Config, train_set: ImageSet, folder: Path, seconds: float) -> 
     """Train a generator for some seconds of processor time and write its averaged weights and the number of steps."""
     own = config.generator
     start = new_start(own, train_set)
-    aligned = (folder.parent / "reference.safetensors", config.reference)
-    training = GeneratorTraining(own, config.dataset, train_set, "cpu", aligned)
+    encoder = feature_maps_of(assets_of(config, folder.parent, "cpu"), train_set) if own.align else None
+    training = GeneratorTraining(own, config.dataset, train_set, "cpu", encoder)
     source, autoencoder = learning_source(training, start, folder.parent / "latents")
     if half_precision(own, "cpu"):
         with_plain_attention(start.denoiser)

@@ -14,15 +14,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lgd import distill
-from lgd.classifiers.architectures import new_classifier
-from lgd.classifiers.train import save_classifier
+from lgd.classifiers.architectures import Classifier, new_classifier
+from lgd.classifiers.feature_map import feature_map, map_shape
 from lgd.cli.main import main
 from lgd.config import ClassifierConfig, Config, DatasetConfig, GeneratorConfig, with_values
 from lgd.data.imageset import to_float
-from lgd.diffusion.alignment import Alignment, feature_map, map_shape
+from lgd.diffusion.alignment import Alignment
+from lgd.diffusion.autoencoder import Shape
 from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from lgd.diffusion.families.dit import new_denoiser
-from lgd.diffusion.latents import PixelSource
+from lgd.diffusion.latents import Encoder, PixelSource
 from lgd.diffusion.train import Training, begin, train
 from lgd.diffusion.train_generator import GeneratorTraining, feature_maps, make_generator
 from lgd.errors import UserError
@@ -32,16 +33,25 @@ ALIGNED = replace(SMALL, blocks=4, align=0.5)
 CONVNET = ClassifierConfig(width=6)
 
 
-def network(config: ClassifierConfig, shape: tuple[int, int, int] = (1, 8, 8)) -> torch.nn.Module:
-    torch.manual_seed(0)
-    return new_classifier(config, shape, 3, torch.full(shape[:1], 0.4), torch.full(shape[:1], 0.3)).eval()
+def network(config: ClassifierConfig, shape: Shape = (1, 8, 8), weights: int = 0) -> Classifier:
+    torch.manual_seed(weights)
+    mean, std = torch.full(shape[:1], 0.4), torch.full(shape[:1], 0.3)
+    return new_classifier(config, shape, 3, mean, std).eval()
 
 
-def training_in(folder: Path, config: GeneratorConfig = ALIGNED) -> GeneratorTraining:
-    """A training that is aligned with a ConvNet of random weights, whose maps have 2 x 2 places for 4 x 4 tokens."""
-    images, file = image_set(), folder / "reference.safetensors"
-    save_classifier(network(CONVNET), file, CONVNET, images)  # type: ignore[arg-type]
-    return GeneratorTraining(config, DatasetConfig(), images, "cpu", (file, CONVNET))
+def encoder(weights: int = 0) -> Encoder:
+    """Maps of a ConvNet of random weights: 2 x 2 places for 4 x 4 tokens."""
+    classifier = network(CONVNET, weights=weights)
+
+    def encode(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return feature_map(classifier, images)
+
+    return Encoder(encode, map_shape(CONVNET, (1, 8, 8), 3), {"weights": weights})
+
+
+def training_of(config: GeneratorConfig = ALIGNED) -> GeneratorTraining:
+    return GeneratorTraining(config, DatasetConfig(), image_set(), "cpu", encoder())
 
 
 def begun(training: GeneratorTraining, folder: Path, precision: str = "float32") -> Training:
@@ -58,17 +68,15 @@ def begun(training: GeneratorTraining, folder: Path, precision: str = "float32")
         ("vgg11", (3, 32, 32), None),
     ],
 )
-def test_the_map_is_the_last_one_with_several_places(
-    architecture: str, shape: tuple[int, int, int], layers: int | None
-) -> None:
+def test_the_map_is_the_last_one_with_several_places(architecture: str, shape: Shape, layers: int | None) -> None:
     config = ClassifierConfig(architecture=architecture, width=6)
     classifier, images = network(config, shape), torch.rand(2, *shape)
-    found = feature_map(classifier, images)  # type: ignore[arg-type]
+    found = feature_map(classifier, images)
     assert tuple(found.shape[1:]) == map_shape(config, shape, 3)
     assert found.shape[-1] > 1
     if layers is not None:
-        parts = classifier.network[:layers]  # type: ignore[index]
-        torch.testing.assert_close(found, parts(classifier.normalise(images)))  # type: ignore[operator]
+        parts = classifier.network[:layers]
+        torch.testing.assert_close(found, parts(classifier.normalise(images)))
 
 
 def test_a_reference_without_maps_is_refused() -> None:
@@ -79,7 +87,7 @@ def test_a_reference_without_maps_is_refused() -> None:
 @pytest.mark.parametrize("precision", ["float32", "auto"])
 def test_the_loss_is_that_of_loops_over_images_and_tokens(precision: str, tmp_path: Path) -> None:
     """For the network as diffusers computes it, and packed."""
-    training = training_in(tmp_path)
+    training = training_of()
     state = begun(training, tmp_path, precision)
     assert (state.packed is not None) == (precision == "auto")
     tokens: list[Tensor] = []
@@ -93,7 +101,7 @@ def test_the_loss_is_that_of_loops_over_images_and_tokens(precision: str, tmp_pa
     found = state.alignment.loss(positions, flipped)
 
     classifier, pixels = network(CONVNET), to_float(training.images.images)
-    both = torch.stack([classifier.network[:-2](classifier.normalise(z)) for z in (pixels, pixels.flip(-1))]).detach()  # type: ignore[index, operator]
+    both = torch.stack([classifier.network[:-2](classifier.normalise(z)) for z in (pixels, pixels.flip(-1))]).detach()
     losses = []
     for image, (position, mirrored) in enumerate(zip(positions.tolist(), flipped.tolist(), strict=True)):
         for token in range(16):
@@ -106,7 +114,7 @@ def test_the_loss_is_that_of_loops_over_images_and_tokens(precision: str, tmp_pa
 
 
 def test_it_trains_the_first_half_of_the_blocks_alone(tmp_path: Path) -> None:
-    state = begun(training_in(tmp_path), tmp_path)
+    state = begun(training_of(), tmp_path)
     for block in state.denoiser.transformer_blocks:  # new ones pass their input on
         torch.nn.init.normal_(block.norm1.linear.weight)
     state.denoiser(torch.randn(2, 1, 8, 8), timestep=torch.tensor([5, 300]), class_labels=torch.tensor([0, 1]))
@@ -118,7 +126,7 @@ def test_it_trains_the_first_half_of_the_blocks_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])
 def test_training_lowers_it_and_resumes_to_the_bit(precision: str, tmp_path: Path) -> None:
-    training = training_in(tmp_path, replace(ALIGNED, steps=60, learning_rate=1e-2))
+    training = training_of(replace(ALIGNED, steps=60, learning_rate=1e-2))
     own, images, path = training.config, training.images, tmp_path / "checkpoint.safetensors"
 
     def end(state: Training) -> dict[str, Tensor]:
@@ -151,7 +159,7 @@ def test_training_lowers_it_and_resumes_to_the_bit(precision: str, tmp_path: Pat
 
 
 def test_an_aligned_generator_is_another_and_leaves_no_maps(tmp_path: Path) -> None:
-    training = training_in(tmp_path)
+    training = training_of()
     make_generator(training, tmp_path / "aligned")
     make_generator(replace(training, config=replace(ALIGNED, align=0.0)), tmp_path / "plain")
     losses = [read_json_lines(tmp_path / name / "training.jsonl")[-1]["loss"] for name in ("aligned", "plain")]
@@ -160,12 +168,10 @@ def test_an_aligned_generator_is_another_and_leaves_no_maps(tmp_path: Path) -> N
 
 
 def test_maps_of_another_classifier_are_made_anew(tmp_path: Path) -> None:
-    training = training_in(tmp_path)
+    training = training_of()
     first = np.array(feature_maps(training, tmp_path))
-    other = new_classifier(CONVNET, (1, 8, 8), 3, torch.zeros(1), torch.ones(1))
-    save_classifier(other, tmp_path / "reference.safetensors", CONVNET, training.images)
     assert first.shape == (2, 20, 6, 2, 2)
-    assert not np.allclose(first, feature_maps(training, tmp_path))
+    assert not np.allclose(first, feature_maps(replace(training, maps=encoder(1)), tmp_path))
 
 
 def test_the_commands_train_the_reference_first(tiny: Config, tmp_path: Path) -> None:

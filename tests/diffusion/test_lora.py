@@ -31,7 +31,7 @@ from lgd.diffusion.generator import Generator
 from lgd.diffusion.latents import PixelSource
 from lgd.diffusion.sampler import sample
 from lgd.diffusion.starts import check_generator
-from lgd.diffusion.train import begin, conditions_of, one_step
+from lgd.diffusion.train import Batch, begin, conditions_of, one_step
 from lgd.diffusion.train_generator import GeneratorTraining, make_generator
 from lgd.diffusion.weight_files import weight_shapes
 from lgd.errors import UserError
@@ -232,7 +232,7 @@ def test_a_flow_learns_its_velocity_on_the_straight_path() -> None:
     draw = torch.Generator()
     draw.set_state(state.draw.get_state())
     scheduler = DDPMScheduler.from_config(schedule({"shift": 3.0}, Path()))
-    progress = one_step(state, source, images.images, torch.arange(6), images.labels, scheduler, config)
+    progress = one_step(state, source, Batch(images.images, torch.arange(6), images.labels), scheduler, config)
     t = torch.randint(1000, (6,), generator=draw)
     eps = torch.randn(6, 1, 8, 8, generator=draw)
     sigma = noise_levels(1000, 3.0)[t].float().view(-1, 1, 1, 1)

@@ -100,6 +100,7 @@ def generator_train(options: TrainOptions) -> None:
     from lgd.experiments.budget import Budget
     from lgd.experiments.prepare import prepare_classifier
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
+    from lgd.experiments.reference import feature_maps_of
     from lgd.experiments.resolve import Experiment, check_alignment
     from lgd.experiments.run_directory import claim
     from lgd.report.events import check_tensorboard, write_training
@@ -133,11 +134,12 @@ def generator_train(options: TrainOptions) -> None:
             if options.tensorboard:
                 write_training(root, rows)
 
-        assets = assets_of(config, root, device)
+        maps = None
         if config.generator.align:
+            assets = assets_of(config, root, device)
             prepare_classifier(assets, "reference", Local(1, root))
-        aligned = (assets.reference_file, config.reference)
-        training = GeneratorTraining(config.generator, config.dataset, images, device, aligned)
+            maps = feature_maps_of(assets, images)
+        training = GeneratorTraining(config.generator, config.dataset, images, device, maps)
         settle = (lambda step: budget.settle("generator", step).config.generator) if budget.record else None
         make_generator(training, root, options.save_every, preview, settle)
     log.info(f"{options.out}: done; use it with --generator.source {options.out}")

@@ -1,6 +1,7 @@
 """Sources that a generator learns from: pixels of an image set, or latents, encoded once and kept on disk."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any, Protocol
@@ -68,6 +69,17 @@ class LatentSource:
         return (z - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
 
 
+@dataclass(frozen=True)
+class Encoder:
+    """What is made of every image, once."""
+
+    encode: Callable[[Tensor], Tensor]
+    """takes images in [0, 1], (B, C, H, W), and gives (B, *shape)"""
+    shape: Shape
+    made_from: dict[str, Any]
+    """what the results depend on"""
+
+
 def encode_latents(
     train: ImageSet,
     autoencoder: Latents,
@@ -79,35 +91,25 @@ def encode_latents(
     """Encode every image, and with `flip` its mirror image, into `folder`/latents.npy, as `encode_images` does."""
     network = autoencoder.normalised((0.0,), (1.0,))
     device = next(autoencoder.network.parameters()).device
+    encoder = Encoder(lambda images: network.encode(images.to(device)), autoencoder.shape, made_from)
     path = folder / "latents.npy"
-
-    def encode(images: Tensor) -> Tensor:
-        return network.encode(images.to(device))
-
-    array = encode_images(train, encode, autoencoder.shape, flip, path, made_from, advance)
+    array = encode_images(train, encoder, flip, path, advance)
     known = read_json(path.with_suffix(".json"))
     return LatentSource(array, torch.tensor(known["mean"]), torch.tensor(known["std"]))
 
 
 def encode_images(
-    train: ImageSet,
-    encode: Callable[[Tensor], Tensor],
-    shape: Shape,
-    flip: bool,
-    path: Path,
-    made_from: dict[str, Any],
-    advance: Callable[..., None],
+    train: ImageSet, encoder: Encoder, flip: bool, path: Path, advance: Callable[..., None]
 ) -> np.ndarray:
-    """Write what `encode` makes of every image, and with `flip` of its mirror image; finished parts are kept.
+    """Write what an encoder makes of every image, and with `flip` of its mirror image; finished parts are kept.
 
-    encode: takes images in [0, 1], (B, C, H, W), and gives (B, *shape). path: of the array, float16 (views, N, *shape),
-    beside which a JSON file has the moments of its channels. made_from: what the array depends on; one made from
-    something else is made anew. Interrupted, it goes on where it stopped. advance: called with `count` images. Errors:
-    UserError naming an image that cannot be read.
+    path: of the array, float16 (views, N, *shape), beside which a JSON file has the moments of its channels. One that
+    was made from something else is made anew. Interrupted, it goes on where it stopped. advance: called with `count`
+    images. Errors: UserError naming an image that cannot be read.
     """
-    views, whole = 2 if flip else 1, (2 if flip else 1, len(train), *shape)
-    record = path.with_suffix(".json")
-    made_from = {**made_from, "flip": flip, "shape": list(whole)}
+    views = 2 if flip else 1
+    whole, record = (views, len(train), *encoder.shape), path.with_suffix(".json")
+    made_from = {**encoder.made_from, "flip": flip, "shape": list(whole)}
     known = read_json(record) if record.exists() and path.exists() else {}
     fresh = known.get("made_from") != made_from
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +121,7 @@ def encode_images(
     for pixels in train.stream(left.split(CHUNK) if len(left) else ()):
         x = to_float(pixels)
         for view, images in zip(range(views), (x, x.flip(-1)), strict=False):
-            array[view, done : done + len(x)] = encode(images).half().cpu().numpy()
+            array[view, done : done + len(x)] = encoder.encode(images).half().cpu().numpy()
         done += len(x)
         advance(count=len(x))
         if monotonic() - saved > SAVE_EVERY:

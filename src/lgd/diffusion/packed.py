@@ -26,7 +26,7 @@ class Packed:
     def __init__(self, denoiser: Any) -> None:
         parameters = dict(denoiser.named_parameters())
         self.denoiser = denoiser
-        self.watch: Watch | None = None
+        self.watch: Watch | None = None  # called with each block's number and tokens (B, N, D)
         self.layout = layout_of(denoiser)
         self.names = [name for _, names, _ in self.layout for name in names]
         assert sorted(self.names) == sorted(parameters)
@@ -49,7 +49,7 @@ class Packed:
         """
         W = self._weights(self.flat)
         H = W if dtype == self.flat.dtype else self._weights(self.flat.to(dtype))
-        return fused(self.denoiser, W, H, x_t, t, class_ids, self.watch)
+        return fused(self, W, H, x_t, t, class_ids)
 
     def _weights(self, flat: Tensor) -> dict[str, Tensor]:
         parts = flat.split([prod(shape) for _, _, shape in self.layout])
@@ -108,19 +108,18 @@ def layout_of(denoiser: Any) -> Layout:
 
 
 def fused(
-    denoiser: Any,
+    packed: Packed,
     weights: dict[str, Tensor],
     halves: dict[str, Tensor],
     x_t: Tensor,
     t: Tensor,
     class_ids: Tensor,
-    watch: Watch | None = None,
 ) -> Tensor:
     """Compute the DiT's output (B, C, H, W) from weights by the names of `layout_of`, in float32 and again as `halves`.
 
-    Tokens are computed in the precision of `halves`. watch: called with each block's number and tokens (B, N, D).
+    Tokens are computed in the precision of `halves`.
     """
-    W, H = weights, halves
+    denoiser, W, H = packed.denoiser, weights, halves
     dtype = next(iter(halves.values())).dtype
     B, C, height, width = x_t.shape
     p, L, heads = denoiser.patch_size, len(denoiser.transformer_blocks), denoiser.config.num_attention_heads
@@ -144,8 +143,8 @@ def fused(
         y = modulated(x, shift_m, scale_m, denoiser.config.norm_eps).to(dtype)
         y = F.gelu(F.linear(y, H[f"{i}.up.weight"], H[f"{i}.up.bias"]), approximate=approximate)
         x = torch.addcmul(x, gate_m, F.linear(y, H[f"{i}.down.weight"], H[f"{i}.down.bias"]).to(x.dtype))
-        if watch is not None:
-            watch(i, x)
+        if packed.watch is not None:
+            packed.watch(i, x)
 
     shift, scale = F.linear(c[0], W["last.weight"], W["last.bias"])[:, None].chunk(2, dim=2)
     y = F.linear(modulated(x, shift, scale, 1e-6), W["pixels.weight"], W["pixels.bias"])

@@ -73,6 +73,18 @@ class Progress:
     """seconds until the images were there"""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """The images of a step."""
+
+    item: Any
+    """of the source's stream"""
+    positions: Tensor
+    """(B,) in the image set"""
+    labels: Tensor
+    """(B,)"""
+
+
 def begin(
     denoiser: Any,
     config: GeneratorConfig,
@@ -124,20 +136,15 @@ def train(
             item = next(items)
             waited = monotonic() - start
             state.order = state.order[batch:]
-            yield replace(one_step(state, source, item, chosen, labels, scheduler, config), waited=waited)
+            part = Batch(item, chosen, labels[chosen])
+            yield replace(one_step(state, source, part, scheduler, config), waited=waited)
 
 
 def one_step(
-    state: Training,
-    source: Source,
-    item: Any,
-    chosen: Tensor,
-    labels: Tensor,
-    scheduler: DDPMScheduler,
-    config: GeneratorConfig,
+    state: Training, source: Source, part: Batch, scheduler: DDPMScheduler, config: GeneratorConfig
 ) -> Progress:
-    """Take one step on a batch of a source: its item and the positions (B,) of its images, whose labels are (N,)."""
-    denoiser, draw, batch = state.denoiser, state.draw, len(chosen)
+    """Take one step on a batch of a source."""
+    denoiser, draw, batch = state.denoiser, state.draw, len(part.labels)
     device = next(denoiser.parameters()).device
     place = draw.device
     t = torch.randint(scheduler.config.num_train_timesteps, (batch,), generator=draw, device=place).to(device)
@@ -146,8 +153,8 @@ def one_step(
     flipped = torch.rand(batch, generator=draw, device=place) < 0.5 if config.flip else None
     null = state.family.null(denoiser, state.embeddings)
     assert null is not None  # as tables are made with a null class
-    y = conditions_of(state, labels[chosen]).to(device).masked_fill(dropped.to(device), null)
-    x0 = source.latents(item, flipped).to(device)
+    y = conditions_of(state, part.labels).to(device).masked_fill(dropped.to(device), null)
+    x0 = source.latents(part.item, flipped).to(device)
     x_t = scheduler.add_noise(x0, eps, t)
     kind, alpha_bars = scheduler.config.prediction_type, scheduler.alphas_cumprod.to(device)
     abar = alpha_bars[t].view(-1, 1, 1, 1)
@@ -167,7 +174,7 @@ def one_step(
         x0hat, _ = x0_and_eps(prediction, x_t, abar, kind)
         loss = loss + variance_loss(share, x0hat, x0, alpha_bars, t).mean()
     if state.alignment is not None:
-        loss = loss + state.alignment.loss(chosen, flipped)
+        loss = loss + state.alignment.loss(part.positions, flipped)
     rate = config.learning_rate * rate_factor(state.step, config)
     for group in state.optimiser.param_groups:
         group["lr"] = rate

@@ -16,17 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from lgd.classifiers.train import load_classifier
-from lgd.config import ClassifierConfig, DatasetConfig, GeneratorConfig, to_dict
+from lgd.config import DatasetConfig, GeneratorConfig, to_dict
 from lgd.data.imageset import ImageSet
 from lgd.execution.receipts import write_receipt
 from lgd.execution.units import Unit, unfinished
 from lgd.progress import log, progress_bar
 from lgd.storage.files import discard, read_json_lines, sha256, write_text
 
-from .alignment import feature_map, map_shape
 from .autoencoder import Autoencoder, Pixels
 from .autoencoder_networks import network_files
 from .checkpoint import load_checkpoint, save_checkpoint, trained
@@ -34,7 +31,7 @@ from .families.dit import DIT, with_plain_attention
 from .finetune import ADAPTER, merge, save_adapter
 from .folder import ORIGIN, pin_source, save_generator, save_pipeline
 from .generator import Generator
-from .latents import LatentSource, PixelSource, Source, encode_images, encode_latents
+from .latents import Encoder, LatentSource, PixelSource, Source, encode_images, encode_latents
 from .pretrained import PREFIX
 from .starts import Start, encoding, new_start, tuned_start
 from .train import Progress, Training, begin, half_precision, train
@@ -62,8 +59,8 @@ class GeneratorTraining:
     """the source of `images`; encoded latents are kept for it alone"""
     images: ImageSet
     device: str
-    aligned: tuple[Path, ClassifierConfig] | None = None
-    """file and settings of the classifier with whose feature maps its tokens are aligned, where generator.align asks"""
+    maps: Encoder | None = None
+    """makes the feature maps that tokens are aligned with, where generator.align asks for it"""
 
 
 def make_generator(
@@ -169,19 +166,10 @@ def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> 
 
 
 def feature_maps(training: GeneratorTraining, folder: Path) -> np.ndarray:
-    """Return the classifier's feature maps of the images, (views, N, C, h, w), which are kept in a folder meanwhile."""
-    assert training.aligned is not None
-    (file, config), images, flip = training.aligned, training.images, training.config.flip
-    classifier = load_classifier(file, config, images, training.device)
-    shape = map_shape(config, images.shape, len(images.class_names))
-    made_from = {"dataset": to_dict(training.dataset), "classifier": sha256(file)}
-
-    def encode(images: Tensor) -> Tensor:
-        with torch.no_grad():
-            return feature_map(classifier, images.to(training.device))
-
-    with progress_bar(len(images), "feature maps") as advance:
-        return encode_images(images, encode, shape, flip, folder / "maps.npy", made_from, advance)
+    """Return the feature maps of the images, (views, N, C, h, w), which are kept in a folder meanwhile."""
+    assert training.maps is not None
+    with progress_bar(len(training.images), "feature maps") as advance:
+        return encode_images(training.images, training.maps, training.config.flip, folder / "maps.npy", advance)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from lgd.progress import log, progress_bar
 from lgd.storage.files import read_json, write_json
 from lgd.storage.object_store import workspace
 
-from .reference import classifier_unit, guessing_warning
+from .reference import classifier_unit, feature_maps_of, guessing_warning
 from .resolve import has_reference, resolve
 from .run_directory import claim, timed
 
@@ -97,8 +97,8 @@ def prepare(
             prepare_asset(asset, assets, splits.train)
         with timed(root, "generator"), cpu_threads(own.threads):
             if trains:
-                aligned = (assets.reference_file, assets.reference)
-                training = GeneratorTraining(own, assets.dataset, splits.train, assets.device, aligned)
+                maps = feature_maps_of(assets, splits.train) if own.align else None
+                training = GeneratorTraining(own, assets.dataset, splits.train, assets.device, maps)
                 settled = (lambda step: settle("generator", step).generator) if settle else None
                 make_generator(training, assets.generator_folder, settle=settled)
             elif needs_generator:

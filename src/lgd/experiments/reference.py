@@ -4,18 +4,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from lgd.classifiers.architectures import Classifier
+from lgd.classifiers.feature_map import feature_map, map_shape
 from lgd.classifiers.train import accuracy, load_classifier, save_classifier, train_and_save
-from lgd.config import ReferenceConfig
-from lgd.data.imageset import Splits
+from lgd.config import ReferenceConfig, to_dict
+from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
+from lgd.diffusion.latents import Encoder
 from lgd.distillation.judge import load_judge, load_reference
 from lgd.distillation.recipe import Assets
 from lgd.errors import UserError, naming
 from lgd.execution.hardware import cpu_threads
 from lgd.execution.units import Unit
 from lgd.rng import derive_seed
+from lgd.storage.files import sha256
 
 
 def classifier_unit(assets: Assets, name: str) -> Unit:
@@ -35,6 +39,18 @@ def make_classifier(assets: Assets, name: str, advance: Callable[[], object] = l
             save_classifier(foreign_reference(config, splits, assets.device), file, config, splits.train)
         else:
             train_and_save(file, config, splits.train, derive_seed(name, config.seed), assets.device, advance)
+
+
+def feature_maps_of(assets: Assets, train: ImageSet) -> Encoder:
+    """Return what makes the reference's feature maps, for a generator that is aligned with them. Errors: UserError."""
+    reference = load_reference(assets)
+
+    def encode(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return feature_map(reference, images.to(assets.device))
+
+    made_from = {"dataset": to_dict(assets.dataset), "reference": sha256(assets.reference_file)}
+    return Encoder(encode, map_shape(assets.reference, train.shape, len(train.class_names)), made_from)
 
 
 def foreign_reference(config: ReferenceConfig, splits: Splits, device: str) -> Classifier:

@@ -14,10 +14,10 @@ from typing import Any, Self
 import torch
 
 from lgd.classifiers.architectures import new_classifier
+from lgd.classifiers.feature_map import map_shape
 from lgd.config import ClassifierConfig, Config, check, to_dict
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
-from lgd.diffusion.alignment import map_shape
 from lgd.diffusion.families.dit import DIT
 from lgd.diffusion.folder import check_null, source_family
 from lgd.diffusion.starts import check_decoder, check_generator
