@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
     config = load_config(options.config)
-    shared = {"source": "", "autoencoder": options.autoencoder, "schedule": "constant", "steps": 10**6}
+    shared = {"source": "", "autoencoder": options.autoencoder, "schedule": "constant", "steps": 10**6, "align": 0.0}
     values: dict[str, object] = {f"generator.{name}": value for name, value in shared.items()}
     values |= {"dataset.source": options.source or config.dataset.source, "dataset.eval_split": "validation"}
     config = with_values(config, values)
