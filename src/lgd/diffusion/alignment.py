@@ -53,7 +53,7 @@ class Alignment(nn.Module):
 
     def wanted(self, positions: Tensor, flipped: Tensor | None, count: int) -> Tensor:
         """Return the normalised maps of images by position (B,) as vectors (B, count, C), one per token."""
-        view = np.zeros(len(positions), dtype=int) if flipped is None else flipped.numpy().astype(int)
+        view = np.zeros(len(positions), dtype=int) if flipped is None else flipped.cpu().numpy().astype(int)
         maps = (torch.from_numpy(self.maps[view, positions.numpy()]).float() - self.mean) / self.std
         side = round(count**0.5)
         return F.adaptive_avg_pool2d(maps, (side, side)).flatten(2).transpose(1, 2)
