@@ -23,7 +23,7 @@ from lgd.diffusion.alignment import Alignment
 from lgd.diffusion.autoencoder import Shape
 from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
 from lgd.diffusion.families.dit import new_denoiser
-from lgd.diffusion.latents import Encoder, PixelSource
+from lgd.diffusion.latents import Encoder, LatentSource, PixelSource
 from lgd.diffusion.train import Training, begin, train
 from lgd.diffusion.train_generator import GeneratorTraining, feature_maps, make_generator
 from lgd.errors import UserError
@@ -169,9 +169,9 @@ def test_an_aligned_generator_is_another_and_leaves_no_maps(tmp_path: Path) -> N
 
 def test_maps_of_another_classifier_are_made_anew(tmp_path: Path) -> None:
     training = training_of()
-    first = np.array(feature_maps(training, tmp_path))
+    first = np.array(feature_maps(training, tmp_path).array)
     assert first.shape == (2, 20, 6, 2, 2)
-    assert not np.allclose(first, feature_maps(replace(training, maps=encoder(1)), tmp_path))
+    assert not np.allclose(first, feature_maps(replace(training, maps=encoder(1)), tmp_path).array)
 
 
 def test_the_commands_train_the_reference_first(tiny: Config, tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ def test_the_commands_train_the_reference_first(tiny: Config, tmp_path: Path) ->
 
 
 def test_an_image_set_of_one_map_place_per_token_needs_no_pooling() -> None:
-    maps = np.random.default_rng(0).normal(size=(1, 2, 3, 4, 4)).astype(np.float16)
-    denoiser = new_denoiser(ALIGNED, (1, 8, 8), 3)
-    alignment = Alignment(maps, denoiser, None, 1.0, 0)
+    array = np.random.default_rng(0).normal(size=(1, 2, 3, 4, 4)).astype(np.float16)
+    mean, std = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 2.0, 3.0])
+    alignment = Alignment(LatentSource(array, mean, std), new_denoiser(ALIGNED, (1, 8, 8), 3), None, 1.0, 0)
     wanted = alignment.wanted(torch.tensor([1]), None, 16)
-    expected = (torch.from_numpy(maps[0, 1]).float() - alignment.mean) / alignment.std
+    expected = (torch.from_numpy(array[0, 1]).float() - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
     torch.testing.assert_close(wanted[0].T.reshape(3, 4, 4), expected)

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lgd.rng import seeded_initialisation
 
-from .latents import channel_moments
+from .latents import LatentSource
 from .packed import Packed
 
 
@@ -25,13 +23,11 @@ class Alignment(nn.Module):
     tokens: Tensor
     """(B, T, D) of the denoiser's last call, after half of its blocks"""
 
-    def __init__(self, maps: np.ndarray, denoiser: Any, packed: Packed | None, weight: float, seed: int) -> None:
-        """Start with fresh weights. maps: (views, N, C, h, w) of all images, and of their mirror images if any."""
+    def __init__(self, maps: LatentSource, denoiser: Any, packed: Packed | None, weight: float, seed: int) -> None:
+        """Start with fresh weights. maps: those of all images, and of their mirror images if any."""
         super().__init__()
         self.maps, self.weight = maps, weight
-        mean, std = channel_moments(maps)
-        self.mean, self.std = mean.float().view(-1, 1, 1), std.float().view(-1, 1, 1)
-        width, channels = denoiser.inner_dim, maps.shape[2]
+        width, channels = denoiser.inner_dim, maps.shape[0]
         with seeded_initialisation(seed, "alignment"):
             self.project = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, channels))
         self.last = max(1, len(denoiser.transformer_blocks) // 2) - 1
@@ -53,7 +49,5 @@ class Alignment(nn.Module):
 
     def wanted(self, positions: Tensor, flipped: Tensor | None, count: int) -> Tensor:
         """Return the normalised maps of images by position (B,) as vectors (B, count, C), one per token."""
-        view = np.zeros(len(positions), dtype=int) if flipped is None else flipped.cpu().numpy().astype(int)
-        maps = (torch.from_numpy(self.maps[view, positions.numpy()]).float() - self.mean) / self.std
         side = round(count**0.5)
-        return F.adaptive_avg_pool2d(maps, (side, side)).flatten(2).transpose(1, 2)
+        return F.adaptive_avg_pool2d(self.maps.latents(positions, flipped), (side, side)).flatten(2).transpose(1, 2)

@@ -64,14 +64,14 @@ class LatentSource:
         return iter(chunks)
 
     def latents(self, item: Tensor, flipped: Tensor | None) -> Tensor:
-        view = np.zeros(len(item), dtype=int) if flipped is None else flipped.numpy().astype(int)
+        view = np.zeros(len(item), dtype=int) if flipped is None else flipped.cpu().numpy().astype(int)
         z = torch.from_numpy(self.array[view, item.numpy()]).float()
         return (z - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """What is made of every image, once."""
+    """Make an array of every image, as latents or feature maps are."""
 
     encode: Callable[[Tensor], Tensor]
     """takes images in [0, 1], (B, C, H, W), and gives (B, *shape)"""
@@ -92,15 +92,12 @@ def encode_latents(
     network = autoencoder.normalised((0.0,), (1.0,))
     device = next(autoencoder.network.parameters()).device
     encoder = Encoder(lambda images: network.encode(images.to(device)), autoencoder.shape, made_from)
-    path = folder / "latents.npy"
-    array = encode_images(train, encoder, flip, path, advance)
-    known = read_json(path.with_suffix(".json"))
-    return LatentSource(array, torch.tensor(known["mean"]), torch.tensor(known["std"]))
+    return encode_images(train, encoder, flip, folder / "latents.npy", advance)
 
 
 def encode_images(
     train: ImageSet, encoder: Encoder, flip: bool, path: Path, advance: Callable[..., None]
-) -> np.ndarray:
+) -> LatentSource:
     """Write what an encoder makes of every image, and with `flip` of its mirror image; finished parts are kept.
 
     path: of the array, float16 (views, N, *shape), beside which a JSON file has the moments of its channels. One that
@@ -133,7 +130,7 @@ def encode_images(
         array.flush()
         known = {"made_from": made_from, "encoded": done, "mean": mean.tolist(), "std": std.tolist()}
         write_json(record, known)
-    return array
+    return LatentSource(array, torch.tensor(known["mean"]), torch.tensor(known["std"]))
 
 
 def channel_moments(array: np.ndarray) -> tuple[Tensor, Tensor]:

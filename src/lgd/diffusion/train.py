@@ -9,7 +9,6 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,7 +23,7 @@ from .alignment import Alignment
 from .families import Embeddings, Family
 from .families.dit import DIT
 from .families.flow import schedule as flow_schedule
-from .latents import Source
+from .latents import LatentSource, Source
 from .packed import Packed, can_pack
 from .prediction_type import FLOW, min_snr_weights, network_input, target, x0_and_eps
 
@@ -91,11 +90,11 @@ def begin(
     images: int,
     family: Family = DIT,
     embeddings: Embeddings | None = None,
-    maps: np.ndarray | None = None,
+    maps: LatentSource | None = None,
 ) -> Training:
     """Return the state before the first step, for a denoiser and embeddings on its device and a number of images.
 
-    maps: feature maps (views, N, C, h, w) of the images, with which a DiT's tokens are aligned.
+    maps: feature maps of the images, with which a DiT's tokens are aligned.
     """
     from diffusers.training_utils import EMAModel
 

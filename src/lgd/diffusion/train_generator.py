@@ -14,7 +14,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import numpy as np
 import torch
 
 from lgd.config import DatasetConfig, GeneratorConfig, to_dict
@@ -165,8 +164,8 @@ def learning_source(training: GeneratorTraining, start: Start, folder: Path) -> 
     return LatentSource(source.array, mean, std), autoencoder
 
 
-def feature_maps(training: GeneratorTraining, folder: Path) -> np.ndarray:
-    """Return the feature maps of the images, (views, N, C, h, w), which are kept in a folder meanwhile."""
+def feature_maps(training: GeneratorTraining, folder: Path) -> LatentSource:
+    """Return the feature maps of the images, which are kept in a folder meanwhile."""
     assert training.maps is not None
     with progress_bar(len(training.images), "feature maps") as advance:
         return encode_images(training.images, training.maps, training.config.flip, folder / "maps.npy", advance)
