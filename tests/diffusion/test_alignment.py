@@ -18,7 +18,7 @@ from lgd.classifiers.architectures import Classifier, new_classifier
 from lgd.classifiers.feature_map import feature_map, map_shape
 from lgd.cli.main import main
 from lgd.config import ClassifierConfig, Config, DatasetConfig, GeneratorConfig, with_values
-from lgd.data.imageset import to_float
+from lgd.data.imageset import ImageSet, to_float
 from lgd.diffusion.alignment import Alignment
 from lgd.diffusion.autoencoder import Shape
 from lgd.diffusion.checkpoint import load_checkpoint, save_checkpoint
@@ -27,6 +27,7 @@ from lgd.diffusion.latents import Encoder, LatentSource, PixelSource
 from lgd.diffusion.train import Training, begin, train
 from lgd.diffusion.train_generator import GeneratorTraining, feature_maps, make_generator
 from lgd.errors import UserError
+from lgd.experiments.resolve import with_alignment
 from lgd.storage.files import read_json, read_json_lines
 
 ALIGNED = replace(SMALL, blocks=4, align=0.5)
@@ -77,6 +78,23 @@ def test_the_map_is_the_last_one_with_several_places(architecture: str, shape: S
     if layers is not None:
         parts = classifier.network[:layers]
         torch.testing.assert_close(found, parts(classifier.normalise(images)))
+
+
+@pytest.mark.parametrize(
+    ("values", "weight"),
+    [
+        ({}, 0.5),
+        ({"generator.align": 0.1}, 0.1),
+        ({"reference.architecture": "vit"}, 0.0),
+        ({"generator.source": "pretrained:SD", "generator.tune": "lora"}, 0.0),
+    ],
+)
+def test_auto_aligns_where_it_can(values: dict[str, object], weight: float) -> None:
+    """A network without maps, and the tuning of a published one, are not aligned unless somebody asks."""
+    config = with_values(Config(), {"generator.align": "auto", **values})
+    pixels = torch.zeros(3, 3, 32, 32, dtype=torch.uint8)
+    resolved = with_alignment(config, ImageSet(pixels, torch.arange(3), ("a", "b", "c")))
+    assert resolved == with_values(config, {"generator.align": weight})
 
 
 def test_a_reference_without_maps_is_refused() -> None:

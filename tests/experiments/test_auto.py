@@ -77,7 +77,8 @@ def test_settings_fit_every_size(size: int) -> None:
     assert not config.reference.training.flip
     assert not config.evaluation.classifier.training.colour_jitter
     assert config.reference.training.precision == ("bfloat16" if size >= 28 else "float32")
-    assert (config.generator.precision, config.generator.prediction) == ("auto", "sample")
+    own = config.generator
+    assert (own.precision, own.prediction, own.align) == ("auto", "sample", "auto")
     assert settings_for(survey(size), False).reference.training.precision == "float32"
 
 

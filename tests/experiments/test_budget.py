@@ -87,6 +87,8 @@ def test_sets_share_the_networks(tiny: Config) -> None:
     assert found["stages"] == pytest.approx(3 * stages)
     assert found["evaluation"] == pytest.approx(3 * (one["evaluation"] + two["evaluation"]))
     assert pieces(tiny, SPEED, (), 1)({}) == {"generator": pytest.approx(one["generator"])}
+    aligned = with_values(tiny, {"generator.align": 0.5})
+    assert pieces(aligned, SPEED, (), 1)({}) == pytest.approx({name: one[name] for name in ("reference", "generator")})
 
 
 @pytest.mark.parametrize("factor", [0.1, 1.0, 10.0])
@@ -274,7 +276,7 @@ def test_a_run_goes_on_with_its_numbers(
     assert "budget 1 minutes," in told
     assert "minutes left for stages: stages.candidates" in told
     written, record = (read_json(tmp_path / "run" / name) for name in ("config.json", FILE))
-    assert written["generator"]["steps"] == 4
+    assert (written["generator"]["steps"], written["generator"]["align"]) == (4, 0.5)
     assert written["minutes"] == 0
     assert list(record["settled"]) == ["reference", "judge", "generator", "stages", "evaluation"]
     monkeypatch.setattr(budget, "measure_speed", None)
@@ -290,6 +292,24 @@ def test_a_run_goes_on_with_its_numbers(
         assert files
         for path in files:
             assert sha256(path) == sha256(tmp_path / "run" / path.relative_to(again))
+
+
+@pytest.mark.usefixtures("speed")
+@pytest.mark.parametrize("align", [True, False])
+def test_a_generator_alone_shares_its_minutes_with_the_reference(align: bool, folder: Path, tmp_path: Path) -> None:
+    """The reference that it is aligned with; without alignment there is none."""
+    own = ["--generator.steps", "3"] if align else ["--generator.steps", "3", "--generator.align", "0"]
+    command = ["generator", "train", f"folder:{folder}", "--minutes", "0.5", "--out", str(tmp_path), "--quiet", *own]
+    assert main(command) == 0
+    assert list(read_json(tmp_path / FILE)["settled"]) == ["reference", "generator"][not align :]
+    config = read_json(tmp_path / "config.json")
+    assert (tmp_path / "reference.safetensors").exists() == ("reference" in config) == align
+    if align:
+        settled = read_json(tmp_path / FILE)["settled"]["reference"]
+        assert settled["expected_seconds"]["reference"] < 0.5 * settled["left"]
+        epochs = config["reference"]["training"]["epochs"]
+        assert epochs * 24 * SPEED.classifier == pytest.approx(settled["expected_seconds"]["reference"], abs=0.06)
+    assert main(command) == 0
 
 
 @pytest.mark.parametrize(

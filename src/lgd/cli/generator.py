@@ -101,7 +101,7 @@ def generator_train(options: TrainOptions) -> None:
     from lgd.experiments.prepare import prepare_classifier
     from lgd.experiments.preview import preview_samples, write_grid, write_loss
     from lgd.experiments.reference import feature_maps_of
-    from lgd.experiments.resolve import Experiment, check_alignment
+    from lgd.experiments.resolve import Experiment, check_alignment, with_alignment
     from lgd.experiments.run_directory import claim
     from lgd.report.events import check_tensorboard, write_training
     from lgd.storage.files import output_directory
@@ -117,11 +117,14 @@ def generator_train(options: TrainOptions) -> None:
     check_budget(config)
     splits, device = cached_splits(config.dataset), resolve_device(config.compute.device)
     images = splits.train
+    config = with_alignment(config, images)
     check_generator(config.generator, images)
     check_alignment(config, images)
     warn_of_emulation(device, {"generator": to_dict(config)["generator"]})
     with output_directory(options.out, options.overwrite) as root, cpu_threads(config.generator.threads):
         budget = Budget(Experiment(config, splits, device), root, methods=())
+        if config.generator.align:
+            budget.settle("reference")
         config = budget.experiment.config
         used = ("dataset", "generator", *(["reference"] if config.generator.align else []))
         made_from = {name: to_dict(config)[name] for name in used}

@@ -94,9 +94,10 @@ class GeneratorConfig(Section):
     snr_offset: Strength = 0.0
     """Number added to the SNR before min-SNR weights limit it: 1 gives min(1 + SNR, gamma), which never falls below 1.
     """
-    align: Strength = 0.0
+    align: Strength | Literal["auto"] = 0.0
     """Weight of the loss that aligns a DiT's tokens with the reference's last feature map (REPA; its paper uses 0.5).
-    The reference is then trained before the generator. 0: none."""
+    The reference is then trained before the generator. 0: none. auto: 0.5 for a new generator, if the reference has a
+    feature map of several places, else 0."""
     flip: bool = False
     """Flip training images horizontally at random."""
     precision: Literal["float32", "bfloat16", "auto"] = "float32"

@@ -106,6 +106,7 @@ def begin(
     order = torch.randperm(images, generator=draw)
     alignment = None
     if maps is not None:
+        assert not isinstance(config.align, str), "the weight is not resolved yet"
         place = next(denoiser.parameters()).device
         alignment = Alignment(maps, denoiser, packed, config.align, config.seed).to(place)
         optimiser.add_param_group({"params": list(alignment.parameters())})

@@ -30,7 +30,8 @@ def seconds_of_pieces(
 ) -> dict[str, float]:
     """Return the seconds of each piece: of `SHARES`, and of the networks of a method's own.
 
-    Sets of several methods, each with `runs` runs, share the networks. Without methods there is a generator alone.
+    Sets of several methods, each with `runs` runs, share the networks. Without methods there is a generator alone, with
+    the reference that it is aligned with.
     """
     found: dict[str, float] = {}
     for method in methods or ("dit",):
@@ -38,7 +39,8 @@ def seconds_of_pieces(
             piece = "stages" if name in OF_STAGES else name
             repeated = piece in ("stages", "evaluation")
             found[piece] = found.get(piece, 0.0) + runs * seconds if repeated else seconds
-    return found if methods else {"generator": found["generator"]}
+    alone = ("reference", "generator") if config.generator.align else ("generator",)
+    return found if methods else {name: found[name] for name in alone}
 
 
 def amounts_for(

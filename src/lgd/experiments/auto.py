@@ -98,6 +98,7 @@ def settings_for(found: Survey, half_precision: bool) -> Config:
         "generator.steps": 2500,
         "generator.learning_rate": 4e-3,
         "generator.prediction": "sample",
+        "generator.align": "auto",
         "generator.precision": "auto",
         "reference.training": whole,
         "judge.training": whole,

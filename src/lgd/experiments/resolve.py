@@ -15,7 +15,7 @@ import torch
 
 from lgd.classifiers.architectures import new_classifier
 from lgd.classifiers.feature_map import map_shape
-from lgd.config import ClassifierConfig, Config, check, to_dict
+from lgd.config import ClassifierConfig, Config, check, to_dict, with_values
 from lgd.data.imageset import ImageSet, Splits
 from lgd.data.splits import cached_splits
 from lgd.diffusion.families.dit import DIT
@@ -39,6 +39,7 @@ from .auto import check_budget, load_config
 from .auto_method import SYNTHETIC, settled
 from .reference import foreign_reference
 
+ALIGNED = 0.5  # weight of the alignment that "auto" stands for, where a generator can be aligned
 LEAST_JUDGED = 2  # fewest training images of a class that a judge can be trained on
 
 Check = Callable[[Config, Splits], None]
@@ -101,8 +102,9 @@ def resolve(
         check_cluster(config.compute.address)
     for name in methods:
         tell_overruled(config, name)
-    configs = [with_method(config, name) for name in methods]
     splits = cached_splits(config.dataset)
+    config = with_alignment(config, splits.train)
+    configs = [with_method(config, name) for name in methods]
     for single in configs:
         check_method(single, splits.train)
     if methods and config.generator.source and not any(samples(single) for single in configs):
@@ -146,6 +148,19 @@ def has_generator(config: Config, splits: Splits) -> None:
     if config.generator.source and config.generator.tune == "none":
         check_null(config.generator.source, config.sampling.classifier_free_scale)
     check_decoder(config.guidance.decoder, config.generator, splits.train.shape)
+
+
+def with_alignment(config: Config, train: ImageSet) -> Config:
+    """Return the configuration with the weight that "auto" of generator.align stands for."""
+    if config.generator.align != "auto":
+        return config
+    try:
+        map_shape(config.reference, train.shape, len(train.class_names))
+    except UserError:  # a network without a map, or one that `has_reference` refuses
+        weight = 0.0
+    else:
+        weight = 0.0 if config.generator.source else ALIGNED
+    return with_values(config, {"generator.align": weight})
 
 
 def check_alignment(config: Config, train: ImageSet) -> None:
