@@ -46,6 +46,8 @@ def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> l
             continue
         if isinstance(a, dict) and isinstance(b, dict):
             rows += differences(a, b, name + ".")
+        elif isinstance(a, dict) and b is None:
+            rows.append(f"{name} (not used here)")
         elif a != b:
             rows.append(f"{name} ({a!r} there, {b!r} here)")
     return rows
