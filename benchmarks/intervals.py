@@ -9,19 +9,26 @@ A record holds the accuracy of every classifier of every run, so that any interv
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import ttest_ind
 
-from lgd.evaluation.intervals import paired_differences, t_interval
+from lgd.evaluation.intervals import LEVEL, paired_differences, t_interval, values_by_cell
 from lgd.evaluation.tables import Table, markdown
 from lgd.storage.files import read_json, write_json, write_text
 
 HERE = Path(__file__).parent
 RUNS, SEEDS, TRIALS = (3, 5, 10), 5, 4000
+UNPAIRED = (10, 17)
+"""runs of two methods that are compared without pairs"""
+Metrics = dict[str, list[dict[str, Any]]]
+"""of each method's runs"""
 Draw = Callable[[np.random.Generator, tuple[int, ...]], NDArray[np.float64]]
 DISTRIBUTIONS: dict[str, Draw] = {
     "normal": lambda random, shape: random.normal(size=shape),
@@ -45,6 +52,10 @@ The interval is Student's t over run means, or over paired differences of them. 
 and that their means are about normal. Means with heavy tails are covered more often, skewed ones less often. Until 26
 November lgd printed the percentile bootstrap, which is too narrow with few runs.
 
+Where methods have different numbers of runs, their means are compared without pairs, by Welch's interval. With {first}
+and {second} runs, of which the first have half the spread, it holds the true difference in {welch} percent of
+trials for these four distributions.
+
 Runs of a comparison share the generator, the reference and the test images. So an interval tells about other seeds with
 these, and not about another generator or data set. Of many intervals at 95 %, one in twenty misses.
 
@@ -62,7 +73,7 @@ RECORD = """\
 
     {command}
 
-{machine}. Accuracy of a method minus that of another, percentage points, paired by run. {runs}.
+{machine}. Accuracy of a method minus that of another, percentage points, {pairs}. {runs}.
 
 {tables}
 
@@ -98,6 +109,13 @@ def coverage_of_bootstrap(values: NDArray[np.float64], draws: int = 200) -> floa
     return 100 * hits / len(values)
 
 
+def coverage_of_welch(draw: Draw) -> float:
+    """Return the same of Welch's interval, for `UNPAIRED` runs of which the first have half the spread."""
+    first, second = (simulated(draw, runs).mean(2) for runs in UNPAIRED)
+    found = ttest_ind(first / 2, second, axis=1, equal_var=False).confidence_interval(LEVEL)
+    return 100 * float(np.mean((found.low <= 0) & (found.high >= 0)))
+
+
 def coverage_table() -> str:
     """Return the simulation's table."""
     rows = []
@@ -109,7 +127,7 @@ def coverage_table() -> str:
     return markdown(Table("coverage", "", header, rows, words=2))
 
 
-def record(name: str, folder: Path, command: str, machine: str) -> None:
+def record(name: str, folder: Path, command: str, machine: str, paired: bool = True) -> None:
     """Write records/NAME.json: the numbers of every run of a finished comparison, without matrices."""
     methods: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*-seed*/metrics.json")):
@@ -124,14 +142,39 @@ def record(name: str, folder: Path, command: str, machine: str) -> None:
         found = run["redundancy"] and {k: run["redundancy"][k] for k in ("mean_off_diagonal", "values", "chance")}
         one = {key: run[key] for key in ("seed", "judge", "reference")}
         methods.setdefault(run["method"], []).append({**one, "increments": increments, "redundancy": found})
-    write_json(HERE / "records" / f"{name}.json", {"command": command, "machine": machine, "methods": methods})
+    told: dict[str, Any] = {"command": command, "machine": machine, **({} if paired else {"paired": False})}
+    write_json(HERE / "records" / f"{name}.json", {**told, "methods": methods})
 
 
-def difference_rows(metrics: dict[str, list[dict[str, Any]]], method: str) -> Iterator[list[str]]:
+def welch_interval(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+    """Return the interval of the mean of `first` minus that of `second`, independent and about normal values."""
+    found = ttest_ind(first, second, equal_var=False).confidence_interval(LEVEL)
+    return float(found.low), float(found.high)
+
+
+def unpaired_differences(metrics: Metrics) -> list[dict[str, Any]]:
+    """Return the rows of `paired_differences` for methods whose numbers of runs differ, with Welch's interval."""
+    means = {
+        method: {cell: [fmean(values) for values in runs.values()] for cell, runs in values_by_cell(own).items()}
+        for method, own in metrics.items()
+    }
+    rows = []
+    for against, method in combinations(means, 2):
+        for (ipc, architecture), own in means[method].items():
+            others = means[against].get((ipc, architecture), [])
+            if min(len(own), len(others)) < 2:
+                continue
+            low, high = welch_interval(own, others)
+            row: dict[str, Any] = {"method": method, "against": against, "architecture": architecture, "ipc": ipc}
+            rows.append({**row, "difference": fmean(own) - fmean(others), "low": low, "high": high, "runs": len(own)})
+    return rows
+
+
+def difference_rows(metrics: Metrics, method: str, paired: bool = True) -> Iterator[list[str]]:
     """Yield a row per other method and architecture: `method` minus it, by IPC, with the interval of several runs."""
     ordered = {name: runs for name, runs in metrics.items() if name != method} | {method: metrics[method]}
     cells: dict[tuple[str, str], dict[int, str]] = {}
-    for row in paired_differences(ordered):
+    for row in (paired_differences if paired else unpaired_differences)(ordered):
         if row["method"] == method:
             interval = f" [{row['low']:+.1f}, {row['high']:+.1f}]" if row["runs"] > 1 else ""
             own = cells.setdefault((row["against"], row["architecture"]), {})
@@ -142,13 +185,13 @@ def difference_rows(metrics: dict[str, list[dict[str, Any]]], method: str) -> It
         yield [*names, *(one.get(ipc, "-") for ipc in ipcs)]
 
 
-def difference_tables(metrics: dict[str, list[dict[str, Any]]], name: str) -> Iterator[str]:
-    """Yield a table for each of our methods, of those that have the most runs."""
+def difference_tables(metrics: Metrics, name: str, paired: bool = True) -> Iterator[str]:
+    """Yield a table for each of our methods; of paired ones, those that have the most runs."""
     most = max(map(len, metrics.values()))
-    whole = {method: runs for method, runs in metrics.items() if len(runs) == most}
+    whole = {method: runs for method, runs in metrics.items() if len(runs) == most or not paired}
     for method in OURS:
         if method in whole:
-            header, *rows = difference_rows(whole, method)
+            header, *rows = difference_rows(whole, method, paired)
             yield markdown(Table(name, "", header, rows, words=2))
 
 
@@ -157,12 +200,19 @@ def page() -> str:
     records = ""
     for path in sorted((HERE / "records").glob("*.json")):
         found = read_json(path)
-        n = max(len(own) for own in found["methods"].values())
+        paired, counts = found.get("paired", True), {name: len(own) for name, own in found["methods"].items()}
+        n = max(counts.values())
         runs = f"{n} runs, with the 95 % t interval" if n > 1 else "One run, so there is no interval about methods"
-        tables = "\n\n".join(table.strip() for table in difference_tables(found["methods"], path.stem))
+        if not paired:
+            told = ", ".join(f"{count} runs of {name}" for name, count in counts.items())
+            runs = f"{told}, with Welch's 95 % t interval"
+        tables = "\n\n".join(table.strip() for table in difference_tables(found["methods"], path.stem, paired))
         facts = {key: found[key] for key in ("command", "machine")}
-        records += RECORD.format(name=path.stem, runs=runs, tables=tables, **facts)
-    return PAGE.format(trials=TRIALS, seeds=SEEDS, coverage=coverage_table(), records=records)
+        pairs = "paired by run" if paired else "not paired"
+        records += RECORD.format(name=path.stem, runs=runs, tables=tables, pairs=pairs, **facts)
+    (first, second), welch = UNPAIRED, ", ".join(f"{coverage_of_welch(draw):.1f}" for draw in DISTRIBUTIONS.values())
+    facts = {"trials": TRIALS, "seeds": SEEDS, "first": first, "second": second, "welch": welch}
+    return PAGE.format(**facts, coverage=coverage_table(), records=records)
 
 
 def main() -> None:
@@ -170,10 +220,11 @@ def main() -> None:
     parser.add_argument("--record", nargs=2, metavar=("NAME", "DIR"))
     parser.add_argument("--command", default="", help="the command that made DIR")
     parser.add_argument("--machine", default="", help="the processor that it ran on")
+    parser.add_argument("--unpaired", action="store_true", help="methods have different numbers of runs, of one kind")
     options = parser.parse_args()
     if options.record:
         name, folder = options.record
-        record(name, Path(folder), options.command, options.machine)
+        record(name, Path(folder), options.command, options.machine, not options.unpaired)
     write_text(HERE / "intervals.md", page())
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from math import sqrt
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, variance
 
 import intervals
 import pytest
+from scipy.special import stdtrit
 
 from lgd.evaluation.intervals import t_interval
 
@@ -32,6 +34,25 @@ def test_record_and_rows(finished: Path, tmp_path: Path, monkeypatch: pytest.Mon
     low, high = t_interval([1.0, 2.0]) or (0.0, 0.0)
     assert header == ["lgd minus", "architecture", "2 IPC", "4 IPC", "6 IPC"]
     assert rows == [["dit", "convnet", *[f"{fmean([1, 2]):+.1f} [{low:+.1f}, {high:+.1f}]"] * 3]]
+
+
+def test_runs_of_different_numbers_have_welchs_interval() -> None:
+    """Against its formula, computed step by step."""
+
+    def runs(values: list[float]) -> list[dict[str, object]]:
+        cells = [{"convnet": {"values": [value - 1, value + 1]}} for value in values]
+        return [{"seed": i, "increments": [{"ipc": 5, "architectures": cell}]} for i, cell in enumerate(cells)]
+
+    first, second = [52.0, 54.0, 53.5], [50.0, 49.0, 53.0, 51.0, 48.5]
+    parts = [variance(values) / len(values) for values in (first, second)]
+    freedom = sum(parts) ** 2 / sum(part**2 / (n - 1) for part, n in zip(parts, (3, 5), strict=True))
+    half = float(stdtrit(freedom, 0.975)) * sqrt(sum(parts))
+    lead = fmean(first) - fmean(second)
+    metrics = {"lgd": runs(first), "random": runs(second)}
+    _, row = intervals.difference_rows(metrics, "lgd", paired=False)
+    assert row == ["random", "convnet", f"{lead:+.1f} [{lead - half:+.1f}, {lead + half:+.1f}]"]
+    (table,) = intervals.difference_tables(metrics, "x", paired=False)
+    assert row[-1] in table
 
 
 def test_quoted_intervals_are_those_of_the_record() -> None:
@@ -72,7 +93,8 @@ def test_quoted_intervals_are_those_of_the_record() -> None:
     ):
         recorded = json.loads((root / "benchmarks" / "records" / f"{name}.json").read_text())
         several = {own: runs for own, runs in recorded["methods"].items() if len(runs) > 1}
-        cells = {tuple(row[:2]): row[-1] for row in intervals.difference_rows(several, method)}
+        rows = intervals.difference_rows(several, method, recorded.get("paired", True))
+        cells = {tuple(row[:2]): row[-1] for row in rows}
         low, high = (float(text) for text in cells[against, architecture].split("[")[1].rstrip("]").split(","))
         assert f"{low:.1f} to {high:.1f}" in quoted, (name, method, against)
     assert "## digits" in (root / "benchmarks" / "intervals.md").read_text()
