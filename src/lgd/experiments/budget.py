@@ -110,7 +110,7 @@ class Budget:
             self.keep(values)
             own = [f"{name} {value}" for name, value in values.items() if belongs(name, piece)]
             minutes = f"{max(0.0, left) / 60:.1f} of {self.asked.minutes:g} minutes"
-            log.info(f"budget: {minutes} left for {piece}: {', '.join(own)}")
+            log.info(f"budget: {minutes} left for {piece}: {', '.join(own) or 'as configured'}")
         return self.run()
 
     def settling(self, folder: Path) -> Settle | None:
