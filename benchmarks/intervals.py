@@ -25,7 +25,7 @@ from lgd.storage.files import read_json, write_json, write_text
 
 HERE = Path(__file__).parent
 RUNS, SEEDS, TRIALS = (3, 5, 10), 5, 4000
-UNPAIRED = (10, 17)
+UNPAIRED = (10, 21)
 """runs of two methods that are compared without pairs"""
 Metrics = dict[str, list[dict[str, Any]]]
 """of each method's runs"""
