@@ -28,7 +28,7 @@ from lgd.config import Config, load_config, to_dict, with_values
 from lgd.data.cache import key_of
 from lgd.data.splits import cached_splits
 from lgd.distillation.layout import Run
-from lgd.distillation.methods import METHODS, methods_used, real_image_units
+from lgd.distillation.methods import INDEPENDENT, METHODS, methods_used, real_image_units, with_method
 from lgd.distillation.stages import grow
 from lgd.evaluation.cells import accuracy_cell, evaluation_units
 from lgd.execution.local import Local
@@ -58,7 +58,8 @@ def network(config: Config, assets: Path, name: str) -> None:
 def own_asset(config: Config, assets: Path, name: str) -> None:
     """Make an asset that a method has for itself."""
     base = resolve(config, [])
-    asset = next(asset for method in METHODS.values() for asset in method.assets if asset.name == name)
+    known = [INDEPENDENT, *(asset for method in METHODS.values() for asset in method.assets)]
+    asset = next(asset for asset in known if asset.name == name)
     prepare_asset(asset, base.assets(assets), base.splits.train)
 
 
@@ -95,8 +96,11 @@ def sub_run(config: Config, assets: Path, method: str, seed: int, root: Path, me
 def tasks_of(base: Experiment, variants: list[Variant], runs: int, out: Path) -> list[Task]:
     """Return the tasks in the order in which they should start."""
     config, own = base.config, base.assets(out)
-    methods = list(dict.fromkeys(name for _, names, _ in variants for name in names))
-    used = {name: methods_used(base.with_method(name, 0).config) for name in methods}
+    used = {
+        (variant, name): methods_used(with_method(changed, name))
+        for variant, names, changed in variants
+        for name in names
+    }
     networks = [  # one after another: each adds its seconds to one file
         Task("reference", network, (config, out, "reference"), own.reference_file),
         Task("judge", network, (config, out, "judge"), own.judge_file, (own.reference_file,)),
@@ -109,7 +113,7 @@ def tasks_of(base: Experiment, variants: list[Variant], runs: int, out: Path) ->
         for part in parts
         for asset in part.assets
     }
-    sampled = {name for name, parts in used.items() if any(part.needs_generator for part in parts)}
+    sampled = {name for (_, name), parts in used.items() if any(part.needs_generator for part in parts)}
     orders: list[Task] = []  # one after another: they share files
     for kind in ("real", "sampled"):
         parts = [
@@ -129,7 +133,7 @@ def tasks_of(base: Experiment, variants: list[Variant], runs: int, out: Path) ->
             for name in names:
                 root = out / variant / f"{name}-seed{seed}"
                 ordered = orders[-1 if name in sampled else 0].done
-                first = (ordered, *(extra[a.name].done for p in used[name] for a in p.assets))
+                first = (ordered, *(extra[a.name].done for p in used[variant, name] for a in p.assets))
                 told, arguments = f"{variant} {root.name}".strip(), (changed, out, name, seed, root)
                 accuracies.append(Task(f"{told} accuracy", sub_run, (*arguments, False), root / ACCURACIES, first))
                 metrics = root / "metrics.json"

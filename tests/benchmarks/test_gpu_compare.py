@@ -34,9 +34,10 @@ def test_the_tasks_make_what_lgd_distill_makes(finished: Path, tmp_path: Path, m
     source, generator = str(finished / "config.json"), str(finished / "generator")
     arguments = [source, "--out", str(tmp_path), "--methods", "random", "lgd", "--seconds", "1"]
     arguments += ["--variant", "wide", "herding", "real.pool=40"]
+    arguments += ["--variant", "covered", "dit", "stages.coverage=herding", "stages.candidates=2"]
     assert compare.main([*arguments, "--set", f"generator.source={generator}"]) == 0
-    runs = ["random-seed0", "lgd-seed0", "wide herding-seed0"]
-    assert list(read_json(tmp_path / "tasks.json"))[-6:] == [f"{run} accuracy" for run in runs] + runs
+    runs = ["random-seed0", "lgd-seed0", "wide herding-seed0", "covered dit-seed0"]
+    assert list(read_json(tmp_path / "tasks.json"))[-8:] == [f"{run} accuracy" for run in runs] + runs
     assert load_config(str(tmp_path / "wide" / "herding-seed0" / "config.json")).real.pool == 40
     made, wanted = read_json(tmp_path / "lgd-seed0" / "metrics.json"), read_json(finished / "metrics.json")
     assert {**made, "seconds": None} == {**wanted, "seconds": None}
