@@ -148,6 +148,13 @@ def test_every_sampled_method_resumes_to_the_same_images(
     assert (last / "manifest.jsonl").read_bytes() == before
 
 
+def test_candidates_of_a_seed_set_have_anchors_of_their_own(settings: Config, assets: Path, tmp_path: Path) -> None:
+    """Two slots of two candidates in each of three increments: no anchor serves two candidates."""
+    run = grown(with_values(settings, {"stages.seed_method": "dit-easiest"}), assets, tmp_path)
+    used = [c.real for i in (1, 2, 3) for row in by_class(run, i, 3) for c in row.candidates]
+    assert len(used) == len(set(used)) == 12
+
+
 @pytest.mark.parametrize(("anchor", "seed_anchor"), [("learnability", "none"), ("none", "herding")])
 def test_the_seed_set_has_anchors_of_its_own(
     anchor: str, seed_anchor: str, settings: Config, assets: Path, tmp_path: Path

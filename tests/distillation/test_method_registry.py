@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -121,6 +122,33 @@ def test_a_seed_set_is_the_methods_own_set_of_that_size(
         torch.testing.assert_close(latents["3"], stored / 255 * 2 - 1)
 
 
+def test_the_easiest_of_a_slot_are_those_of_least_reference_loss(tiny: Config, assets: Path, tmp_path: Path) -> None:
+    """The first candidate of a slot is the image that `dit` keeps; no learner is trained for a seed set of them."""
+    stages = {"seed_candidates": 3, "seed_method": "dit-easiest", "increments": 1}
+    config = with_values(tiny, {f"stages.{name}": value for name, value in stages.items()})
+    plain, run = grown(with_method(config, "dit"), assets, tmp_path / "dit"), grown(config, assets, tmp_path / "lgd")
+    kept, first = read_manifest(run.increment(1)), read_manifest(plain.increment(1))
+    for row, one in zip(kept, first, strict=True):
+        losses = [candidate.reference_loss for candidate in row.candidates]
+        assert (len(losses), losses[row.chosen], row.candidates[0].seed) == (3, min(losses), one.candidates[0].seed)
+        assert all(candidate.score is None for candidate in row.candidates)
+        same = images_of(run, 1).images[kept.index(row)].equal(images_of(plain, 1).images[kept.index(row)])
+        assert same == (row.chosen == 0)
+    assert {row.chosen for row in kept} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(("seed_method", "told"), [("dit", 1), ("dit-easiest", 0)])
+def test_candidates_of_a_seed_set_that_nobody_chooses_from_are_told(
+    seed_method: str, told: int, tiny: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = with_values(tiny, {"stages.seed_method": seed_method, "stages.seed_candidates": 6})
+    with caplog.at_level(logging.WARNING):
+        check_method(config, cached_splits(tiny.dataset).train)
+    assert [record.getMessage() for record in caplog.records] == told * [
+        "stages.seed_candidates: not used, because dit makes one candidate a slot; try dit-easiest"
+    ]
+
+
 def test_a_seed_set_does_not_mind_where_the_whole_set_is_evaluated(tiny: Config) -> None:
     assert seed_config(with_values(tiny, {"evaluation.ipc": (4,)})).stages.increments == 1
 
@@ -159,7 +187,7 @@ def test_anchors_named_by_hand_start_at_half_of_the_steps(tiny: Config) -> None:
 
 
 def test_an_unknown_method_lists_the_known(tiny: Config) -> None:
-    with pytest.raises(UserError, match=r"did you mean 'k-center'.*Known: dit, full, herding, hybrid, igd"):
+    with pytest.raises(UserError, match=r"did you mean 'k-center'.*Known: dit, dit-easiest, full, herding, hybrid"):
         method_named("kcenter")
 
 

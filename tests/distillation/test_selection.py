@@ -32,6 +32,7 @@ def test_against_a_plain_loop(slots: Slots) -> None:
         assert chosen["score"][i] == max(range(3), key=lambda k: slot[k][0])
         best = max(valid, key=lambda k: slot[k][0])
         assert chosen["valid-first"][i] == best
+        assert chosen["easiest"][i] == min(range(3), key=lambda k: slot[k][2])
         unlearned = [k for k in range(3) if slot[k][3] and slot[k][1] > 2]
         assert chosen["easiest-unlearned"][i] == (min(unlearned, key=lambda k: slot[k][2]) if unlearned else best)
 
@@ -44,7 +45,7 @@ def test_the_worked_example_of_the_documentation(slots: Slots) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(SELECTION_RULES, name, rule)
         chosen = rule_named(name).choose(measured(slots), StagesConfig())
-    assert chosen.tolist() == [min(range(3), key=lambda k: slot[k][2]) for slot in slots]
+    assert chosen.tolist() == [max(range(3), key=lambda k: slot[k][1]) for slot in slots]
 
 
 def test_an_unknown_rule_is_named_with_the_nearest() -> None:

@@ -79,6 +79,9 @@ class StagesConfig(Section):
     """Store pictures of at most 64 pixels of the candidates that were not kept; the report shows them."""
     seed_method: str = "dit"
     """Name of the method that makes the first increment, for methods that need a learner."""
+    seed_candidates: Count | None = None
+    """Candidates for every image kept of the first increment, for methods that need a learner; its method must choose
+    among them, as dit-easiest does. None: as many as `candidates`."""
     anchor: Literal["none", "random", "herding", "k-means", "learnability"] = "none"
     """Real images from whose noised latents sampling starts: none (it starts from noise), random, herding or k-means
     (in the reference's features), or learnability (the real candidates that `selection` chooses first; without a

@@ -67,10 +67,16 @@ def easiest_unlearned(slots: CandidateScores, stages: StagesConfig) -> Tensor:
     return easiest.where(unlearned.any(dim=1), highest_valid_score(slots, stages))
 
 
+def easiest(slots: CandidateScores, stages: StagesConfig) -> Tensor:
+    """Choose the lowest reference loss; the first wins a tie. It asks no learner."""
+    return slots.reference_loss.argmin(dim=1)
+
+
 SELECTION_RULES = {
     "score": SelectionRule(highest_score, "the highest score"),
     "valid-first": SelectionRule(highest_valid_score, "the highest score of those that the reference recognises"),
     "easiest-unlearned": SelectionRule(easiest_unlearned, "the easiest valid image that the learner has not learned"),
+    "easiest": SelectionRule(easiest, "the easiest image, whatever the learner knows"),
 }
 
 

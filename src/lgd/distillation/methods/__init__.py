@@ -23,7 +23,7 @@ from .candidates import CandidateSource
 from .igd import influence_guidance, sample_igd
 from .mgd3 import MGD3
 from .real import REAL, select_by, select_full
-from .sampled import sample_lgd, sample_unguided
+from .sampled import sample_easiest, sample_lgd, sample_unguided
 from .sampling import SAMPLED
 
 PLUGINS = "lgd.methods"
@@ -103,6 +103,12 @@ METHODS = {
         },
     ),
     "dit": Method(sample_unguided, "unguided diffusion"),
+    "dit-easiest": Method(
+        sample_easiest,
+        "unguided diffusion, of each slot's candidates the one that the reference finds easiest",
+        competes=True,
+        fields={"stages.selection": "easiest"},
+    ),
     "igd": Method(
         sample_igd,
         "diffusion guided by influence",
@@ -190,7 +196,8 @@ def seed_config(config: Config) -> Config:
     """Return the configuration of the seed set: a set of one increment, made by the seed method."""
     own = config.stages
     anchor = own.anchor if own.seed_anchor == "same" else own.seed_anchor
-    stages, evaluation = replace(own, increments=1, anchor=anchor), replace(config.evaluation, ipc=())
+    stages = replace(own, increments=1, anchor=anchor, candidates=own.seed_candidates or own.candidates)
+    evaluation = replace(config.evaluation, ipc=())
     return with_method(replace(config, stages=stages, evaluation=evaluation), seed_method(config))
 
 
@@ -206,11 +213,12 @@ def recipes_of(config: Config) -> tuple[Recipe, Recipe]:
 
 
 def recipe_for(config: Config) -> Recipe:
-    """Return the settings that a method makes images with: without learner or coverage, with one candidate a slot."""
+    """Return the settings that a method makes images with: one candidate a slot where none compete."""
     recipe, stages = recipe_of(config), config.stages
-    if method_named(config.method).needs_learner:
+    method = method_named(config.method)
+    if method.needs_learner:
         return recipe
-    candidates = 1 if stages.coverage == "none" else stages.candidates
+    candidates = stages.candidates if method.competes or stages.coverage != "none" else 1
     anchor = "herding" if stages.anchor == "learnability" else stages.anchor
     return replace(recipe, stages=replace(recipe.stages, candidates=candidates, anchor=anchor))
 

@@ -49,7 +49,8 @@ def anchors_in_order(context: SamplingContext, order: str) -> Anchors:
     """
     resources, kappa = context.resources, context.config.stages.candidates
     n = context.config.stages.images_per_increment
-    before = 0 if resources.increment == 1 else n + (resources.increment - 2) * n * kappa
+    growth, earlier = resources.growth, resources.increment - 1
+    before = anchor_count(growth.seed, growth.later, earlier) if earlier else 0
     anchors = Anchors()
     for label in resources.classes:
         path = anchors_file(resources.growth, order, label)
@@ -87,15 +88,20 @@ def encode(resources: Resources, positions: Tensor) -> Tensor:
         return torch.cat([autoencoder.encode(part).cpu() for part in parts])
 
 
-def anchor_count(recipe: Recipe) -> int:
-    """Return the number of anchors per class that a run uses: one a slot in the seed set, then one a candidate."""
-    stages = recipe.stages
-    return stages.images_per_increment * (1 + (stages.increments - 1) * stages.candidates)
+def anchor_count(seed: Recipe, later: Recipe, increments: int) -> int:
+    """Return the number of anchors per class of the first increments of a run: one for every candidate."""
+    slots = later.stages.images_per_increment
+    return slots * (seed.stages.candidates + (increments - 1) * later.stages.candidates)
+
+
+def anchors_of(growth: Growth) -> int:
+    """Return the number of anchors per class of a whole run."""
+    return anchor_count(growth.seed, growth.later, growth.later.stages.increments)
 
 
 def anchors_file(growth: Growth, order: str, label: int) -> Path:
     seed = growth.later.seed if ORDERS[order].seeded else 0
-    name = f"anchors-{order}-{seed}-{anchor_count(growth.later)}-{growth.later.sampling.precision}"
+    name = f"anchors-{order}-{seed}-{anchors_of(growth)}-{growth.later.sampling.precision}"
     return growth.assets.real_folder / name / f"{label:04d}.safetensors"
 
 
@@ -108,7 +114,7 @@ def encode_anchors(growth: Growth, label: int, done: Path, order: str) -> None:
     """Choose a class's anchors in an order and write their positions in the training set and their latents."""
     resources = Resources(growth, 1, range(label, label + 1))
     held = resources.splits.train.indices_of(label)
-    members = held[ORDERS[order].first(resources, label, min(anchor_count(growth.later), len(held)))]
+    members = held[ORDERS[order].first(resources, label, min(anchors_of(growth), len(held)))]
     save_tensors(done, {"members": members, "latents": encode(resources, members)})
 
 

@@ -8,7 +8,7 @@ from lgd.errors import UserError
 from lgd.guidance.learnability import guided_steps
 from lgd.progress import log
 
-from . import METHODS, Method, method_named, recipe_for, seed_config, seed_method, with_method
+from . import METHODS, Method, method_named, recipe_for, recipes_of, seed_config, seed_method, with_method
 from .anchors import anchor_count
 from .real import REAL
 
@@ -30,7 +30,10 @@ def check_method(config: Config, train: ImageSet) -> None:
             known = [name for name, other in METHODS.items() if makes_seed_sets(other, method)]
             raise UserError(f"{method.seed_field}: {name!r} cannot make a seed set; use one of {', '.join(known)}")
         check_budget(seed_config(config), train)
-        method_named(name).check(recipe_for(seed_config(config)))
+        seed = recipe_for(seed_config(config))
+        method_named(name).check(seed)
+        if config.stages.seed_candidates not in (None, seed.stages.candidates):
+            log.warning(f"stages.seed_candidates: not used, because {name} makes one candidate a slot; try dit-easiest")
     check_anchors(config, train)
     for name in (config.method, seed_method(config)) if config.synthetic else ():
         sources = method_named(name).sources
@@ -82,7 +85,7 @@ def check_anchors(config: Config, train: ImageSet) -> None:
             f" of guidance begins at {guidance.window[0]}; lower guidance.window or raise stages.anchor_step"
         )
     size, name = smallest_class(train)
-    slots, asked = recipe.stages.images_per_increment, anchor_count(recipe)
+    slots, asked = recipe.stages.images_per_increment, anchor_count(*recipes_of(config), recipe.stages.increments)
     if anchor == "learnability" and min(size, config.real.pool or size) < slots:
         raise UserError(f"stages.anchor: class {name!r} has fewer real images than the {slots} slots")
     if size < asked:

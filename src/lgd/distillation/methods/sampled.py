@@ -1,7 +1,6 @@
 """LGD and unguided diffusion: images sampled from the generator, with or without learnability guidance."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
@@ -10,14 +9,14 @@ from lgd.distillation.store import SelectedImage
 from lgd.guidance.learnability import learnability
 
 from .candidates import CandidateSource, Guide
-from .sampling import SAMPLED, climbing, sample_slots_in_order, without_selection
+from .sampling import SAMPLED, climbing, sample_slots_in_order, unguided, without_selection
 
 
 def sample_lgd(resources: Resources, sources: Sequence[CandidateSource] = (SAMPLED,)) -> list[SelectedImage]:
     """Keep one of the candidates of every slot; those that are sampled are sampled with learnability guidance."""
     config = resources.config
     if not any(source.generated for source in sources):
-        config = replace(config, guidance=replace(config.guidance, strength=0.0, deviation=0.0))
+        config = unguided(config)
     return sample_slots_in_order(resources, config, by_learnability(resources), scored=True, sources=sources)
 
 
@@ -35,3 +34,8 @@ def sample_unguided(resources: Resources) -> list[SelectedImage]:
     """Sample one candidate a slot with classifier-free guidance alone."""
     recipe = without_selection(resources.config)
     return sample_slots_in_order(resources, recipe, lambda denoiser, labels, slots: denoiser)
+
+
+def sample_easiest(resources: Resources) -> list[SelectedImage]:
+    """Sample candidates with classifier-free guidance alone; the selection rule, which asks no learner, keeps one."""
+    return sample_slots_in_order(resources, unguided(resources.config), lambda denoiser, labels, slots: denoiser)

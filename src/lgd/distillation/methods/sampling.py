@@ -46,11 +46,16 @@ def climbing(
     return guide
 
 
+def unguided(config: Recipe) -> Recipe:
+    """Return the settings without learnability and deviation guidance."""
+    return replace(config, guidance=replace(config.guidance, strength=0.0, deviation=0.0))
+
+
 def without_selection(config: Recipe, guidance: GuidanceConfig | None = None) -> Recipe:
     """Return the settings with one candidate a slot, except for coverage, and with this guidance or none."""
-    guidance = guidance or replace(config.guidance, strength=0.0, deviation=0.0)
     candidates = 1 if config.stages.coverage == "none" else config.stages.candidates
-    return replace(config, guidance=guidance, stages=replace(config.stages, candidates=candidates))
+    config = replace(config, guidance=guidance) if guidance else unguided(config)
+    return replace(config, stages=replace(config.stages, candidates=candidates))
 
 
 def sample_slots_in_order(
@@ -84,8 +89,7 @@ def sample_slots(context: SamplingContext, begun: Sequence[Propose], slots: Sequ
     if context.coverage:
         selected = best_covering(context, context.coverage, places, scores, slots)
     else:
-        choose = rule_named(config.stages.selection).choose
-        chosen = choose(scores, config.stages).tolist() if context.scored else [0] * len(places)
+        chosen = rule_named(config.stages.selection).choose(scores, config.stages).tolist()
         keep = config.stages.keep_rejected
         selected = [place.select(k, context.scored, keep) for place, k in zip(places, chosen, strict=True)]
     if config.guidance.deviation > 0:
