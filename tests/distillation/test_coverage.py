@@ -102,7 +102,7 @@ def test_unguided_images_are_those_of_the_slow_choice(
 ) -> None:
     """Of all candidates of a class, each from its own seed, the ones that the slow loop takes, given increment 1."""
     resources = covered(tiny, finished, 2, stages_coverage=rule)
-    monkeypatch.setattr(Run, "real_class", lambda self, label: finished / "nowhere" / str(label))
+    monkeypatch.setattr(Run, "real_class", lambda self, network, label: finished / "nowhere" / str(label))
     monkeypatch.setattr(module, "save_tensors", lambda *_: None)
     found = sample_unguided(resources)
     plain = with_values(tiny, {"stages.images_per_increment": 1})
@@ -140,7 +140,7 @@ def test_with_a_learner_the_better_half_competes(tiny: Config, finished: Path, m
         return list(range(len(features)))[-count:]  # of the half, the worst by the rule
 
     monkeypatch.setattr(module.Coverage, "keep", keep)
-    monkeypatch.setattr(Run, "real_class", lambda self, label: finished / "nowhere" / str(label))
+    monkeypatch.setattr(Run, "real_class", lambda self, network, label: finished / "nowhere" / str(label))
     monkeypatch.setattr(module, "save_tensors", lambda *_: None)
     found = sample_lgd(resources)
     assert asked == [3, 3]  # of two slots with three candidates each

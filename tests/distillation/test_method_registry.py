@@ -145,7 +145,7 @@ def test_candidates_of_a_seed_set_that_nobody_chooses_from_are_told(
     with caplog.at_level(logging.WARNING):
         check_method(config, cached_splits(tiny.dataset).train)
     assert [record.getMessage() for record in caplog.records] == told * [
-        "stages.seed_candidates: not used, because dit makes one candidate a slot; try dit-easiest"
+        "stages.seed_candidates: not used, because dit makes one candidate a slot; try dit-herded"
     ]
 
 
@@ -187,7 +187,7 @@ def test_anchors_named_by_hand_start_at_half_of_the_steps(tiny: Config) -> None:
 
 
 def test_an_unknown_method_lists_the_known(tiny: Config) -> None:
-    with pytest.raises(UserError, match=r"did you mean 'k-center'.*Known: dit, dit-easiest, full, herding, hybrid"):
+    with pytest.raises(UserError, match=r"did you mean 'k-center'.*Known: dit, dit-easiest, dit-herded, full"):
         method_named("kcenter")
 
 

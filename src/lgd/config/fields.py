@@ -71,8 +71,10 @@ class StagesConfig(Section):
     """Loss of the learner, in nats, above which easiest-unlearned takes a candidate as not yet learned."""
     coverage: Literal["none", "herding", "sinkhorn"] = "none"
     """Coverage of the class by the whole set, which then decides among a class's candidates: none, herding (nearest
-    mean) or sinkhorn (least transport to k-means centres), in the features of an independent network. With a learner
-    only the half of higher rank by `selection` competes."""
+    mean) or sinkhorn (least transport to k-means centres), in the features of `coverage_network`. Where `selection`
+    can rank candidates, only the half of higher rank competes."""
+    coverage_network: Literal["independent", "reference"] = "independent"
+    """Network whose features coverage takes: independent (one that takes no part in guidance) or reference."""
     coverage_increments: Whole = 0
     """Number of increments, from the first, with coverage. 0: all."""
     keep_rejected: bool = False
@@ -81,7 +83,7 @@ class StagesConfig(Section):
     """Name of the method that makes the first increment, for methods that need a learner."""
     seed_candidates: Count | None = None
     """Candidates for every image kept of the first increment, for methods that need a learner; its method must choose
-    among them, as dit-easiest does. None: as many as `candidates`."""
+    among them, as dit-easiest and dit-herded do. None: as many as `candidates`."""
     anchor: Literal["none", "random", "herding", "k-means", "learnability"] = "none"
     """Real images from whose noised latents sampling starts: none (it starts from noise), random, herding or k-means
     (in the reference's features), or learnability (the real candidates that `selection` chooses first; without a

@@ -1,6 +1,6 @@
 """Set-level coverage: keep the candidates after which the whole set covers its class of real images best.
 
-The features are those of a network that takes no part in guidance (docs/method.md, "Coverage").
+The features are those of `stages.coverage_network` (docs/method.md, "Coverage").
 """
 
 from collections.abc import Callable
@@ -100,12 +100,12 @@ class Coverage:
         self.kept = {label: one.mean[None][:0] for label, one in real.items()}
         if earlier:
             images = read_union(earlier, resources.growth.class_names, resources.classes)
-            features = features_of(resources.independent, images).double()
+            features = features_of(resources.covering, images).double()
             self.kept = {label: features[images.indices_of(label)] for label in resources.classes}
 
     def features(self, images: Tensor) -> Tensor:
         """Compute the features of uint8 images (N, C, H, W), (N, D), in float64 on the CPU, in batches."""
-        network: Classifier = self.resources.independent
+        network: Classifier = self.resources.covering
         with torch.no_grad():
             found = in_batches(lambda part: network.features(to_float(images[part])), len(images), self.resources)
         return found.cpu().double()
@@ -119,12 +119,12 @@ class Coverage:
 
 def real_class(resources: Resources, label: int) -> RealClass:
     """Return a class's real features, summarised; the first increment writes them. Errors: UserError."""
-    path = resources.growth.run.real_class(label)
+    path = resources.growth.run.real_class(resources.config.stages.coverage_network, label)
     names = list(RealClass.__dataclass_fields__)
     if path.exists():
         return RealClass(**load_tensors(path, names))
     train, name = resources.splits.train, resources.growth.class_names[label]
-    features = features_of(resources.independent, train.subset(train.indices_of(label))).double()
+    features = features_of(resources.covering, train.subset(train.indices_of(label))).double()
     centres = find_modes(features[:, :, None, None], min(MOST_CENTRES, len(features)), derive_seed("coverage", name))
     centres = centres.flatten(1)
     counts = torch.cdist(features, centres).argmin(1).bincount(minlength=len(centres)).double()

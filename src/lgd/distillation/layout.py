@@ -70,9 +70,9 @@ class Run:
     def group(self, increment: int, group: int) -> Path:
         return self.increment(increment) / "groups" / f"{group:04d}.json"
 
-    def real_class(self, label: int) -> Path:
-        """Return the summary of a class's real features, for coverage."""
-        return self.root / "coverage" / f"{label:04d}.safetensors"
+    def real_class(self, network: str, label: int) -> Path:
+        """Return the summary of a class's real features in a network, for coverage."""
+        return self.root / "coverage" / network / f"{label:04d}.safetensors"
 
     def modes(self, label: int) -> Path:
         return self.root / "modes" / f"{label:04d}.safetensors"

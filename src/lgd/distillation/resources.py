@@ -66,8 +66,14 @@ class Resources:
 
     @cached_property
     def independent(self) -> Classifier:
-        """The network of calibration and coverage, which takes no part in guidance."""
+        """The network of calibration and, by default, of coverage, which takes no part in guidance."""
         return load_network(self.assets, self.assets.independent_file, self.assets.judge)
+
+    @property
+    def covering(self) -> Classifier:
+        """The network in whose features coverage measures."""
+        named = {"independent": lambda: self.independent, "reference": lambda: self.reference}
+        return named[self.config.stages.coverage_network]()
 
     @cached_property
     def learners(self) -> list[Classifier]:

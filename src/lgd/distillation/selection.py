@@ -44,6 +44,8 @@ class SelectionRule:
     """takes measurements (S, kappa) and the settings; returns the index of the kept candidate of each slot, (S,)"""
     summary: str
     """one line about the rule"""
+    asks_learner: bool = True
+    """whether it needs the learner's loss; otherwise candidates of methods without a learner compete by it, too"""
 
 
 def highest_score(slots: CandidateScores, stages: StagesConfig) -> Tensor:
@@ -76,7 +78,7 @@ SELECTION_RULES = {
     "score": SelectionRule(highest_score, "the highest score"),
     "valid-first": SelectionRule(highest_valid_score, "the highest score of those that the reference recognises"),
     "easiest-unlearned": SelectionRule(easiest_unlearned, "the easiest valid image that the learner has not learned"),
-    "easiest": SelectionRule(easiest, "the easiest image, whatever the learner knows"),
+    "easiest": SelectionRule(easiest, "the easiest image; no learner is asked", asks_learner=False),
 }
 
 
@@ -86,6 +88,11 @@ def ranked(candidates: CandidateScores, count: int, rule: SelectionRule, stages:
     for _ in range(count):
         order.append(left.pop(int(rule.choose(candidates.of(left).by_slot(len(left)), stages))))
     return order
+
+
+def chooses_alone(stages: StagesConfig) -> bool:
+    """Return whether several candidates compete without a learner: by the selection rule, by coverage, or by both."""
+    return stages.coverage != "none" or not rule_named(stages.selection).asks_learner
 
 
 def rule_named(name: str) -> SelectionRule:

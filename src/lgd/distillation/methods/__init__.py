@@ -14,6 +14,7 @@ from lgd.config import Config, with_values
 from lgd.distillation.judge import make_independent
 from lgd.distillation.layout import Run
 from lgd.distillation.recipe import Assets, Growth, Recipe, recipe_of
+from lgd.distillation.selection import chooses_alone
 from lgd.distillation.surrogate import make_surrogate
 from lgd.errors import UserError, nearest
 from lgd.execution.units import Unit
@@ -23,7 +24,7 @@ from .candidates import CandidateSource
 from .igd import influence_guidance, sample_igd
 from .mgd3 import MGD3
 from .real import REAL, select_by, select_full
-from .sampled import sample_easiest, sample_lgd, sample_unguided
+from .sampled import sample_lgd, sample_unguided
 from .sampling import SAMPLED
 
 PLUGINS = "lgd.methods"
@@ -104,10 +105,18 @@ METHODS = {
     ),
     "dit": Method(sample_unguided, "unguided diffusion"),
     "dit-easiest": Method(
-        sample_easiest,
-        "unguided diffusion, of each slot's candidates the one that the reference finds easiest",
-        competes=True,
+        sample_unguided,
+        "unguided diffusion, of a slot's candidates the one of least reference loss",
         fields={"stages.selection": "easiest"},
+    ),
+    "dit-herded": Method(
+        sample_unguided,
+        "unguided diffusion, of a class's candidates of less reference loss those that keep the mean of the features",
+        fields={
+            "stages.selection": "easiest",
+            "stages.coverage": "herding",
+            "stages.coverage_network": "reference",
+        },
     ),
     "igd": Method(
         sample_igd,
@@ -213,12 +222,11 @@ def recipes_of(config: Config) -> tuple[Recipe, Recipe]:
 
 
 def recipe_for(config: Config) -> Recipe:
-    """Return the settings that a method makes images with: one candidate a slot where none compete."""
+    """Return the settings that a method makes images with: one candidate a slot without learner or choice."""
     recipe, stages = recipe_of(config), config.stages
-    method = method_named(config.method)
-    if method.needs_learner:
+    if method_named(config.method).needs_learner:
         return recipe
-    candidates = stages.candidates if method.competes or stages.coverage != "none" else 1
+    candidates = stages.candidates if chooses_alone(stages) else 1
     anchor = "herding" if stages.anchor == "learnability" else stages.anchor
     return replace(recipe, stages=replace(recipe.stages, candidates=candidates, anchor=anchor))
 
@@ -241,8 +249,9 @@ def is_calibrated(recipe: Recipe) -> bool:
 
 def needs_independent(recipe: Recipe) -> bool:
     """Return whether calibration or coverage asks the independent network."""
-    covered = recipe.stages.coverage != "none" and method_named(recipe.method).needs_generator
-    return covered or is_calibrated(recipe)
+    stages = recipe.stages
+    covered = stages.coverage != "none" and stages.coverage_network == "independent"
+    return (covered and method_named(recipe.method).needs_generator) or is_calibrated(recipe)
 
 
 def real_image_units(growth: Growth) -> list[Unit]:

@@ -44,8 +44,6 @@ class Method:
     """one line about the method"""
     needs_learner: bool = False
     """whether it needs a learner, and so a seed set of another method"""
-    competes: bool = False
-    """whether the selection rule chooses among candidates although no learner is asked"""
     sources: tuple[CandidateSource, ...] = (SAMPLED,)
     """of its candidates; none for a method that takes real images without a choice among them"""
     order: str = ""

@@ -33,7 +33,7 @@ def check_method(config: Config, train: ImageSet) -> None:
         seed = recipe_for(seed_config(config))
         method_named(name).check(seed)
         if config.stages.seed_candidates not in (None, seed.stages.candidates):
-            log.warning(f"stages.seed_candidates: not used, because {name} makes one candidate a slot; try dit-easiest")
+            log.warning(f"stages.seed_candidates: not used, because {name} makes one candidate a slot; try dit-herded")
     check_anchors(config, train)
     for name in (config.method, seed_method(config)) if config.synthetic else ():
         sources = method_named(name).sources

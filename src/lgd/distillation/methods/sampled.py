@@ -31,11 +31,6 @@ def by_learnability(resources: Resources) -> Guide:
 
 
 def sample_unguided(resources: Resources) -> list[SelectedImage]:
-    """Sample one candidate a slot with classifier-free guidance alone."""
+    """Sample with classifier-free guidance alone, one candidate a slot where nothing chooses without a learner."""
     recipe = without_selection(resources.config)
     return sample_slots_in_order(resources, recipe, lambda denoiser, labels, slots: denoiser)
-
-
-def sample_easiest(resources: Resources) -> list[SelectedImage]:
-    """Sample candidates with classifier-free guidance alone; the selection rule, which asks no learner, keeps one."""
-    return sample_slots_in_order(resources, unguided(resources.config), lambda denoiser, labels, slots: denoiser)

@@ -16,7 +16,7 @@ from lgd.diffusion.types import Denoiser
 from lgd.distillation.coverage import Coverage
 from lgd.distillation.recipe import Recipe, first_step
 from lgd.distillation.resources import Resources, in_batches
-from lgd.distillation.selection import CandidateScores, ranked, rule_named
+from lgd.distillation.selection import CandidateScores, chooses_alone, ranked, rule_named
 from lgd.distillation.store import SelectedImage
 from lgd.guidance.classifier_free import classifier_free
 from lgd.guidance.deviation import deviation_guided
@@ -52,8 +52,8 @@ def unguided(config: Recipe) -> Recipe:
 
 
 def without_selection(config: Recipe, guidance: GuidanceConfig | None = None) -> Recipe:
-    """Return the settings with one candidate a slot, except for coverage, and with this guidance or none."""
-    candidates = 1 if config.stages.coverage == "none" else config.stages.candidates
+    """Return the settings with this guidance or none, and one candidate a slot unless something chooses among more."""
+    candidates = config.stages.candidates if chooses_alone(config.stages) else 1
     config = replace(config, guidance=guidance) if guidance else unguided(config)
     return replace(config, stages=replace(config.stages, candidates=candidates))
 
@@ -106,17 +106,18 @@ def best_covering(
 ) -> list[SelectedImage]:
     """Keep as many of each class's candidates as there are slots, by coverage.
 
-    scores: of the places, (places, kappa). Where candidates are scored, only the half that the selection rule ranks
-    higher competes. Every candidate is recorded once: each slot lists its image and an equal share of the others.
+    scores: of the places, (places, kappa). Where the selection rule can rank them, only the half that it ranks higher
+    competes. Every candidate is recorded once: each slot lists its image and an equal share of the others.
     """
     stages, selected = context.config.stages, []
+    rule = rule_named(stages.selection)
     for number, label in enumerate(context.resources.classes):
         own = range(number, len(places), len(context.resources.classes))
         pool = [candidate for place in own for candidate in places[place].candidates]
         competing = list(range(len(pool)))
-        if context.scored:
+        if context.scored or not rule.asks_learner:
             half = max(len(slots), -(-len(pool) // 2))
-            competing = ranked(scores.of(own).map(torch.flatten), half, rule_named(stages.selection), stages)
+            competing = ranked(scores.of(own).map(torch.flatten), half, rule, stages)
         images = torch.stack([proposals.image(index) for proposals, index in (pool[i] for i in competing)])
         chosen = coverage.keep(label, coverage.features(images.to(context.resources.device)), len(slots))
         kept = [competing[k] for k in chosen]
