@@ -11,11 +11,14 @@ import torch
 from scipy.optimize import linprog
 from tests.conftest import resources_of
 from torch import Tensor
+from torch.nn import functional as F
 
+from lgd.classifiers.architectures import features_of
 from lgd.config import Config, with_values
 from lgd.distillation import coverage as module
 from lgd.distillation.coverage import COVERAGE_RULES, RealClass, cover, mean_distance, real_class, transport_cost
 from lgd.distillation.layout import Run
+from lgd.distillation.methods import methods_used, with_method
 from lgd.distillation.methods.sampled import sample_lgd, sample_unguided
 from lgd.distillation.resources import Resources
 from lgd.distillation.selection import SELECTION_RULES, CandidateScores, ranked
@@ -122,6 +125,36 @@ def test_unguided_images_are_those_of_the_slow_choice(
         assert [item.candidates[item.chosen].seed for item in own] == [seeds[i] for i in chosen]
         for item, i in zip(own, chosen, strict=True):
             assert (item.image.float() - images[i]).abs().max() <= 1
+
+
+def test_herded_samples_are_the_slow_choice_from_the_easier_half(
+    tiny: Config, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of six candidates of a class the three of least reference loss; of these the two that keep the mean."""
+    monkeypatch.setattr(Run, "real_class", lambda self, network, label: finished / "nowhere" / network / str(label))
+    monkeypatch.setattr(module, "save_tensors", lambda *_: None)
+    config = with_method(with_values(tiny, {"stages.candidates": 3}), "dit-herded")
+    resources = resources_of(config, finished, 1, range(2, 4))
+    found, plain = sample_unguided(resources), with_values(tiny, {"stages.images_per_increment": 1})
+    reference, train = resources.reference, resources.splits.train
+    for label in (2, 3):
+        own = [item for item in found if item.label == label]
+        seeds = [image_seed(0, 1, str(label), slot, k) for slot in range(2) for k in range(3)]
+        images = torch.stack([alone(resources_of(plain, finished, 1, range(label, label + 1)), seed) for seed in seeds])
+        losses = F.cross_entropy(reference(images / 255), torch.full((6,), label), reduction="none")
+        easier = sorted(range(6), key=lambda i: float(losses[i]))[:3]
+        mean = features_of(reference, train.subset(train.indices_of(label))).double().mean(0)
+        features = reference.features(images[easier] / 255).double()
+        first = int((features - mean).norm(dim=1).argmin())
+        rest = [i for i in range(3) if i != first]
+        second = min(rest, key=lambda i: float(((features[first] + features[i]) / 2 - mean).norm()))
+        assert [item.candidates[item.chosen].seed for item in own] == [seeds[easier[i]] for i in (first, second)]
+
+
+def test_the_network_of_coverage_is_trained_only_where_it_is_asked(tiny: Config) -> None:
+    for name, wanted in (("dit-herded", False), ("dit", True)):
+        (method,) = methods_used(with_method(with_values(tiny, {"stages.coverage": "herding"}), name))
+        assert any(asset.name == "independent" for asset in method.assets) == wanted
 
 
 def alone(resources: Resources, seed: int) -> Tensor:
