@@ -66,7 +66,7 @@ def test_the_documented_selection_rule(tiny: Config, tmp_path: Path, monkeypatch
     assert main(["distill", str(preset), "--stages.selection", name, "--out", str(out), "--quiet"]) == 0
     rows = read_manifest(Run(out).increment(2))
     assert len(rows) == 20
-    assert [row.chosen for row in rows] == [surest(row) for row in rows]
+    assert [row.chosen for row in rows] == [hardest(row) for row in rows]
     assert any(row.chosen != highest_score(row) for row in rows)
 
 
@@ -96,6 +96,6 @@ def highest_score(row: Row) -> int:
     return max(range(len(row.candidates)), key=lambda k: row.candidates[k].score or 0.0)
 
 
-def surest(row: Row) -> int:
-    """Return the index of the candidate with the lowest loss of the reference."""
-    return min(range(len(row.candidates)), key=lambda k: row.candidates[k].reference_loss or 0.0)
+def hardest(row: Row) -> int:
+    """Return the index of the candidate with the highest loss of the learner."""
+    return max(range(len(row.candidates)), key=lambda k: row.candidates[k].learner_loss or 0.0)
