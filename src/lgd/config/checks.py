@@ -163,7 +163,7 @@ def problems(config: Config) -> Iterator[str]:
             yield f"{role}.training.shards: batch norm needs whole batches; use 1"
     if stages.coverage != "none" and stages.candidates < 2:
         told = f"stages.coverage: {stages.coverage!r} chooses among surplus candidates"
-        yield f"{told}; stages.candidates must be at least 2"
+        yield f"{told}; stages.candidates (of a seed set: stages.seed_candidates) must be at least 2"
     steps = [stages.images_per_increment * (i + 1) for i in range(stages.increments)]
     for ipc in config.evaluation.ipc:
         if ipc not in steps:

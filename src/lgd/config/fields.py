@@ -65,8 +65,8 @@ class StagesConfig(Section):
     """Kappa, the number of candidates sampled for every image kept."""
     selection: str = "valid-first"
     """Rule that chooses among candidates: score (the highest learnability score), valid-first (the highest among those
-    that the reference classifies correctly, among all where there is none) or easiest-unlearned (the lowest reference
-    loss among valid ones that the learner fails; docs/method.md)."""
+    that the reference classifies correctly, among all where there is none), easiest-unlearned (the lowest reference
+    loss among valid ones that the learner fails) or easiest (the lowest reference loss; docs/method.md)."""
     unlearned_above: Strength = 1.0
     """Loss of the learner, in nats, above which easiest-unlearned takes a candidate as not yet learned."""
     coverage: Literal["none", "herding", "sinkhorn"] = "none"
