@@ -72,8 +72,7 @@ class Resources:
     @property
     def covering(self) -> Classifier:
         """The network in whose features coverage measures."""
-        named = {"independent": lambda: self.independent, "reference": lambda: self.reference}
-        return named[self.config.stages.coverage_network]()
+        return self.reference if self.config.stages.coverage_network == "reference" else self.independent
 
     @cached_property
     def learners(self) -> list[Classifier]:
