@@ -93,7 +93,7 @@ def test_quoted_intervals_are_those_of_the_record() -> None:
     ):
         recorded = json.loads((root / "benchmarks" / "records" / f"{name}.json").read_text())
         several = {own: runs for own, runs in recorded["methods"].items() if len(runs) > 1}
-        rows = intervals.difference_rows(several, method, recorded.get("paired", True))
+        rows = list(intervals.difference_rows(several, method, recorded.get("paired", True)))
         cells = {tuple(row[:2]): row[-1] for row in rows}
         low, high = (float(text) for text in cells[against, architecture].split("[")[1].rstrip("]").split(","))
         assert f"{low:.1f} to {high:.1f}" in quoted, (name, method, against)
