@@ -12,15 +12,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.kills import alive, killed_when
+from torch import Tensor
 
 from lgd import __version__
 from lgd.cli.main import entry_point, main
 from lgd.config import Config, to_dict, with_values
+from lgd.distillation.methods import sampling
+from lgd.distillation.methods.candidates import CandidateSpec, SamplingContext
 from lgd.progress import StandardError
 from lgd.storage.files import sha256
 
@@ -195,7 +199,15 @@ def test_an_interrupted_command_stops_cleanly_and_can_be_resumed(
 ) -> None:
     """Ctrl-C, and the signal with which a scheduler ends a job."""
     preset, out, errors = toml(tiny, tmp_path / "tiny.toml"), tmp_path / "run", tmp_path / "errors"
-    process = forked("distill", preset, "--out", out, "--compute.workers", "2", errors=errors)
+    inner = sampling.sample_candidates
+
+    def slow(context: SamplingContext, specs: Sequence[CandidateSpec]) -> Tensor:
+        time.sleep(10 if context.resources.increment == 2 else 0)  # so that the signal comes before the end
+        return inner(context, specs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "sample_candidates", slow)
+        process = forked("distill", preset, "--out", out, "--compute.workers", "2", errors=errors)
     wait_for(out / "increments/02/learners/0.safetensors", process)
     workers = workers_of(process)
     os.kill(process.pid or 0, number)
