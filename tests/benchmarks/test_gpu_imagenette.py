@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 INTERPRETER = """\
 #!/bin/bash
-printf '%s ' "OUT=$OUT" "$@" >>"$NOTES"; echo >>"$NOTES"
+line=$(printf '%s ' "OUT=$OUT" "$@"); echo "$line" >>"$NOTES"  # in one write, beside another interpreter's
 case "$*" in *choose.py*) mkdir -p "${!#}"; echo "guidance.strength=0.066" >"${!#}/chosen.txt" ;; esac
 """
 
