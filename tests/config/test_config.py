@@ -27,7 +27,10 @@ def test_presets_load_and_round_trip(name: str) -> None:
         ("sed = 1", r"unknown field 'sed'; did you mean 'seed'\?"),
         ("[guidance]\nstrength = 'high'", "guidance.strength: input should be a valid number or 'auto', not 'high'"),
         ("[guidance]\nstrength = 'auto'\nspace = 'sample'", "guidance.strength: 'auto' works with .* 'noise' only"),
-        ("[stages]\ncoverage = 'herding'\ncandidates = 1", "must be at least 2"),
+        (
+            "[stages]\ncoverage = 'herding'\ncandidates = 1",
+            r"stages.candidates \(of a seed set: .*\) must be at least 2",
+        ),
         ("seed = 1.5", "seed: input should be a valid integer"),
         ("[stages]\nincrements = 0", "stages.increments: input should be greater than or equal to 1, not 0"),
         ("[stages]\nimages_per_increment = 0", "stages.images_per_increment"),
